@@ -1,0 +1,234 @@
+"""The one error tree of Overseer.
+
+Every error that a person or a program may meet is a class here, with a stable ``code``: the HTTP status,
+the exit code of the command line and the documentation are found from the code. A message names the rule
+that was broken and what to do next; it never holds a value of a secret.
+
+::
+
+    OverseerError
+    ├── InvalidInput            invalid_input            422, exit 65   the request breaks a rule
+    │   ├── TooLarge            too_large                413, exit 65   a size limit
+    │   └── ReferencesRefused   references_refused       422, exit 65   problems with a place in a file
+    ├── Unauthenticated         unauthenticated          401, exit 77   no or no live credential
+    ├── Denied                  denied                   403, exit 77   the gate said no
+    ├── Unavailable             unavailable              404, exit 66   does not exist, or not for this caller
+    ├── Conflict                conflict                 409, exit 75   the state forbids it
+    │   ├── AlreadyExists       already_exists           409, exit 75
+    │   ├── AlreadyDone         already_done             409, exit 75   a replayed key whose answer is not kept
+    │   └── IdempotencyMismatch idempotency_mismatch     422, exit 65   same key, other request
+    ├── PreconditionFailed      precondition_failed      412, exit 75   If-Match does not hold
+    ├── RateLimited             rate_limited             429, exit 75
+    ├── NotReady                not_ready                503, exit 69   try later; carries retry_after seconds
+    │   ├── Sealed              sealed                   503, exit 69   no root key yet
+    │   ├── StoreUnavailable    store_unavailable        503, exit 69   database down, slow or full
+    │   └── AuditUnavailable    audit_unavailable        503, exit 69   cannot audit, cannot serve
+    ├── DecryptionFailed        decryption_failed        500, exit 70   an authentication tag did not verify
+    ├── KeyProblem              key_problem              500, exit 78   wrong, missing or unreadable key
+    ├── ConfigurationProblem    configuration_problem    500, exit 78   a setting is wrong
+    └── NodeProblem             node_problem             502, exit 76   an agent, an engine or Compose failed
+
+Exit codes follow ``sysexits.h``; RFC 9457 gives the HTTP form (``overseer.wire.problems``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One entry of a complete list of problems.
+
+    ``place`` is a field path (``body.name``) or ``file:line:column``; ``rule`` says what is wrong and what
+    to do, never the value; ``code`` is a stable word for programs.
+    """
+
+    place: str
+    rule: str
+    code: str = "invalid"
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.rule}" if self.place else self.rule
+
+
+class OverseerError(Exception):
+    """Base of all: ``message`` for people, ``problems`` the complete list, ``code`` for programs."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, message: str, *, problems: tuple[Problem, ...] | list[Problem] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.problems: tuple[Problem, ...] = tuple(problems)
+
+
+class InvalidInput(OverseerError):
+    """The request breaks a rule; nothing was changed."""
+
+    code = "invalid_input"
+    status = 422
+    exit_code = 65
+
+
+class TooLarge(InvalidInput):
+    """A documented size limit was exceeded."""
+
+    code = "too_large"
+    status = 413
+
+
+class ReferencesRefused(InvalidInput):
+    """References in a bundle cannot be used; ``problems`` lists all of them with file, line and column."""
+
+    code = "references_refused"
+
+
+class Unauthenticated(OverseerError):
+    """No credential, or one that is unknown, expired, revoked or used from a foreign network."""
+
+    code = "unauthenticated"
+    status = 401
+    exit_code = 77
+
+
+class Denied(OverseerError):
+    """The gate refused; the denial is in the audit log."""
+
+    code = "denied"
+    status = 403
+    exit_code = 77
+
+
+class Unavailable(OverseerError):
+    """It does not exist, or this caller may not know that it does: the two look the same."""
+
+    code = "unavailable"
+    status = 404
+    exit_code = 66
+
+
+class Conflict(OverseerError):
+    """The present state forbids the change."""
+
+    code = "conflict"
+    status = 409
+    exit_code = 75
+
+
+class AlreadyExists(Conflict):
+    """Something of that name is there already."""
+
+    code = "already_exists"
+
+
+class AlreadyDone(Conflict):
+    """The idempotency key was used for a request whose answer is never kept (a token shown once)."""
+
+    code = "already_done"
+
+
+class IdempotencyMismatch(Conflict):
+    """The idempotency key was used for another request."""
+
+    code = "idempotency_mismatch"
+    status = 422
+    exit_code = 65
+
+
+class PreconditionFailed(OverseerError):
+    """The version named by ``If-Match`` is not the current one; ``current_version`` is."""
+
+    code = "precondition_failed"
+    status = 412
+    exit_code = 75
+
+    def __init__(self, message: str, *, current_version: int) -> None:
+        super().__init__(message)
+        self.current_version = current_version
+
+
+class RateLimited(OverseerError):
+    """Too many requests; try again after ``retry_after`` seconds."""
+
+    code = "rate_limited"
+    status = 429
+    exit_code = 75
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NotReady(OverseerError):
+    """Nothing is wrong with the request; try again after ``retry_after`` seconds."""
+
+    code = "not_ready"
+    status = 503
+    exit_code = 69
+
+    def __init__(self, message: str, *, retry_after: int = 2) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Sealed(NotReady):
+    """The server has no root key yet."""
+
+    code = "sealed"
+
+
+class StoreUnavailable(NotReady):
+    """The database is down, slow, full or failing over."""
+
+    code = "store_unavailable"
+
+
+class AuditUnavailable(NotReady):
+    """The audit row could not be committed, so nothing was released."""
+
+    code = "audit_unavailable"
+
+
+class DecryptionFailed(OverseerError):
+    """An authentication tag did not verify: the row was changed, moved, or belongs to another instance."""
+
+    code = "decryption_failed"
+
+
+class KeyProblem(OverseerError):
+    """A key is wrong, missing, unreadable or used up; nothing was written."""
+
+    code = "key_problem"
+    exit_code = 78
+
+
+class ConfigurationProblem(OverseerError):
+    """A setting is wrong; the message names the setting, never its value."""
+
+    code = "configuration_problem"
+    exit_code = 78
+
+
+class NodeProblem(OverseerError):
+    """An agent, its engine or Compose failed; output is redacted before it gets here."""
+
+    code = "node_problem"
+    status = 502
+    exit_code = 76
+
+
+def error_classes() -> tuple[type[OverseerError], ...]:
+    """Every class of the tree, parents first, in the order of the drawing above."""
+    found: list[type[OverseerError]] = []
+
+    def walk(cls: type[OverseerError]) -> None:
+        found.append(cls)
+        for sub in cls.__subclasses__():
+            walk(sub)
+
+    walk(OverseerError)
+    return tuple(found)
