@@ -1,0 +1,138 @@
+"""Fixtures that start the real thing, and the rule that CI skips nothing.
+
+With ``CI=true`` a skipped test fails the session: on a developer's machine a missing Docker engine is normal, in CI
+it means that a part of the product went untested.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import postgres_server
+
+SESSION_HOME = "OVERSEER_TEST_SESSION_HOME"  # set by the first process, inherited by the xdist workers
+IN_CI = os.environ.get("CI") == "true"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if SESSION_HOME not in os.environ:
+        home = Path(tempfile.mkdtemp(prefix="ovs-"))
+        home.chmod(0o711)  # PostgreSQL's own account must get through to its directory
+        os.environ[SESSION_HOME] = str(home)
+        config.add_cleanup(_end_session)
+
+
+def _end_session() -> None:
+    home = Path(os.environ.pop(SESSION_HOME))
+    postgres_server.stop(home / "pg")
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def pytest_report_header() -> str:
+    return "CI=true: a skipped test is a failure" if IN_CI else "a skipped test is allowed: CI is not set to true"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if not hasattr(report, "wasxfail"):  # an expected failure is reported as skipped too, and is no gap
+        _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if IN_CI and report.outcome == "skipped":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"CI=true and this was not run. {reason}"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Asynchronous tests run on asyncio, as the server does."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_home() -> Path:
+    """The directory of the session's one PostgreSQL server, which starts on first use."""
+    home = Path(os.environ[SESSION_HOME]) / "pg"
+    try:
+        postgres_server.start(home)
+    except postgres_server.PostgresMissing as missing:
+        pytest.skip(str(missing))
+    return home
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_home: Path) -> str:
+    """The URL of the superuser's ``postgres`` database, for tests that make databases themselves."""
+    return postgres_server.url(postgres_home, "postgres")
+
+
+@pytest.fixture(scope="session")
+def database_template() -> str:
+    """The database that ``database_url`` copies. A directory's conftest may override it with a migrated one."""
+    return "template0"
+
+
+@pytest.fixture
+def database_url(postgres_home: Path, database_template: str) -> Iterator[str]:
+    """The URL of a database of this test's own, dropped afterwards whoever is still connected."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    postgres_server.execute(postgres_home, f"CREATE DATABASE {name} TEMPLATE {database_template}")
+    yield postgres_server.url(postgres_home, name)
+    postgres_server.execute(postgres_home, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> list[str]:
+    """The command that reaches a Docker engine (``DOCKER_HOST``, else the default socket), to be extended by arguments."""
+    docker = shutil.which("docker")
+    if docker is None or not _succeeds([docker, "version"]):
+        pytest.skip("no Docker engine: start one and set DOCKER_HOST")
+    return [docker]
+
+
+@pytest.fixture(scope="session")
+def compose_binary() -> list[str]:
+    """The command of Compose v2: Docker's plug-in, else ``docker-compose`` beside the interpreter, else in ``PATH``."""
+    beside = shutil.which("docker-compose", path=str(Path(sys.executable).parent))
+    candidates = [["docker", "compose"], [beside or ""], [shutil.which("docker-compose") or ""]]
+    for command in candidates:
+        if shutil.which(command[0]) and _succeeds([*command, "version"]):
+            return command
+    pytest.skip("no Docker Compose v2: make setup installs one beside the interpreter")
+
+
+def _succeeds(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False, timeout=20).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+@pytest.fixture
+def tmpfs_dir() -> Iterator[Path]:
+    """A private directory in memory, as plaintext may only be written to one."""
+    if not os.path.ismount("/dev/shm"):
+        pytest.skip("no tmpfs: /dev/shm is not a mount")
+    path = Path(tempfile.mkdtemp(prefix="ovs-", dir="/dev/shm"))
+    yield path
+    shutil.rmtree(path)
