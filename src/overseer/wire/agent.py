@@ -1,0 +1,144 @@
+"""The agent's conversation with the server, and the payload that travels sealed inside it.
+
+``ReleasePayload`` is encoded with MessagePack and only ever exists inside an HPKE-sealed, signed bundle. Evolution rule: its
+``format`` grows when a field changes its meaning; a reader refuses a format that it does not know.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from overseer.wire.deployments import ServiceState
+from overseer.wire.messages import Answer, Request
+
+PAYLOAD_FORMAT = 1
+
+
+class EnrolRequest(Request, frozen=True):
+    """Public keys (base64, 32 bytes each) and the proof that the node holds the signing key."""
+
+    token: str
+    encryption_key: str
+    signing_key: str
+    nonce: str
+    proof: str
+    agent_version: str = ""
+
+
+class EnrolAnswer(Answer, frozen=True):
+    """``challenge`` is HPKE-sealed to the node's encryption key: only its holder can confirm."""
+
+    node_id: str
+    node: str
+    instance_id: str
+    verify_key: str
+    key_id: str
+    challenge: str
+
+
+class ConfirmRequest(Request, frozen=True):
+    """The opened challenge (base64): proof of possession of the encryption key."""
+
+    key_id: str
+    response: str
+
+
+class AgentTokenRequest(Request, frozen=True):
+    """RFC 7523: a short-lived assertion signed by the node's key."""
+
+    assertion: str
+
+
+class AgentTokenAnswer(Answer, frozen=True):
+    """``expires_in`` in seconds; ``server_time`` lets an agent see that its clock is off."""
+
+    access_token: str
+    expires_in: int
+    server_time: datetime
+
+
+class PollRequest(Request, frozen=True):
+    """Wait up to ``wait_seconds`` (0 to 55) for work."""
+
+    wait_seconds: int = 25
+    agent_version: str = ""
+
+
+class Work(Answer, frozen=True):
+    """One deployment to execute. An agent that finds work it began before a crash gets it again."""
+
+    deployment_id: str
+    action: str
+    app: str
+    environment: str | None
+    project: str
+    wait_timeout: int
+    attempt: int
+
+
+class PollAnswer(Answer, frozen=True):
+    work: list[Work]
+
+
+class ReleaseRequest(Request, frozen=True):
+    """``nonce``: 16 or more random bytes, base64; it is bound into the sealed answer."""
+
+    nonce: str
+
+
+class ReleaseAnswer(Answer, frozen=True):
+    """``sealed``: base64 of ``overseer.crypto.sealed_bundle``."""
+
+    sealed: str
+    expires_at: datetime
+
+
+class PayloadFile(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+    content: bytes
+
+
+class PayloadValue(msgspec.Struct, frozen=True, kw_only=True):
+    """``reference`` as written (name, @version, #field); ``value`` already is the field where one was asked."""
+
+    reference: str
+    name: str
+    version: int
+    value: bytes
+
+    def __repr__(self) -> str:
+        return f"PayloadValue(reference={self.reference!r}, version={self.version})"
+
+
+class ReleasePayload(msgspec.Struct, frozen=True, kw_only=True):
+    format: int
+    files: list[PayloadFile]
+    compose_files: list[str]
+    profiles: list[str]
+    variables: dict[str, str]
+    values: list[PayloadValue]
+    fingerprint_key: bytes
+    allow_persisting: bool
+
+    def __repr__(self) -> str:
+        return f"ReleasePayload(files={len(self.files)}, values={len(self.values)})"
+
+
+class FingerprintReport(Request, frozen=True):
+    """What one container holds for one reference, under the deployment's fingerprint key (base64)."""
+
+    reference: str
+    service: str
+    fingerprint: str
+
+
+class DeploymentReport(Request, frozen=True):
+    """``state``: applying, succeeded or failed; ``output`` is redacted and at most 64 KiB."""
+
+    state: str
+    output: str = ""
+    error: str = ""
+    services: list[ServiceState] = []
+    fingerprints: list[FingerprintReport] = []

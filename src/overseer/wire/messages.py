@@ -1,0 +1,28 @@
+"""The two bases of all messages and the page of a list."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+Item = TypeVar("Item")
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client sends; an unknown field is refused by name."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server sends; a reader ignores fields that it does not know."""
+
+
+class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
+    """A part of a list; ``next_cursor`` is None at its end, else the opaque ``cursor`` of the next part."""
+
+    items: list[Item]
+    next_cursor: str | None = None
+
+
+class Nothing(Answer, frozen=True):
+    """An empty answer body."""

@@ -1,0 +1,56 @@
+"""Apps, environments and nodes: the three parts of a scope."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from overseer.wire.messages import Answer, Request
+
+
+class ScopePartCreate(Request, frozen=True):
+    """An app, an environment or a node."""
+
+    name: str
+    description: str = ""
+
+
+class AppView(Answer, frozen=True):
+    id: str
+    name: str
+    description: str
+    created_at: datetime
+
+
+class EnvironmentView(Answer, frozen=True):
+    id: str
+    name: str
+    description: str
+    created_at: datetime
+
+
+class NodeView(Answer, frozen=True):
+    """``state``: expected (no agent yet), active, revoked. ``last_seen_at``: the last poll of its agent."""
+
+    id: str
+    name: str
+    description: str
+    state: str
+    agent_version: str
+    last_seen_at: datetime | None
+    created_at: datetime
+
+
+class EnrolmentTokenCreate(Request, frozen=True):
+    """A single-use token for the agent of ``node``; ``expires_in`` in seconds, 60 to 86,400."""
+
+    node: str
+    expires_in: int = 3600
+
+
+class EnrolmentTokenCreated(Answer, frozen=True):
+    """``token`` is shown once; it carries the server's verify key (and the CA's SPKI hash where TLS is on) for pinning."""
+
+    id: str
+    node: str
+    token: str
+    expires_at: datetime
