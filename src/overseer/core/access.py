@@ -14,7 +14,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from overseer.core.permissions import PERMISSION_BITS, Permission
-from overseer.core.scopes import GLOBAL_IDS, Scope
+from overseer.core.scopes import GLOBAL_IDS, GLOBAL_NAMES, Scope
 
 
 class Match(StrEnum):
@@ -80,7 +80,7 @@ class Resource:
     name: str = ""
     scope: Scope[UUID] = GLOBAL_IDS
     id: UUID | None = None
-    scope_names: Scope[str] = Scope()
+    scope_names: Scope[str] = GLOBAL_NAMES
     version: int | None = None
 
 

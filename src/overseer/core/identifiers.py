@@ -16,7 +16,8 @@ from uuid import UUID
 from overseer.core.errors import InvalidInput, Problem
 
 NAME_RULE: Final = (
-    "a name has 1 to 128 characters, begins with a letter, a digit or '_' and goes on with letters, digits, '_', '.' or '-' (ASCII)"
+    "a name has 1 to 128 characters, begins with a letter, a digit or '_' "
+    "and goes on with letters, digits, '_', '.' or '-' (ASCII)"
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 

@@ -76,7 +76,7 @@ PERMISSION_BITS: Final[dict[Permission, int]] = {
 
 #: One line a permission for people; the reference page is made from it.
 PERMISSION_MEANING: Final[dict[Permission, str]] = {
-    Permission.APP_BUNDLE_WRITE: "store a bundle (Compose text and its files) for an app; together with secret:use it can print values",
+    Permission.APP_BUNDLE_WRITE: "store a bundle (Compose files) of an app; together with secret:use it can print values",
     Permission.APP_DEPLOY: "deploy or undeploy a stored bundle of an app on a node; acts with the node's engine",
     Permission.APP_LIST: "see apps",
     Permission.APP_WRITE: "create and delete apps",

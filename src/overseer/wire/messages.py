@@ -10,11 +10,17 @@ Item = TypeVar("Item")
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a client sends; an unknown field is refused by name."""
+    """What a client sends; an unknown field is refused by name. Its repr shows no field, for some are secret."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server sends; a reader ignores fields that it does not know."""
+    """What the server sends; a reader ignores fields that it does not know. Its repr shows no field, for some are secret."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
