@@ -1,0 +1,253 @@
+"""One connection to one server: JSON messages over HTTP/1.1, with nothing but the standard library.
+
+Guarantees: plain HTTP only to this machine; TLS 1.2 or later with the host name checked, and where ``ca_file`` is given that CA
+*alone* is trusted; no redirect is followed and no proxy is used, so a credential goes to the named host and nowhere else; an
+answer above ``max_response_bytes`` is refused while it is read; every failure is an error of ``overseer.core.errors``.
+
+It will not retry (``overseer.client.retries`` does), and a client belongs to one thread at a time.
+"""
+
+from __future__ import annotations
+
+import http.client
+import select
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar, overload
+from urllib.parse import urlencode
+
+import msgspec
+
+from overseer.client.addresses import parse_address
+from overseer.client.answers import error_from_answer
+from overseer.core.errors import ConfigurationProblem, NotReady, TooLarge
+from overseer.core.secret_value import SecretValue
+
+USER_AGENT: Final = "overseer-cli/0.1.0"
+Value = TypeVar("Value")
+Query = Mapping[str, str | int | None]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Response(Generic[Value]):
+    """Status, headers (names in lower case) and the decoded message. Its repr shows no content."""
+
+    status: int
+    headers: Mapping[str, str]
+    value: Value
+
+    @property
+    def etag(self) -> str | None:
+        return self.headers.get("etag")
+
+    def __repr__(self) -> str:
+        return f"Response(status={self.status})"
+
+
+class HttpClient:
+    """A kept-alive connection to ``base_url``; ``timeout`` in seconds bounds each request as a whole, and connecting too."""
+
+    def __init__(
+        self,
+        base_url: str,
+        token: SecretValue | None = None,
+        *,
+        ca_file: str | Path | None = None,
+        user_agent: str = USER_AGENT,
+        timeout: float = 30.0,
+        max_response_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
+        self.address = parse_address(base_url)
+        self.token = token
+        self.user_agent = user_agent
+        self.timeout = timeout
+        self.max_response_bytes = max_response_bytes
+        self._tls = tls_context(ca_file) if self.address.secure else None
+        self._connection: http.client.HTTPConnection | None = None
+
+    def __enter__(self) -> HttpClient:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next request opens a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @overload
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: msgspec.Struct | None = None,
+        *,
+        returns: type[Value],
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Response[Value]: ...
+
+    @overload
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: msgspec.Struct | None = None,
+        *,
+        returns: None = None,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Response[None]: ...
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: msgspec.Struct | None = None,
+        *,
+        returns: Any = None,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Response[Any]:
+        """Send ``body`` as JSON to ``path`` (already percent-encoded) and decode the answer as ``returns``.
+
+        Raises the error that the server's problem document names, :class:`NotReady` where the server cannot be reached in time
+        (exit 69), :class:`TooLarge` and :class:`ConfigurationProblem` for answers that no Overseer server gives.
+        """
+        target = self.address.prefix + path
+        pairs = {key: str(value) for key, value in (query or {}).items() if value is not None}
+        if pairs:
+            target += "?" + urlencode(pairs)
+        content = None if body is None else msgspec.json.encode(body)
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        try:
+            answer, raw = self._exchange(method, target, content, self._headers(content, headers), deadline)
+        except ssl.SSLCertVerificationError as error:
+            self.close()
+            raise ConfigurationProblem(
+                f"cannot trust {self.address}: {error.verify_message}; give the server's CA as OVERSEER_CA_FILE (or --ca-file)"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise NotReady(f"cannot reach {self.address}: {_cause(error)}") from None
+        except BaseException:
+            self.close()  # interrupted half-way: what is left on the connection belongs to this request
+            raise
+        if answer.status >= 300:
+            raise error_from_answer(
+                answer.status, answer.headers.get("Content-Type", ""), raw, answer.headers.get("Retry-After"), str(self.address)
+            )
+        found = {name.lower(): value for name, value in answer.headers.items()}
+        return Response(answer.status, found, None if returns is None else self._decode(raw, returns))
+
+    def _headers(self, content: bytes | None, extra: Mapping[str, str] | None) -> dict[str, str]:
+        headers = {"User-Agent": self.user_agent, "Accept": "application/json, application/problem+json"}
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        if self.token is not None:
+            headers["Authorization"] = "Bearer " + _token_text(self.token)
+        headers.update(extra or {})
+        return headers
+
+    def _exchange(
+        self, method: str, target: str, content: bytes | None, headers: dict[str, str], deadline: float
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        connection = self._live_connection(deadline)
+        connection.request(method, target, body=content, headers=headers)
+        self._limit(connection, deadline)
+        answer = connection.getresponse()
+        length = answer.headers.get("Content-Length", "0")
+        if length.isdigit() and int(length) > self.max_response_bytes:
+            raise self._too_large()
+        parts, size = [], 0
+        while chunk := answer.read1(1 << 18):
+            size += len(chunk)
+            if size > self.max_response_bytes:
+                raise self._too_large()
+            parts.append(chunk)
+            self._limit(connection, deadline)
+        answer.read()  # takes the end of a chunked answer, so that the connection can serve again
+        if answer.will_close:
+            self.close()
+        return answer, b"".join(parts)
+
+    def _live_connection(self, deadline: float) -> http.client.HTTPConnection:
+        if self._connection is not None and _is_stale(self._connection):
+            self.close()
+        if self._connection is None:
+            host, port, left = self.address.host, self.address.port, max(0.001, deadline - time.monotonic())
+            if self._tls is not None:
+                self._connection = http.client.HTTPSConnection(host, port, timeout=left, context=self._tls)
+            else:
+                self._connection = http.client.HTTPConnection(host, port, timeout=left)
+            self._connection.connect()
+        self._limit(self._connection, deadline)
+        return self._connection
+
+    @staticmethod
+    def _limit(connection: http.client.HTTPConnection, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        if connection.sock is not None:  # None where the answer said "Connection: close"
+            connection.sock.settimeout(left)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"{self.address} sent more than {self.max_response_bytes} bytes; ask for a smaller page or fewer names")
+
+    def _decode(self, raw: bytes, returns: type[Value]) -> Value:
+        try:
+            return msgspec.json.decode(raw, type=returns)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            # The parser's own words could hold a piece of the answer.
+            raise ConfigurationProblem(
+                f"{self.address} sent an answer that this version does not understand: is it an Overseer server of this version?"
+            ) from None
+
+
+def tls_context(ca_file: str | Path | None) -> ssl.SSLContext:
+    """TLS for a client: the CA in ``ca_file`` alone where one is given, else the system's CAs. TLS 1.2 is the oldest version."""
+    try:
+        if ca_file is None:
+            context = ssl.create_default_context()
+        else:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # starts with no CA at all, and checks host names
+            context.load_verify_locations(cafile=str(ca_file))
+    except (OSError, ssl.SSLError):
+        raise ConfigurationProblem(f"the CA file {ca_file} cannot be read as PEM certificates") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _token_text(token: SecretValue) -> str:
+    raw = token.reveal()
+    if not raw or not raw.isascii() or any(byte <= 0x20 or byte == 0x7F for byte in raw):
+        raise ConfigurationProblem("the token holds blanks or characters that no token has: copy it again")
+    return raw.decode("ascii")
+
+
+def _is_stale(connection: http.client.HTTPConnection) -> bool:
+    """True where the peer closed an idle connection: it is readable although nothing was asked."""
+    if connection.sock is None:
+        return True
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, http.client.HTTPException):
+        return "the connection was closed or the answer is not HTTP"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return type(error).__name__
