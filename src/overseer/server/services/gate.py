@@ -1,0 +1,264 @@
+"""The one gate: it finds out who asks, decides, and audits. Nothing in the server reads or changes anything beside it.
+
+Every public service method enters the gate and passes a decision inside::
+
+    async with self._gate.enter(caller, AuditAction.SECRET_CREATE) as entry:
+        entry.authorise(Permission.SECRET_WRITE, resource)
+        ... statements on entry.session ...
+        entry.amend(resource_id=..., version=...)
+
+What it guarantees:
+
+- The credential, principal, groups and bindings are read in the transaction of this request: a revocation holds on the next one.
+- A block that ends normally commits its rows *together with* one audit row for each decision. A block that ends without any
+  decision is a programming error and is rolled back.
+- A block that raises is rolled back; then the denial or failure is committed alone, on the same connection (a second one could
+  be refused when the pool is empty). If that row cannot be written the answer is :class:`AuditUnavailable`, whatever was raised.
+- A value is decrypted only after the block, that is, after its audit row was committed.
+- Denials are limited per principal (per peer where nobody is known): beyond the limit the answer is 429, and the denials are
+  counted into the ``repeats`` of the next row, so that a flood neither fills the disk nor goes unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Any, NoReturn
+from uuid import UUID
+
+from overseer.core.access import Allowed, Resource, decide, holds_anywhere
+from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
+from overseer.core.errors import AuditUnavailable, Denied, OverseerError, RateLimited, Unauthenticated, Unavailable
+from overseer.core.permissions import Permission
+from overseer.core.principals import Actor, Caller
+from overseer.server.services.denial_limits import DenialLimits
+from overseer.server.storage.audit_rows import insert_events
+from overseer.server.storage.database import Database, Session
+from overseer.server.storage.identity_rows import identify, mark_used
+
+HIDDEN_MESSAGE = "it does not exist, or you may not know that it does"
+
+
+class Entry:
+    """One request inside the gate: the session of its transaction, who asks, and what was decided so far."""
+
+    def __init__(self, session: Session, caller: Caller, action: AuditAction) -> None:
+        self.session = session
+        self._caller = caller
+        self._action = action
+        self._actor: Actor | None = None
+        self._now: datetime | None = None
+        self._events: list[AuditEvent] = []
+        self._decided = False
+
+    @property
+    def actor(self) -> Actor:
+        """Who asks. Raises RuntimeError on a route that needs no credential."""
+        if self._actor is None:
+            raise RuntimeError("this entry has no actor")
+        return self._actor
+
+    @property
+    def now(self) -> datetime:
+        """The database's clock at the beginning of the request."""
+        if self._now is None:
+            raise RuntimeError("this entry has no clock")
+        return self._now
+
+    @property
+    def decided(self) -> bool:
+        return self._decided
+
+    @property
+    def events(self) -> list[AuditEvent]:
+        return self._events
+
+    def identified(self, actor: Actor, now: datetime) -> None:
+        """Called by the gate alone, once."""
+        self._actor, self._now = actor, now
+
+    def permits(self, permission: Permission, resource: Resource) -> bool:
+        """The bare decision, without a row: for choosing between two refusals, never for letting something through."""
+        return isinstance(decide(self.actor.bindings, permission, resource, self.now), Allowed)
+
+    def authorise(self, permission: Permission, resource: Resource, *, hide_without: Permission | None = None) -> None:
+        """Let the request through for ``resource``, or raise.
+
+        Raises :class:`Denied`; where the actor lacks ``hide_without`` there, :class:`Unavailable`, so that a refusal does not
+        tell that the resource exists. The audit row says ``denied`` either way.
+        """
+        self._decided = True
+        decision = decide(self.actor.bindings, permission, resource, self.now)
+        if isinstance(decision, Allowed):
+            self._events.append(self._event(resource, Outcome.ALLOWED))
+            return
+        self._events.append(self._event(resource, Outcome.DENIED, decision.reason))
+        if hide_without is not None and not self.permits(hide_without, resource):
+            raise Unavailable(f"{resource.kind}: {HIDDEN_MESSAGE}")
+        raise Denied(f"you lack {permission} for this {resource.kind}; ask an owner for a role that holds it")
+
+    def authorise_list(self, permission: Permission, resource: Resource) -> None:
+        """Let a list through when the actor holds ``permission`` over anything; the query then filters row by row."""
+        self._decided = True
+        if holds_anywhere(self.actor.bindings, permission, self.now):
+            self._events.append(self._event(resource, Outcome.ALLOWED))
+            return
+        self._events.append(self._event(resource, Outcome.DENIED, "no_binding"))
+        raise Denied(f"you lack {permission} everywhere; ask an owner for a role that holds it")
+
+    def missing(self, resource: Resource) -> NoReturn:
+        """What was asked for does not exist. The caller is told what a stranger to it would be told."""
+        self._decided = True
+        self._events.append(self._event(resource, Outcome.FAILED, "unavailable"))
+        raise Unavailable(f"{resource.kind}: {HIDDEN_MESSAGE}")
+
+    def refuse(self, resource: Resource, code: str) -> None:
+        """Note a denial or a missing part of a request for many; the service raises one error for all of them."""
+        self._decided = True
+        outcome = Outcome.FAILED if code == "unavailable" else Outcome.DENIED
+        self._events.append(self._event(resource, outcome, code))
+
+    def self_service(self, resource: Resource) -> None:
+        """Let a live principal act on itself (``me``): needs a credential and no binding."""
+        self._decided = True
+        self._events.append(self._event(resource, Outcome.ALLOWED))
+
+    def amend(self, **fields: Any) -> None:
+        """Complete the newest row with what the work found out (``resource_id``, ``version``, …)."""
+        self._events[-1] = replace(self._events[-1], **fields)
+
+    def drop_row(self) -> None:
+        """Leave the newest decision without a row: only for an agent's poll that hands out nothing."""
+        self._events.pop()
+
+    def _event(self, resource: Resource, outcome: Outcome, code: str = "") -> AuditEvent:
+        actor, caller, names = self._actor, self._caller, resource.scope_names
+        return AuditEvent(
+            action=self._action,
+            outcome=outcome,
+            request_id=caller.request_id,
+            actor_id=actor.id if actor else None,
+            actor_name=actor.name if actor else "",
+            actor_kind=actor.kind.value if actor else "",
+            token_id=actor.token_id if actor else None,
+            resource_kind=resource.kind,
+            resource_id=resource.id,
+            resource_name=resource.name,
+            app=names.app,
+            environment=names.environment,
+            node=names.node,
+            version=resource.version,
+            code=code,
+            peer=caller.peer,
+            client=caller.client,
+            reason=caller.reason,
+            user_agent=caller.user_agent if caller.client == "other" else "",
+        )
+
+    def failure(self, error: OverseerError) -> list[AuditEvent]:
+        """The rows of a request that raised: what was allowed did not happen, so it becomes ``failed``."""
+        if not self._events:
+            outcome = Outcome.DENIED if isinstance(error, Denied | Unauthenticated) else Outcome.FAILED
+            return [self._event(Resource(kind=self._action.value.partition(":")[0]), outcome, error.code)]
+        return [
+            replace(event, outcome=Outcome.FAILED, code=error.code) if event.outcome is Outcome.ALLOWED else event
+            for event in self._events
+        ]
+
+
+class Gate:
+    """See the module's text. One instance a server process."""
+
+    def __init__(self, database: Database, limits: DenialLimits | None = None) -> None:
+        self._database = database
+        self._limits = limits or DenialLimits()
+        self._used: dict[UUID, datetime] = {}
+
+    @asynccontextmanager
+    async def enter(self, caller: Caller, action: AuditAction) -> AsyncIterator[Entry]:
+        """A transaction for a caller with a live credential. Raises :class:`Unauthenticated`, and all that the block raises."""
+        async with self._admit(caller, action) as entry:
+            await self._identify(entry, caller)
+            yield entry
+
+    @asynccontextmanager
+    async def enter_open(self, caller: Caller, action: AuditAction, actor: Actor | None = None) -> AsyncIterator[Entry]:
+        """A transaction for a route whose credential is no token (an enrolment token, an assertion); it must decide, too."""
+        async with self._admit(caller, action) as entry:
+            if actor is not None:
+                entry.identified(actor, await entry.session.fetchval("database_clock"))
+            yield entry
+
+    async def append(self, events: Iterable[AuditEvent]) -> None:
+        """Commit rows of their own, for what is found out after a commit (a value that did not decrypt)."""
+        async with self._database.work() as session:
+            await insert_events(session, list(events))
+
+    async def flush(self) -> None:
+        """Write down last uses of tokens and counted denials; called now and then and at the end, never by a request."""
+        used, self._used = self._used, {}
+        left = self._limits.drain()
+        if used or left:
+            async with self._database.work() as session:
+                await insert_events(session, [event for event, _ in left], [count for _, count in left])
+                if used:
+                    await mark_used(session, used)
+
+    @asynccontextmanager
+    async def _admit(self, caller: Caller, action: AuditAction) -> AsyncIterator[Entry]:
+        async with self._database.session() as session:
+            entry = Entry(session, caller, action)
+            try:
+                async with session.transaction():
+                    yield entry
+                    if not entry.decided:
+                        raise RuntimeError(f"{action} ended without passing the gate")
+                    await insert_events(session, entry.events)
+            except AuditUnavailable:
+                raise
+            except OverseerError as error:
+                await self._record(session, entry.failure(error))
+                raise
+            except Exception:
+                # Our own fault: its text may hold anything, so the row only says that it happened.
+                await self._record(session, entry.failure(OverseerError("internal error")))
+                raise
+
+    async def _identify(self, entry: Entry, caller: Caller) -> None:
+        if caller.token_hash is None:
+            raise Unauthenticated("this needs a token: send it as 'Authorization: Bearer ovs_…'")
+        found = await identify(entry.session, caller.token_hash, _address(caller.peer))
+        if found is None:
+            raise Unauthenticated("this token is not known here")
+        entry.identified(found.actor, found.now)
+        if found.refusal:
+            entry.refuse(Resource(kind="token", id=found.actor.token_id), found.refusal)
+            raise Unauthenticated(f"this token cannot be used ({found.refusal})")
+        self._used[found.actor.token_id] = found.now
+
+    async def _record(self, session: Session, events: list[AuditEvent]) -> None:
+        """Commit the rows of a refused request, or raise :class:`RateLimited` where there were too many."""
+        rows: list[AuditEvent] = []
+        repeats: list[int] = []
+        limited = False
+        for event in events:
+            count = 1 if event.outcome is not Outcome.DENIED else self._limits.admit(event)
+            if count:
+                rows.append(event)
+                repeats.append(count)
+            else:
+                limited = True
+        async with session.transaction():
+            await insert_events(session, rows, repeats)
+        if limited:
+            raise RateLimited("too many refused requests; wait and mend them", retry_after=self._limits.retry_after)
+
+
+def _address(peer: str) -> str:
+    try:
+        return str(ip_address(peer))
+    except ValueError:
+        return ""

@@ -1,0 +1,172 @@
+"""The connection pool and the unit of work.
+
+``Database.session()`` lends one connection; ``Session.transaction()`` is one READ COMMITTED transaction on it. Every failure
+of the driver becomes an error of the domain here: what a retry can mend is :class:`StoreUnavailable` (503 with Retry-After),
+a broken constraint is :class:`AlreadyExists` or :class:`Conflict`. Driver messages never travel on: they may quote parameters.
+
+The pool connects lazily, so a server starts while its database is down and recovers without a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import asyncpg
+
+from overseer.core.errors import AlreadyExists, Conflict, OverseerError, StoreUnavailable
+from overseer.server.storage.queries import named_queries
+
+ACQUIRE_SECONDS: Final = 5.0
+COMMAND_SECONDS: Final = 10.0
+
+Record = Mapping[str, Any]
+ConnectionSetup = Callable[[asyncpg.Connection], Awaitable[None]]
+
+# Errors after which the same request may succeed: the server is down, full, slow, failing over, or a lock was not to be had.
+_PASSING: Final = (
+    OSError,
+    TimeoutError,
+    asyncio.TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.PostgresIOError,
+    asyncpg.InternalServerError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.UndefinedTableError,
+)
+
+
+def translate(error: BaseException) -> BaseException:
+    """The domain's error for a driver's error; anything else is returned as it is."""
+    if isinstance(error, OverseerError):
+        return error
+    if isinstance(error, asyncpg.UniqueViolationError):
+        return AlreadyExists(f"it exists already ({error.constraint_name})")
+    if isinstance(error, asyncpg.ForeignKeyViolationError):
+        return Conflict(f"it is still in use, or what it refers to is gone ({error.constraint_name})")
+    if isinstance(error, _PASSING):
+        return StoreUnavailable("the database does not answer as it should; try again")
+    return error
+
+
+class Session:
+    """One connection, lent for one request."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def fetch(self, query: str, *arguments: Any) -> list[Record]:
+        """All rows of a named query."""
+        return list(await self._run(self._connection.fetch, query, arguments))
+
+    async def fetchrow(self, query: str, *arguments: Any) -> Record | None:
+        """The first row of a named query, or None."""
+        row: Record | None = await self._run(self._connection.fetchrow, query, arguments)
+        return row
+
+    async def fetchval(self, query: str, *arguments: Any) -> Any:
+        """The first column of the first row, or None."""
+        return await self._run(self._connection.fetchval, query, arguments)
+
+    async def execute(self, query: str, *arguments: Any) -> int:
+        """The number of rows that a named statement touched."""
+        status = await self._run(self._connection.execute, query, arguments)
+        last = str(status).rsplit(" ", 1)[-1]
+        return int(last) if last.isdigit() else 0
+
+    async def executemany(self, query: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """A named statement once for each row, in one round trip."""
+        await self._run(self._connection.executemany, query, (list(rows),))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """One transaction: committed at the end of the block, rolled back where an exception leaves it."""
+        try:
+            async with self._connection.transaction():
+                yield
+        except BaseException as error:
+            translated = translate(error)
+            if translated is error:
+                raise
+            raise translated from None
+
+    async def _run(self, call: Callable[..., Awaitable[Any]], query: str, arguments: tuple[Any, ...]) -> Any:
+        try:
+            return await call(named_queries()[query], *arguments)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            translated = translate(error)
+            if translated is error:
+                raise
+            raise translated from None
+
+
+class Database:
+    """A lazily connecting pool for one PostgreSQL database."""
+
+    def __init__(self, arguments: Mapping[str, Any], *, setup: ConnectionSetup | None = None, size: int = 10) -> None:
+        """``arguments`` go to ``asyncpg.connect``; ``setup`` runs on every new connection and may refuse it."""
+        self._arguments = dict(arguments)
+        self._setup = setup
+        self._size = size
+        self._pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """A connection from the pool; :class:`StoreUnavailable` where none is to be had within five seconds."""
+        try:
+            pool = await self._open()
+            connection = await pool.acquire(timeout=ACQUIRE_SECONDS)
+        except _PASSING:
+            raise StoreUnavailable("the database cannot be reached; try again") from None
+        try:
+            yield Session(connection)
+        finally:
+            # Shielded: a cancelled request must give its connection back, or the pool drains.
+            await asyncio.shield(_give_back(pool, connection))
+
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[Session]:
+        """A session inside one transaction."""
+        async with self.session() as session, session.transaction():
+            yield session
+
+    async def close(self) -> None:
+        """Wait for lent connections (at most ten seconds) and close."""
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), COMMAND_SECONDS)
+            except TimeoutError:
+                self._pool.terminate()
+            self._pool = None
+
+    async def _open(self) -> asyncpg.Pool:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    min_size=0,
+                    max_size=self._size,
+                    timeout=ACQUIRE_SECONDS,
+                    command_timeout=COMMAND_SECONDS,
+                    init=self._setup,
+                    **self._arguments,
+                )
+            return self._pool
+
+
+async def _give_back(pool: asyncpg.Pool, connection: Any) -> None:
+    try:
+        await pool.release(connection, timeout=ACQUIRE_SECONDS)
+    except _PASSING:
+        connection.terminate()
