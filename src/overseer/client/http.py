@@ -23,7 +23,7 @@ import msgspec
 
 from overseer.client.addresses import parse_address
 from overseer.client.answers import error_from_answer
-from overseer.core.errors import ConfigurationProblem, NotReady, TooLarge
+from overseer.core.errors import ConfigurationProblem, TooLarge, Unreachable
 from overseer.core.secret_value import SecretValue
 
 USER_AGENT: Final = "overseer-cli/0.1.0"
@@ -119,7 +119,7 @@ class HttpClient:
     ) -> Response[Any]:
         """Send ``body`` as JSON to ``path`` (already percent-encoded) and decode the answer as ``returns``.
 
-        Raises the error that the server's problem document names, :class:`NotReady` where the server cannot be reached in time
+        Raises the error that the server's problem document names, :class:`Unreachable` where the server cannot be reached in time
         (exit 69), :class:`TooLarge` and :class:`ConfigurationProblem` for answers that no Overseer server gives.
         """
         target = self.address.prefix + path
@@ -137,7 +137,7 @@ class HttpClient:
             ) from None
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise NotReady(f"cannot reach {self.address}: {_cause(error)}") from None
+            raise Unreachable(f"cannot reach {self.address}: {_cause(error)}") from None
         except BaseException:
             self.close()  # interrupted half-way: what is left on the connection belongs to this request
             raise

@@ -22,7 +22,8 @@ that was broken and what to do next; it never holds a value of a secret.
     ├── NotReady                not_ready                503, exit 69   try later; carries retry_after seconds
     │   ├── Sealed              sealed                   503, exit 69   no root key yet
     │   ├── StoreUnavailable    store_unavailable        503, exit 69   database down, slow or full
-    │   └── AuditUnavailable    audit_unavailable        503, exit 69   cannot audit, cannot serve
+    │   ├── AuditUnavailable    audit_unavailable        503, exit 69   cannot audit, cannot serve
+    │   └── Unreachable         unreachable              503, exit 69   a client's own: no answer from the server
     ├── DecryptionFailed        decryption_failed        500, exit 70   an authentication tag did not verify
     ├── KeyProblem              key_problem              500, exit 78   wrong, missing or unreadable key
     ├── ConfigurationProblem    configuration_problem    500, exit 78   a setting is wrong
@@ -191,6 +192,12 @@ class AuditUnavailable(NotReady):
     """The audit row could not be committed, so nothing was released."""
 
     code = "audit_unavailable"
+
+
+class Unreachable(NotReady):
+    """No answer came from the server; raised by clients, never sent by a server. What was asked may have been done."""
+
+    code = "unreachable"
 
 
 class DecryptionFailed(OverseerError):

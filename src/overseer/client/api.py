@@ -1,0 +1,174 @@
+"""The Python client: ``Client`` and its nouns.
+
+    with Client() as overseer:     # from OVERSEER_URL, OVERSEER_TOKEN, OVERSEER_CA_FILE, else from `overseer login`
+        secret = overseer.secrets.find("db-password", Scope(app="shop"))
+        password = overseer.secrets.reveal(secret.id).value.reveal()
+
+Answers are the messages of ``overseer.wire``; failures are the errors of ``overseer.core.errors``. Lists are iterators.
+A client belongs to one thread at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from overseer.client.addresses import DEFAULT_URL
+from overseer.client.http import USER_AGENT, HttpClient
+from overseer.client.login_store import load_login
+from overseer.client.retries import RetryingClient, RetryPolicy
+from overseer.core.errors import Unauthenticated
+from overseer.core.secret_value import SecretValue
+
+if TYPE_CHECKING:  # each noun is imported when it is first used: a command starts in a fraction of the time
+    from overseer.client.access import Bindings, Roles, ServiceAccounts, Tokens
+    from overseer.client.deployments import Deployments
+    from overseer.client.scopes import Apps, Environments, Nodes
+    from overseer.client.secrets import Secrets
+    from overseer.wire.access import MeView
+    from overseer.wire.audit import AuditView
+    from overseer.wire.seal import Health, SealStatus
+
+
+class Client:
+    """A connection to a server. What is not given comes from the environment, then from the stored login.
+
+    A stored token is only ever used with the URL it was stored with.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: SecretValue | str | None = None,
+        ca_file: str | Path | None = None,
+        *,
+        user_agent: str = USER_AGENT,
+        timeout: float = 30.0,
+        retry_policy: RetryPolicy | None = None,
+        need_token: bool = True,
+    ) -> None:
+        url = url or os.environ.get("OVERSEER_URL") or None
+        ca_file = ca_file or os.environ.get("OVERSEER_CA_FILE") or None
+        token = token or os.environ.get("OVERSEER_TOKEN") or None
+        if token is None and need_token:
+            login = load_login()
+            if login is not None and url in (None, login.url):
+                url, token, ca_file = login.url, login.token, ca_file or login.ca_file
+        if token is None and need_token:
+            raise Unauthenticated(
+                f"no token for {url or DEFAULT_URL}: run 'overseer login' or set OVERSEER_TOKEN "
+                "(the owner's first token is in the file owner-token of the server's data directory)"
+            )
+        self.http = HttpClient(
+            url or DEFAULT_URL,
+            SecretValue(token) if isinstance(token, str) else token,
+            ca_file=ca_file,
+            user_agent=user_agent,
+            timeout=timeout,
+        )
+        self._retrying = RetryingClient(self.http, retry_policy or RetryPolicy())
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.http.close()
+
+    @property
+    def url(self) -> str:
+        return str(self.http.address)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        from overseer.client.secrets import Secrets
+
+        return Secrets(self._retrying)
+
+    @cached_property
+    def apps(self) -> Apps:
+        from overseer.client.scopes import Apps
+
+        return Apps(self._retrying)
+
+    @cached_property
+    def environments(self) -> Environments:
+        from overseer.client.scopes import Environments
+
+        return Environments(self._retrying)
+
+    @cached_property
+    def nodes(self) -> Nodes:
+        from overseer.client.scopes import Nodes
+
+        return Nodes(self._retrying)
+
+    @cached_property
+    def service_accounts(self) -> ServiceAccounts:
+        from overseer.client.access import ServiceAccounts
+
+        return ServiceAccounts(self._retrying)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        from overseer.client.access import Tokens
+
+        return Tokens(self._retrying)
+
+    @cached_property
+    def roles(self) -> Roles:
+        from overseer.client.access import Roles
+
+        return Roles(self._retrying)
+
+    @cached_property
+    def bindings(self) -> Bindings:
+        from overseer.client.access import Bindings
+
+        return Bindings(self._retrying)
+
+    @cached_property
+    def deployments(self) -> Deployments:
+        from overseer.client.deployments import Deployments
+
+        return Deployments(self._retrying)
+
+    def me(self) -> MeView:
+        """Who the token speaks for and what it may do."""
+        from overseer.wire.access import MeView
+
+        return self._retrying.request("GET", "/api/me", returns=MeView).value
+
+    def audit(self, *, limit: int = 100, **filters: str | None) -> Iterator[AuditView]:
+        """The audit log, newest first, ``limit`` rows a page.
+
+        Filters: actor, action, outcome, request_id, resource, app, since, until (RFC 3339).
+        """
+        from overseer.client.pages import every
+        from overseer.wire.audit import AuditView
+        from overseer.wire.messages import Page
+
+        return every(self._retrying, "/api/audit", Page[AuditView], {**filters, "limit": limit})
+
+    def seal_status(self) -> SealStatus:
+        from overseer.wire.seal import SealStatus
+
+        return self._retrying.request("GET", "/api/seal", returns=SealStatus).value
+
+    def unseal(self, passphrase: SecretValue) -> SealStatus:
+        """Give the passphrase of the seal; it is not repeated on failure."""
+        from overseer.wire.seal import SealStatus, Unseal
+
+        body = Unseal(passphrase=passphrase.reveal().decode("utf-8"))
+        return self.http.request("POST", "/api/seal/unseal", body, returns=SealStatus).value
+
+    def health(self) -> Health:
+        """Raises what the server answers where it is not ready; one attempt."""
+        from overseer.wire.seal import Health
+
+        return self.http.request("GET", "/health/ready", returns=Health).value

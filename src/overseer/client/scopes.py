@@ -1,0 +1,82 @@
+"""Apps, environments and nodes over the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote
+from uuid import uuid4
+
+from overseer.client.pages import every
+from overseer.client.retries import IDEMPOTENCY_KEY, RetryingClient
+from overseer.wire.messages import Page
+from overseer.wire.scopes import (
+    AppView,
+    EnrolmentTokenCreate,
+    EnrolmentTokenCreated,
+    EnvironmentView,
+    NodeView,
+    ScopePartCreate,
+)
+
+
+class Apps:
+    """``/api/apps``."""
+
+    def __init__(self, http: RetryingClient) -> None:
+        self._http = http
+
+    def create(self, name: str, description: str = "") -> AppView:
+        body = ScopePartCreate(name=name, description=description)
+        return self._http.request("POST", "/api/apps", body, returns=AppView, headers={IDEMPOTENCY_KEY: uuid4().hex}).value
+
+    def list(self) -> Iterator[AppView]:
+        return every(self._http, "/api/apps", Page[AppView], {})
+
+    def delete(self, name: str) -> None:
+        """Refused while something belongs to the app."""
+        self._http.request("DELETE", f"/api/apps/{quote(name, safe='')}")
+
+
+class Environments:
+    """``/api/environments``."""
+
+    def __init__(self, http: RetryingClient) -> None:
+        self._http = http
+
+    def create(self, name: str, description: str = "") -> EnvironmentView:
+        body = ScopePartCreate(name=name, description=description)
+        headers = {IDEMPOTENCY_KEY: uuid4().hex}
+        return self._http.request("POST", "/api/environments", body, returns=EnvironmentView, headers=headers).value
+
+    def list(self) -> Iterator[EnvironmentView]:
+        return every(self._http, "/api/environments", Page[EnvironmentView], {})
+
+    def delete(self, name: str) -> None:
+        """Refused while something belongs to the environment."""
+        self._http.request("DELETE", f"/api/environments/{quote(name, safe='')}")
+
+
+class Nodes:
+    """``/api/nodes`` and ``/api/enrolment-tokens``."""
+
+    def __init__(self, http: RetryingClient) -> None:
+        self._http = http
+
+    def create(self, name: str, description: str = "") -> NodeView:
+        body = ScopePartCreate(name=name, description=description)
+        return self._http.request("POST", "/api/nodes", body, returns=NodeView, headers={IDEMPOTENCY_KEY: uuid4().hex}).value
+
+    def list(self) -> Iterator[NodeView]:
+        return every(self._http, "/api/nodes", Page[NodeView], {})
+
+    def get(self, name: str) -> NodeView:
+        return self._http.request("GET", f"/api/nodes/{quote(name, safe='')}", returns=NodeView).value
+
+    def revoke(self, name: str) -> NodeView:
+        """Its keys and tokens are dead from now on."""
+        return self._http.request("POST", f"/api/nodes/{quote(name, safe='')}/revoke", returns=NodeView).value
+
+    def enrolment_token(self, node: str, expires_in: int = 3600) -> EnrolmentTokenCreated:
+        """A token for one enrolment of the node's agent within ``expires_in`` seconds; shown this once."""
+        body = EnrolmentTokenCreate(node=node, expires_in=expires_in)
+        return self._http.request("POST", "/api/enrolment-tokens", body, returns=EnrolmentTokenCreated).value
