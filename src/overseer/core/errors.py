@@ -9,7 +9,11 @@ that was broken and what to do next; it never holds a value of a secret.
     OverseerError
     ├── InvalidInput            invalid_input            422, exit 65   the request breaks a rule
     │   ├── TooLarge            too_large                413, exit 65   a size limit
-    │   └── ReferencesRefused   references_refused       422, exit 65   problems with a place in a file
+    │   ├── ReferencesRefused   references_refused       422, exit 65   problems with a place in a file
+    │   ├── UnsupportedMedia    unsupported_media        415, exit 65   a body that is not JSON
+    │   ├── WrongMethod         wrong_method             405, exit 65   the path exists, the method does not
+    │   ├── WrongHost           wrong_host               421, exit 65   a Host that this server does not answer to
+    │   └── ForeignOrigin       foreign_origin           403, exit 65   a browser's request from another site
     ├── Unauthenticated         unauthenticated          401, exit 77   no or no live credential
     ├── Denied                  denied                   403, exit 77   the gate said no
     ├── Unavailable             unavailable              404, exit 66   does not exist, or not for this caller
@@ -86,6 +90,34 @@ class ReferencesRefused(InvalidInput):
     """References in a bundle cannot be used; ``problems`` lists all of them with file, line and column."""
 
     code = "references_refused"
+
+
+class UnsupportedMedia(InvalidInput):
+    """The body's media type or coding is not plain JSON."""
+
+    code = "unsupported_media"
+    status = 415
+
+
+class WrongMethod(InvalidInput):
+    """The path exists; this method does not exist there."""
+
+    code = "wrong_method"
+    status = 405
+
+
+class WrongHost(InvalidInput):
+    """The Host header names none of this server's names (a defence against DNS rebinding)."""
+
+    code = "wrong_host"
+    status = 421
+
+
+class ForeignOrigin(InvalidInput):
+    """A browser sent a state-changing request on behalf of another site."""
+
+    code = "foreign_origin"
+    status = 403
 
 
 class Unauthenticated(OverseerError):
