@@ -93,6 +93,7 @@ def start(root: Path, *, own_network: bool = False) -> str:
     if _missing():
         raise EngineProblem(f"{', '.join(_missing())} not found; run `install` first.")
     root.mkdir(parents=True, exist_ok=True)
+    (root / "pid").unlink(missing_ok=True)  # of an engine that was killed; dockerd would believe it
     (root / "daemon.json").write_text("{}\n")  # so that the machine's own /etc/docker/daemon.json is not read
     daemon = [
         *("dockerd", "--config-file", str(root / "daemon.json"), "--host", address(root), "--log-level", "warn"),
@@ -121,6 +122,7 @@ def stop(root: Path, *, remove: bool = False) -> None:
         pid = _process(root, name)
         if pid is not None:
             _end(pid)
+    _end_containers(root)
     if not remove or not root.exists():
         return
     # Innermost first, or the outer ones are busy.
@@ -204,6 +206,18 @@ def _end(pid: int) -> None:
             if not _command_line(pid):
                 return
             time.sleep(0.05)
+
+
+def _end_containers(root: Path) -> None:
+    """Containers outlive an engine that was killed: each hangs below a shim that was told this engine's address."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        shim = int(entry.name)
+        words = _command_line(shim).split(b"\0")
+        if b"shim" in words[0] and str(root / "exec/containerd/containerd.sock").encode() in words:
+            with contextlib.suppress(OSError):
+                children = " ".join(path.read_text() for path in entry.glob("task/*/children")).split()
+                for pid in [*map(int, children), shim]:
+                    os.kill(pid, signal.SIGKILL)
 
 
 def _command_line(pid: int) -> bytes:
