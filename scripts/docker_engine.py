@@ -93,7 +93,7 @@ def start(root: Path, *, own_network: bool = False) -> str:
     if _missing():
         raise EngineProblem(f"{', '.join(_missing())} not found; run `install` first.")
     root.mkdir(parents=True, exist_ok=True)
-    (root / "pid").unlink(missing_ok=True)  # of an engine that was killed; dockerd would believe it
+    stop(root)  # what a killed engine left
     (root / "daemon.json").write_text("{}\n")  # so that the machine's own /etc/docker/daemon.json is not read
     daemon = [
         *("dockerd", "--config-file", str(root / "daemon.json"), "--host", address(root), "--log-level", "warn"),
@@ -122,6 +122,7 @@ def stop(root: Path, *, remove: bool = False) -> None:
         pid = _process(root, name)
         if pid is not None:
             _end(pid)
+        (root / name).unlink(missing_ok=True)  # dockerd would believe a stale one
     _end_containers(root)
     if not remove or not root.exists():
         return
