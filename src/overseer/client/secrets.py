@@ -88,9 +88,7 @@ class Secrets:
 
     def find(self, name: str, scope: Scope[str] = GLOBAL_NAMES) -> SecretView:
         """The secret of that name at exactly that scope, or :class:`Unavailable`."""
-        found = self.list(
-            name=name, app=scope.app, environment=scope.environment, node=scope.node, scope=scope_kind(scope)
-        )
+        found = self.list(name=name, app=scope.app, environment=scope.environment, node=scope.node, scope=scope_kind(scope))
         for view in found:
             if view.name == name and (view.scope.app, view.scope.environment, view.scope.node) == (
                 scope.app, scope.environment, scope.node,
