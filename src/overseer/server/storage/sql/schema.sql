@@ -4,9 +4,17 @@
 -- Rules: ids are UUIDs made by the server before the write (a ciphertext is bound to them); names compare under collation "C";
 -- times are timestamptz; nothing here holds a plaintext or a key that is not wrapped.
 
+-- Which files of sql/migrations/ were applied; written by the migrator only. A file that changed afterwards is refused.
+CREATE TABLE schema_migration (
+    number          integer PRIMARY KEY CHECK (number >= 1),
+    name            text COLLATE "C" NOT NULL,
+    checksum        text COLLATE "C" NOT NULL CHECK (length(checksum) = 64),    -- SHA-256 of the file, hexadecimal
+    applied_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 -- One row: which installation this is. The root key that opens it is checked against check_value before anything is written.
 CREATE TABLE instance (
-    only            boolean PRIMARY KEY DEFAULT true CHECK (only),
+    singleton       boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     id              uuid NOT NULL,
     check_value     bytea NOT NULL,
     seal_kind       text NOT NULL,

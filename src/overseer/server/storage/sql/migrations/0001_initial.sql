@@ -1,0 +1,373 @@
+-- The schema of Overseer as it stands after every migration. A test replays sql/migrations/ and compares the catalogue
+-- with the one that this file makes. PostgreSQL >= 15 (UNIQUE NULLS NOT DISTINCT).
+--
+-- Rules: ids are UUIDs made by the server before the write (a ciphertext is bound to them); names compare under collation "C";
+-- times are timestamptz; nothing here holds a plaintext or a key that is not wrapped.
+
+-- Which files of sql/migrations/ were applied; written by the migrator only. A file that changed afterwards is refused.
+CREATE TABLE schema_migration (
+    number          integer PRIMARY KEY CHECK (number >= 1),
+    name            text COLLATE "C" NOT NULL,
+    checksum        text COLLATE "C" NOT NULL CHECK (length(checksum) = 64),    -- SHA-256 of the file, hexadecimal
+    applied_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- One row: which installation this is. The root key that opens it is checked against check_value before anything is written.
+CREATE TABLE instance (
+    singleton       boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    id              uuid NOT NULL,
+    check_value     bytea NOT NULL,
+    seal_kind       text NOT NULL,
+    seal_config     bytea,                     -- what the seal stores beside its key: salt and parameters, a wrapped root key
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The keyring. Every key is wrapped by the root key; purpose 'kek' has numbered terms, the newest encrypts and all decrypt.
+CREATE TABLE keyring_key (
+    purpose         text COLLATE "C" NOT NULL,
+    term            integer NOT NULL CHECK (term >= 1),
+    wrapped         bytea NOT NULL,
+    wraps_reserved  bigint NOT NULL DEFAULT 0 CHECK (wraps_reserved >= 0),   -- counted in blocks of 2^20 per process
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (purpose, term)
+);
+
+CREATE TABLE principal (
+    id              uuid PRIMARY KEY,
+    kind            text NOT NULL CHECK (kind IN ('user', 'service_account', 'node')),
+    name            text COLLATE "C" NOT NULL,
+    description     text NOT NULL DEFAULT '',
+    disabled_at     timestamptz,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    created_by      uuid REFERENCES principal ON DELETE SET NULL,
+    UNIQUE (kind, name)
+);
+
+CREATE TABLE principal_group (
+    id              uuid PRIMARY KEY,
+    name            text COLLATE "C" NOT NULL UNIQUE,
+    description     text NOT NULL DEFAULT '',
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE group_member (
+    principal_id    uuid NOT NULL REFERENCES principal ON DELETE CASCADE,
+    group_id        uuid NOT NULL REFERENCES principal_group ON DELETE CASCADE,
+    PRIMARY KEY (principal_id, group_id)
+);
+CREATE INDEX group_member_group ON group_member (group_id);
+
+CREATE TABLE role (
+    id              uuid PRIMARY KEY,
+    name            text COLLATE "C" NOT NULL UNIQUE,
+    permissions     bigint NOT NULL CHECK (permissions >= 0),
+    built_in        boolean NOT NULL DEFAULT false,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The three parts of a scope. Environments and nodes are shared by all apps.
+CREATE TABLE app (
+    id              uuid PRIMARY KEY,
+    name            text COLLATE "C" NOT NULL UNIQUE,
+    description     text NOT NULL DEFAULT '',
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE environment (
+    id              uuid PRIMARY KEY,
+    name            text COLLATE "C" NOT NULL UNIQUE,
+    description     text NOT NULL DEFAULT '',
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- A node is also a principal of kind 'node', made at enrolment. Its private keys never leave it.
+CREATE TABLE node (
+    id              uuid PRIMARY KEY,
+    name            text COLLATE "C" NOT NULL UNIQUE,
+    description     text NOT NULL DEFAULT '',
+    labels          jsonb NOT NULL DEFAULT '{}',
+    state           text NOT NULL DEFAULT 'expected' CHECK (state IN ('expected', 'active', 'revoked')),
+    principal_id    uuid UNIQUE REFERENCES principal ON DELETE RESTRICT,
+    agent_version   text NOT NULL DEFAULT '',
+    last_seen_at    timestamptz,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE node_key (
+    id              uuid PRIMARY KEY,
+    node_id         uuid NOT NULL REFERENCES node ON DELETE CASCADE,
+    encryption_key  bytea NOT NULL CHECK (length(encryption_key) = 32),      -- X25519, for HPKE
+    signing_key     bytea NOT NULL CHECK (length(signing_key) = 32),         -- Ed25519
+    challenge       bytea,                                                   -- SHA-256 of an outstanding proof of possession
+    confirmed_at    timestamptz,
+    retired_at      timestamptz,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX node_key_node ON node_key (node_id);
+
+CREATE TABLE enrolment_token (
+    id              uuid PRIMARY KEY,
+    hash            bytea NOT NULL UNIQUE CHECK (length(hash) = 32),
+    node_id         uuid NOT NULL REFERENCES node ON DELETE CASCADE,
+    expires_at      timestamptz NOT NULL,
+    used_at         timestamptz,
+    used_by_key     uuid REFERENCES node_key ON DELETE SET NULL,              -- the same keys may retry, others may not
+    created_by      uuid REFERENCES principal ON DELETE SET NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- RFC 7523 assertions are used once: the row lives until the assertion has expired.
+CREATE TABLE node_assertion (
+    node_id         uuid NOT NULL REFERENCES node ON DELETE CASCADE,
+    jti             text COLLATE "C" NOT NULL,
+    expires_at      timestamptz NOT NULL,
+    PRIMARY KEY (node_id, jti)
+);
+
+-- A role (its bits copied, in the transaction that writes the binding or the role) given to a principal or a group. No foreign
+-- key on subject_id: bindings go with their principal or group in the same transaction.
+CREATE TABLE binding (
+    id                  uuid PRIMARY KEY,
+    subject_id          uuid NOT NULL,
+    subject_kind        text NOT NULL CHECK (subject_kind IN ('principal', 'group')),
+    role_id             uuid NOT NULL REFERENCES role ON DELETE RESTRICT,
+    permissions         bigint NOT NULL CHECK (permissions >= 0),
+    app_match           text NOT NULL CHECK (app_match IN ('any', 'unset', 'is')),
+    app_id              uuid REFERENCES app ON DELETE RESTRICT,
+    environment_match   text NOT NULL CHECK (environment_match IN ('any', 'unset', 'is')),
+    environment_id      uuid REFERENCES environment ON DELETE RESTRICT,
+    node_match          text NOT NULL CHECK (node_match IN ('any', 'unset', 'is')),
+    node_id             uuid REFERENCES node ON DELETE RESTRICT,
+    name                text COLLATE "C" NOT NULL,
+    name_is_prefix      boolean NOT NULL,
+    expires_at          timestamptz,
+    created_by          uuid REFERENCES principal ON DELETE SET NULL,
+    created_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK ((app_match = 'is') = (app_id IS NOT NULL)),
+    CHECK ((environment_match = 'is') = (environment_id IS NOT NULL)),
+    CHECK ((node_match = 'is') = (node_id IS NOT NULL))
+);
+CREATE INDEX binding_subject ON binding (subject_id);
+
+CREATE TABLE token (
+    hash            bytea PRIMARY KEY CHECK (length(hash) = 32),              -- SHA-256 of 256 random bits: no salt needed
+    id              uuid NOT NULL UNIQUE,
+    principal_id    uuid NOT NULL REFERENCES principal ON DELETE CASCADE,
+    description     text NOT NULL DEFAULT '',
+    expires_at      timestamptz NOT NULL,
+    networks        cidr[] CHECK (networks IS NULL OR cardinality(networks) > 0),
+    revoked_at      timestamptz,
+    last_used_at    timestamptz,
+    created_by      uuid REFERENCES principal ON DELETE SET NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX token_principal ON token (principal_id);
+
+-- A scope that something lives at. RESTRICT everywhere: a SET NULL would make an app's secrets global.
+CREATE TABLE scope (
+    id              uuid PRIMARY KEY,
+    app_id          uuid REFERENCES app ON DELETE RESTRICT,
+    environment_id  uuid REFERENCES environment ON DELETE RESTRICT,
+    node_id         uuid REFERENCES node ON DELETE RESTRICT,
+    UNIQUE NULLS NOT DISTINCT (app_id, environment_id, node_id)
+);
+
+CREATE TABLE secret (
+    id              uuid PRIMARY KEY,
+    scope_id        uuid NOT NULL REFERENCES scope ON DELETE RESTRICT,
+    name            text COLLATE "C" NOT NULL,
+    latest_version  integer NOT NULL CHECK (latest_version >= 1),
+    active_version  integer NOT NULL CHECK (active_version >= 1),
+    revision        bigint NOT NULL DEFAULT 1,                                -- counts every change; the ETag
+    description     text NOT NULL DEFAULT '',
+    labels          jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(labels) = 'object'),
+    owner           text NOT NULL DEFAULT '',
+    expires_at      timestamptz,
+    generator       text,                                                     -- the spec it was generated with
+    rotation        jsonb,                                                    -- the rotation policy
+    source          jsonb,                                                    -- {backend, ref, field} where it comes from a backend
+    is_template     boolean NOT NULL DEFAULT false,
+    created_by      uuid REFERENCES principal ON DELETE SET NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (name, scope_id)
+);
+CREATE INDEX secret_scope ON secret (scope_id);
+
+-- Immutable but for its wrap: key rotation replaces kek_term and wrapped_dek, never id and ciphertext.
+CREATE TABLE secret_version (
+    secret_id       uuid NOT NULL REFERENCES secret ON DELETE CASCADE,
+    version         integer NOT NULL CHECK (version >= 1),
+    id              uuid NOT NULL UNIQUE,                                     -- bound into the AAD, made before the write
+    format          smallint NOT NULL,
+    kek_term        integer NOT NULL,
+    wrapped_dek     bytea NOT NULL,
+    ciphertext      bytea NOT NULL,
+    readable_until  timestamptz,                                              -- grace period of a rotated version
+    created_by      uuid REFERENCES principal ON DELETE SET NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (secret_id, version)
+);
+ALTER TABLE secret ADD CONSTRAINT secret_active_version FOREIGN KEY (id, active_version)
+    REFERENCES secret_version (secret_id, version) DEFERRABLE INITIALLY DEFERRED;
+CREATE INDEX secret_version_term ON secret_version (kek_term);
+
+-- A set of Compose files of an app. People's env_files hold plaintext, so contents are enveloped; the address is an HMAC.
+CREATE TABLE bundle (
+    id              uuid PRIMARY KEY,
+    app_id          uuid NOT NULL REFERENCES app ON DELETE RESTRICT,
+    digest          text COLLATE "C" NOT NULL,
+    format          smallint NOT NULL,
+    kek_term        integer NOT NULL,
+    wrapped_dek     bytea NOT NULL,
+    ciphertext      bytea NOT NULL,
+    size            integer NOT NULL,
+    created_by      uuid REFERENCES principal ON DELETE SET NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (app_id, digest)
+);
+CREATE INDEX bundle_term ON bundle (kek_term);
+
+CREATE TABLE deployment (
+    id              uuid PRIMARY KEY,
+    app_id          uuid NOT NULL REFERENCES app ON DELETE RESTRICT,
+    environment_id  uuid REFERENCES environment ON DELETE RESTRICT,
+    node_id         uuid NOT NULL REFERENCES node ON DELETE RESTRICT,
+    action          text NOT NULL CHECK (action IN ('deploy', 'undeploy')),
+    bundle_id       uuid REFERENCES bundle ON DELETE RESTRICT,
+    project         text COLLATE "C" NOT NULL,
+    options         jsonb NOT NULL DEFAULT '{}',
+    state           text NOT NULL DEFAULT 'queued'
+                    CHECK (state IN ('queued', 'released', 'applying', 'succeeded', 'failed', 'superseded')),
+    lease_until     timestamptz,                                              -- an agent that went silent loses the work
+    attempts        integer NOT NULL DEFAULT 0,
+    output          text NOT NULL DEFAULT '',                                 -- redacted by the agent, cut to 64 KiB
+    error           text NOT NULL DEFAULT '',
+    services        jsonb NOT NULL DEFAULT '[]',                              -- what runs, as the agent saw it
+    created_by      uuid REFERENCES principal ON DELETE SET NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    released_at     timestamptz,
+    finished_at     timestamptz,
+    CHECK ((action = 'deploy') = (bundle_id IS NOT NULL))
+);
+CREATE INDEX deployment_queue ON deployment (node_id, created_at) WHERE state IN ('queued', 'released', 'applying');
+CREATE INDEX deployment_history ON deployment (app_id, created_at);
+
+-- Which version of which secret a deployment uses, decided when it was made.
+CREATE TABLE deployment_secret (
+    deployment_id   uuid NOT NULL REFERENCES deployment ON DELETE CASCADE,
+    reference       text COLLATE "C" NOT NULL,                                -- name, @version and #field as written
+    secret_id       uuid NOT NULL,                                            -- no foreign key: history outlives the secret
+    secret_name     text COLLATE "C" NOT NULL,
+    version         integer NOT NULL,
+    field           text COLLATE "C" NOT NULL DEFAULT '',
+    kinds           text[] NOT NULL DEFAULT '{}',                             -- inline, external, file
+    services        text[] NOT NULL DEFAULT '{}',
+    persists        boolean NOT NULL DEFAULT false,
+    matches         boolean,                                                  -- the fingerprint the node saw: NULL not reported
+    PRIMARY KEY (deployment_id, reference)
+);
+CREATE INDEX deployment_secret_secret ON deployment_secret (secret_id);
+
+-- A new version on its way to running containers; resolution consults it before the active version flips.
+CREATE TABLE rollout (
+    id                uuid PRIMARY KEY,
+    secret_id         uuid NOT NULL REFERENCES secret ON DELETE CASCADE,
+    previous_version  integer NOT NULL,
+    candidate_version integer NOT NULL,
+    state             text NOT NULL CHECK (state IN ('running', 'succeeded', 'withdrawn')),
+    created_by        uuid REFERENCES principal ON DELETE SET NULL,
+    created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at       timestamptz
+);
+CREATE UNIQUE INDEX rollout_one_at_a_time ON rollout (secret_id) WHERE state = 'running';
+
+CREATE TABLE rollout_node (
+    rollout_id      uuid NOT NULL REFERENCES rollout ON DELETE CASCADE,
+    node_id         uuid NOT NULL REFERENCES node ON DELETE RESTRICT,
+    state           text NOT NULL CHECK (state IN ('waiting', 'candidate', 'acknowledged', 'unhealthy', 'withdrawn')),
+    acknowledged_at timestamptz,
+    PRIMARY KEY (rollout_id, node_id)
+);
+
+-- An idempotency key remembers what was asked (HMAC of the body) and which resource came of it, never an answer.
+CREATE TABLE idempotency_key (
+    principal_id    uuid NOT NULL REFERENCES principal ON DELETE CASCADE,
+    route           text COLLATE "C" NOT NULL,
+    key             text COLLATE "C" NOT NULL,
+    body_hmac       bytea NOT NULL CHECK (length(body_hmac) = 32),
+    status          smallint NOT NULL,
+    resource_id     uuid NOT NULL,
+    version         integer,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (principal_id, route, key)
+);
+CREATE INDEX idempotency_key_age ON idempotency_key (created_at);
+
+-- The audit log. A row is never changed; the service role may insert the data columns only.
+CREATE TABLE audit_incarnation (
+    incarnation       integer PRIMARY KEY,
+    system_identifier text NOT NULL,
+    database_oid      oid NOT NULL,
+    table_oid         oid NOT NULL,
+    timeline          integer NOT NULL,
+    first_xact        xid8 NOT NULL,
+    at                timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE audit (
+    incarnation     integer NOT NULL DEFAULT 1,
+    xact            xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    id              bigint GENERATED ALWAYS AS IDENTITY,
+    at              timestamptz NOT NULL DEFAULT clock_timestamp(),
+    request_id      text COLLATE "C" NOT NULL,
+    actor_id        uuid,
+    actor_name      text COLLATE "C" NOT NULL DEFAULT '',
+    actor_kind      text COLLATE "C" NOT NULL DEFAULT '',
+    on_behalf_of    uuid,
+    token_id        uuid,
+    action          text COLLATE "C" NOT NULL,
+    outcome         text COLLATE "C" NOT NULL CHECK (outcome IN ('allowed', 'denied', 'failed')),
+    code            text COLLATE "C" NOT NULL DEFAULT '',
+    resource_kind   text COLLATE "C" NOT NULL DEFAULT '',
+    resource_id     uuid,
+    resource_name   text COLLATE "C" NOT NULL DEFAULT '',
+    app             text COLLATE "C",
+    environment     text COLLATE "C",
+    node            text COLLATE "C",
+    version         integer,
+    peer            text COLLATE "C" NOT NULL DEFAULT '',
+    client          text COLLATE "C" NOT NULL DEFAULT '',
+    repeats         integer NOT NULL DEFAULT 1,                               -- aggregated unauthenticated denials
+    text_id         uuid,
+    text_commitment bytea,
+    PRIMARY KEY (incarnation, xact, id)
+);
+
+-- Free text that can be erased without touching the log: the row keeps SHA-256(salt || text).
+CREATE TABLE audit_text (
+    id              uuid PRIMARY KEY,
+    salt            bytea NOT NULL,
+    reason          text NOT NULL DEFAULT '',
+    user_agent      text NOT NULL DEFAULT ''
+);
+
+-- Signed checkpoints of the transparency log; seq as primary key is the fence against two sealers.
+CREATE TABLE audit_checkpoint (
+    seq             bigint PRIMARY KEY,
+    size            bigint NOT NULL UNIQUE,
+    root            bytea NOT NULL,
+    frontier        bytea NOT NULL,
+    incarnation     integer NOT NULL,
+    horizon         xid8 NOT NULL,
+    timeline        integer NOT NULL,
+    at              timestamptz NOT NULL,
+    signature       bytea NOT NULL
+);
+
+CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the audit log is append-only' USING ERRCODE = 'insufficient_privilege';
+END $$;
+CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_append_only();
+CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();
