@@ -16,11 +16,16 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import postgres_server
 
 SESSION_HOME = "OVERSEER_TEST_SESSION_HOME"  # set by the first process, inherited by the xdist workers
 IN_CI = os.environ.get("CI") == "true"
+
+# No deadline: two workers on two cores make single examples slow now and then. CI tries the same examples every time.
+settings.register_profile("overseer", deadline=None, derandomize=IN_CI)
+settings.load_profile("overseer")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,6 +40,15 @@ def _end_session() -> None:
     home = Path(os.environ.pop(SESSION_HOME))
     postgres_server.stop(home / "pg")
     shutil.rmtree(home, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent / "docker" in item.path.parents:
+            item.add_marker("docker")
+        if item.get_closest_marker("docker"):
+            # One engine: its tests run one after the other, in one worker, while the others do the rest.
+            item.add_marker(pytest.mark.xdist_group("docker"))
 
 
 def pytest_report_header() -> str:
