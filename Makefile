@@ -26,10 +26,12 @@ test: setup-dev ## Run all tests (ARGS=… goes to pytest)
 	@exec $(IN)python -m pytest -n auto --dist loadgroup $(ARGS)
 
 lint: setup-dev ## Check style, types, the direction of imports and the generated pages
-	@$(IN)ruff check .
-	@$(IN)mypy --strict
-	@$(IN)lint-imports --no-logo
-	@if [ -f scripts/generate_docs.py ]; then $(IN)python -m scripts.generate_docs --check; fi
+	@failed=0; \
+	$(IN)ruff check . || failed=1; \
+	$(IN)mypy --strict || failed=1; \
+	$(IN)lint-imports --no-logo || failed=1; \
+	if [ -f scripts/generate_docs.py ]; then $(IN)python -m scripts.generate_docs --check || failed=1; fi; \
+	exit $$failed
 
 docs: setup-dev ## Write the reference pages that are made from the code
 	@$(IN)python -m scripts.generate_docs
