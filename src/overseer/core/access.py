@@ -148,3 +148,18 @@ def contains(outer: Binding, inner: Binding) -> bool:
         and names
         and lives
     )
+
+
+def sees_part(bindings: Iterable[Binding], permission: Permission, part: str, part_id: UUID, now: datetime) -> bool:
+    """True where a live binding that grants ``permission`` selects the app, environment or node ``part_id``.
+
+    For lists of the parts themselves: the other two parts of the selector and the name pattern speak of secrets and do not count.
+    ``part`` is ``app``, ``environment`` or ``node``.
+    """
+    bit = 1 << PERMISSION_BITS[permission]
+    return any(
+        binding.permissions & bit
+        and (binding.expires_at is None or binding.expires_at > now)
+        and {"app": binding.app, "environment": binding.environment, "node": binding.node}[part].accepts(part_id)
+        for binding in bindings
+    )

@@ -27,7 +27,7 @@ class PrincipalView(Answer, frozen=True):
 
 
 class TokenCreate(Request, frozen=True):
-    """A token of ``principal`` (a service account's name, or ``me``); ``expires_in`` in seconds (default 90 days, at most 1 year)."""
+    """A token of ``principal`` (a service account's name, or ``me``); ``expires_in`` in seconds, 60 to 366 days."""
 
     principal: str
     description: str = ""

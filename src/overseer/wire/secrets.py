@@ -19,7 +19,7 @@ class ScopeView(Answer, frozen=True):
 
 
 class GeneratorSpec(Request, frozen=True):
-    """How to make a value: ``password``, ``token``, ``hex``, ``base64``, ``uuid``; ``length`` in characters (password), else bytes."""
+    """How to make a value: password, token, hex, base64, uuid; ``length`` in characters (password), else in bytes."""
 
     type: str
     length: int | None = None

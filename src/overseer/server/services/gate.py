@@ -76,9 +76,13 @@ class Entry:
     def events(self) -> list[AuditEvent]:
         return self._events
 
-    def identified(self, actor: Actor, now: datetime) -> None:
+    def identified(self, actor: Actor | None, now: datetime) -> None:
         """Called by the gate alone, once."""
         self._actor, self._now = actor, now
+
+    def attribute(self, actor: Actor) -> None:
+        """On an open route: whose credential was proven, so that the rows name it. It brings no bindings."""
+        self._actor = replace(actor, bindings=())
 
     def permits(self, permission: Permission, resource: Resource) -> bool:
         """The bare decision, without a row: for choosing between two refusals, never for letting something through."""
@@ -121,10 +125,15 @@ class Entry:
         outcome = Outcome.FAILED if code == "unavailable" else Outcome.DENIED
         self._events.append(self._event(resource, outcome, code))
 
-    def self_service(self, resource: Resource) -> None:
-        """Let a live principal act on itself (``me``): needs a credential and no binding."""
+    def accept(self, resource: Resource) -> None:
+        """Let through what needs no binding: a principal acting on itself, or a credential that was just proven (enrolment)."""
         self._decided = True
         self._events.append(self._event(resource, Outcome.ALLOWED))
+
+    def deny(self, code: str, message: str) -> NoReturn:
+        """Turn the newest decision into a denial for a reason that no binding expresses, and raise :class:`Denied`."""
+        self._events[-1] = replace(self._events[-1], outcome=Outcome.DENIED, code=code)
+        raise Denied(message)
 
     def amend(self, **fields: Any) -> None:
         """Complete the newest row with what the work found out (``resource_id``, ``version``, …)."""
@@ -185,11 +194,10 @@ class Gate:
             yield entry
 
     @asynccontextmanager
-    async def enter_open(self, caller: Caller, action: AuditAction, actor: Actor | None = None) -> AsyncIterator[Entry]:
+    async def enter_open(self, caller: Caller, action: AuditAction) -> AsyncIterator[Entry]:
         """A transaction for a route whose credential is no token (an enrolment token, an assertion); it must decide, too."""
         async with self._admit(caller, action) as entry:
-            if actor is not None:
-                entry.identified(actor, await entry.session.fetchval("database_clock"))
+            entry.identified(None, await entry.session.fetchval("database_clock"))
             yield entry
 
     async def append(self, events: Iterable[AuditEvent]) -> None:

@@ -76,6 +76,12 @@ async def part_by_name(session: Session, part: Part, name: str) -> PartRow | Non
     return _part(row) if row else None
 
 
+async def part_by_id(session: Session, part: Part, part_id: UUID) -> PartRow | None:
+    """An app or environment by id."""
+    row = await session.fetchrow(f"{part}_by_id", part_id)
+    return _part(row) if row else None
+
+
 async def delete_part(session: Session, part: Part, part_id: UUID) -> None:
     """Delete an app or environment; :class:`Conflict` where anything still lives at it (foreign keys RESTRICT)."""
     await session.execute(f"{part}_scopes_delete_empty", part_id)

@@ -21,6 +21,9 @@ SELECT id, name, description, created_at FROM app ORDER BY name;
 -- name: app_by_name
 SELECT id, name, description, created_at FROM app WHERE name = $1;
 
+-- name: app_by_id
+SELECT id, name, description, created_at FROM app WHERE id = $1;
+
 -- name: app_scopes_delete_empty
 -- A scope row outlives its last secret; it must not keep its app from being deleted.
 DELETE FROM scope WHERE app_id = $1 AND NOT EXISTS (SELECT FROM secret WHERE secret.scope_id = scope.id);
@@ -36,6 +39,9 @@ SELECT id, name, description, created_at FROM environment ORDER BY name;
 
 -- name: environment_by_name
 SELECT id, name, description, created_at FROM environment WHERE name = $1;
+
+-- name: environment_by_id
+SELECT id, name, description, created_at FROM environment WHERE id = $1;
 
 -- name: environment_scopes_delete_empty
 DELETE FROM scope WHERE environment_id = $1 AND NOT EXISTS (SELECT FROM secret WHERE secret.scope_id = scope.id);

@@ -1,0 +1,132 @@
+"""Nodes as people manage them: create, list, revoke, and the enrolment token for an agent."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from overseer.core.access import Resource, sees_part
+from overseer.core.audit_events import AuditAction
+from overseer.core.errors import AlreadyExists, Conflict, InvalidInput, Problem, Unavailable
+from overseer.core.identifiers import check_name, new_id
+from overseer.core.permissions import Permission
+from overseer.core.principals import Caller
+from overseer.core.scopes import Scope
+from overseer.crypto.tokens import TokenPrefix, new_token
+from overseer.server.services.gate import HIDDEN_MESSAGE, Entry, Gate
+from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
+from overseer.server.services.key_service import KeyService
+from overseer.server.services.scope_service import check_description
+from overseer.server.storage import node_rows
+from overseer.server.storage.node_rows import NodeRow
+from overseer.server.storage.principal_rows import disable_principal
+from overseer.wire.enrolment_token import EnrolmentToken, format_enrolment_token
+from overseer.wire.messages import Page
+from overseer.wire.scopes import EnrolmentTokenCreate, EnrolmentTokenCreated, NodeView, ScopePartCreate
+
+MIN_ENROLMENT_SECONDS: Final = 60
+MAX_ENROLMENT_SECONDS: Final = 86_400
+REVOKED_ERROR: Final = "the node was revoked"
+
+
+class NodeService:
+    """``ca_spki`` is SHA-256 of the CA's SubjectPublicKeyInfo (RFC 7469), None where the server speaks no TLS."""
+
+    def __init__(self, gate: Gate, keys: KeyService, idempotency: IdempotencyKeeper, ca_spki: bytes | None = None) -> None:
+        self._gate = gate
+        self._keys = keys
+        self._idempotency = idempotency
+        self._ca_spki = ca_spki
+
+    async def create_node(
+        self, caller: Caller, body: ScopePartCreate, idempotency: Idempotency | None = None
+    ) -> NodeView:
+        """A node that expects its agent. :class:`AlreadyExists` where the name is taken."""
+        async with self._gate.enter(caller, AuditAction.NODE_CREATE) as entry:
+            entry.authorise(Permission.NODE_WRITE, Resource("node", body.name))
+            check_name(body.name, "body.name")
+            check_description(body.description)
+            first = await self._idempotency.first_result(entry, idempotency)
+            node_id = first.resource_id if first else new_id(entry.now)
+            if first is None:
+                try:
+                    await node_rows.insert_node(entry.session, node_id, body.name, body.description)
+                except AlreadyExists:
+                    raise AlreadyExists("there is already a node of that name") from None
+                await self._idempotency.remember(entry, idempotency, status=201, resource_id=node_id)
+            entry.amend(resource_id=node_id)
+            found = await node_rows.all_nodes(entry.session, node_id=node_id)
+            if not found:
+                raise Conflict("the node that this idempotency key made was deleted meanwhile")
+        return node_view(found[0])
+
+    async def list_nodes(self, caller: Caller) -> Page[NodeView]:
+        """The nodes that a binding of the caller selects, by name."""
+        async with self._gate.enter(caller, AuditAction.NODE_LIST) as entry:
+            entry.authorise_list(Permission.NODE_LIST, Resource("node"))
+            bindings, now = entry.actor.bindings, entry.now
+            found = await node_rows.all_nodes(entry.session)
+        seen = [row for row in found if sees_part(bindings, Permission.NODE_LIST, "node", row.id, now)]
+        return Page(items=[node_view(row) for row in seen])
+
+    async def get_node(self, caller: Caller, name: str) -> NodeView:
+        """One node that a binding of the caller selects."""
+        async with self._gate.enter(caller, AuditAction.NODE_LIST) as entry:
+            row = await self._node(entry, name)
+            if not sees_part(entry.actor.bindings, Permission.NODE_LIST, "node", row.id, entry.now):
+                entry.refuse(_resource(row), "no_binding")
+                raise Unavailable(f"node: {HIDDEN_MESSAGE}")
+            entry.accept(_resource(row))
+        return node_view(row)
+
+    async def revoke_node(self, caller: Caller, name: str) -> NodeView:
+        """The node's keys and tokens are refused from the next request on, and its open deployments fail."""
+        async with self._gate.enter(caller, AuditAction.NODE_REVOKE) as entry:
+            row = await self._node(entry, name)
+            entry.authorise(Permission.NODE_WRITE, _resource(row), hide_without=Permission.NODE_LIST)
+            await node_rows.revoke_node(entry.session, row.id, REVOKED_ERROR)
+            if row.principal_id is not None:
+                await disable_principal(entry.session, row.principal_id)
+            found = await node_rows.all_nodes(entry.session, node_id=row.id)
+        return node_view(found[0])
+
+    async def create_enrolment_token(self, caller: Caller, body: EnrolmentTokenCreate) -> EnrolmentTokenCreated:
+        """A single-use token for the node's agent, shown once. It pins this server's verify key and its CA."""
+        async with self._gate.enter(caller, AuditAction.ENROLMENT_CREATE) as entry:
+            row = await self._node(entry, body.node)
+            entry.authorise(Permission.NODE_WRITE, _resource(row), hide_without=Permission.NODE_LIST)
+            if not MIN_ENROLMENT_SECONDS <= body.expires_in <= MAX_ENROLMENT_SECONDS:
+                rule = f"an enrolment token lives {MIN_ENROLMENT_SECONDS} to {MAX_ENROLMENT_SECONDS} seconds"
+                raise InvalidInput(rule, problems=[Problem("body.expires_in", rule, "bad_expiry")])
+            secret, digest = new_token(TokenPrefix.ENROLMENT)
+            token_id = new_id(entry.now)
+            expires_at = entry.now + timedelta(seconds=body.expires_in)
+            await node_rows.insert_enrolment_token(entry.session, token_id, digest, row.id, expires_at, entry.actor.id)
+            verify_key = self._keys.keyring.signing_key().public
+        text = format_enrolment_token(EnrolmentToken(secret, row.name, verify_key, self._ca_spki))
+        return EnrolmentTokenCreated(
+            id=str(token_id), node=row.name, token=text.reveal().decode("ascii"), expires_at=expires_at
+        )
+
+    async def _node(self, entry: Entry, name: str) -> NodeRow:
+        found = await node_rows.all_nodes(entry.session, name=name)
+        if not found:
+            entry.missing(Resource("node", name))
+        return found[0]
+
+
+def _resource(row: NodeRow) -> Resource:
+    return Resource("node", row.name, Scope(node=row.id), row.id, Scope(node=row.name))
+
+
+def node_view(row: NodeRow) -> NodeView:
+    """A node as people read it."""
+    return NodeView(
+        id=str(row.id),
+        name=row.name,
+        description=row.description,
+        state=row.state,
+        agent_version=row.agent_version,
+        last_seen_at=row.last_seen_at,
+        created_at=row.created_at,
+    )

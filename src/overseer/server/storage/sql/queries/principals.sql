@@ -1,0 +1,91 @@
+-- Principals, tokens, roles and bindings.
+
+-- name: principal_insert
+INSERT INTO principal (id, kind, name, description, created_by) VALUES ($1, $2, $3, $4, $5)
+RETURNING id, kind, name, description, disabled_at, created_at;
+
+-- name: principal_all
+SELECT id, kind, name, description, disabled_at, created_at FROM principal WHERE $1::text IS NULL OR kind = $1 ORDER BY kind, name;
+
+-- name: principal_by_id
+SELECT id, kind, name, description, disabled_at, created_at FROM principal WHERE id = $1;
+
+-- name: principal_by_name
+SELECT id, kind, name, description, disabled_at, created_at FROM principal WHERE kind = $1 AND name = $2;
+
+-- name: principal_delete
+DELETE FROM principal WHERE id = $1;
+
+-- name: principal_disable
+UPDATE principal SET disabled_at = statement_timestamp() WHERE id = $1 AND disabled_at IS NULL;
+
+-- name: token_insert
+INSERT INTO token (hash, id, principal_id, description, expires_at, networks, created_by)
+VALUES ($1, $2, $3, $4, $5, $6::text[]::cidr[], $7);
+
+-- name: token_all
+SELECT t.id, t.principal_id, p.name AS principal, p.kind, t.description, t.expires_at, t.networks::text[] AS networks, t.revoked_at,
+       t.last_used_at, t.created_at
+FROM token t JOIN principal p ON p.id = t.principal_id
+WHERE ($1::text IS NULL OR p.name = $1) AND ($2::uuid IS NULL OR t.id = $2)
+  AND p.kind <> 'node'
+ORDER BY t.created_at, t.id;
+
+-- name: token_by_id
+SELECT t.id, t.principal_id, p.name AS principal, t.revoked_at FROM token t JOIN principal p ON p.id = t.principal_id WHERE t.id = $1;
+
+-- name: token_expiry
+SELECT expires_at FROM token WHERE id = $1;
+
+-- name: token_revoke
+UPDATE token SET revoked_at = statement_timestamp() WHERE id = $1 AND revoked_at IS NULL;
+
+-- name: token_revoke_all
+UPDATE token SET revoked_at = statement_timestamp() WHERE principal_id = $1 AND revoked_at IS NULL;
+
+-- name: token_delete_expired
+DELETE FROM token WHERE principal_id = $1 AND expires_at < statement_timestamp();
+
+-- name: role_all
+SELECT id, name, permissions, built_in FROM role ORDER BY name;
+
+-- name: role_by_name
+SELECT id, name, permissions, built_in FROM role WHERE name = $1;
+
+-- name: binding_insert
+INSERT INTO binding (id, subject_id, subject_kind, role_id, permissions, app_match, app_id, environment_match, environment_id,
+                     node_match, node_id, name, name_is_prefix, expires_at, created_by)
+VALUES ($1, $2, 'principal', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
+
+-- name: binding_all
+SELECT b.id, b.subject_id, COALESCE(p.name, g.name) AS subject, r.name AS role, b.permissions, b.app_match, b.app_id, a.name AS app,
+       b.environment_match, b.environment_id, e.name AS environment, b.node_match, b.node_id, n.name AS node,
+       b.name AS pattern, b.name_is_prefix, b.expires_at, b.created_at
+FROM binding b
+JOIN role r ON r.id = b.role_id
+LEFT JOIN principal p ON p.id = b.subject_id AND b.subject_kind = 'principal'
+LEFT JOIN principal_group g ON g.id = b.subject_id AND b.subject_kind = 'group'
+LEFT JOIN app a ON a.id = b.app_id
+LEFT JOIN environment e ON e.id = b.environment_id
+LEFT JOIN node n ON n.id = b.node_id
+WHERE ($1::uuid[] IS NULL OR b.subject_id = ANY ($1)) AND ($2::uuid IS NULL OR b.id = $2)
+ORDER BY subject, b.created_at, b.id;
+
+-- name: binding_delete
+DELETE FROM binding WHERE id = $1;
+
+-- name: binding_delete_of_subject
+DELETE FROM binding WHERE subject_id = $1;
+
+-- name: subjects_of
+SELECT ARRAY(SELECT m.group_id FROM group_member m WHERE m.principal_id = $1) || $1::uuid;
+
+-- name: owners_left
+-- Live principals that hold everything of the owner role without limits, when the binding $1 is gone. The lock keeps two
+-- deletions from each leaving the other's owner.
+SELECT count(*) FROM (
+    SELECT b.id FROM binding b JOIN role r ON r.id = b.role_id JOIN principal p ON p.id = b.subject_id AND p.disabled_at IS NULL
+    WHERE r.name = 'owner' AND b.app_match = 'any' AND b.environment_match = 'any' AND b.node_match = 'any'
+      AND b.name = '' AND b.name_is_prefix AND b.expires_at IS NULL
+    ORDER BY b.id FOR UPDATE OF b
+) AS owner_binding WHERE id <> $1;
