@@ -1,0 +1,110 @@
+"""Every reference of a bundle, with its place, and every problem, all at once.
+
+Three kinds: ``inline`` (``${SECRET:…}`` in values, env_files and ``configs.*.content``), ``external`` (a top-level secret with
+``external: true`` that a service uses), ``file`` (a bind whose source lies right below the secrets root). Local ``include``,
+``extends.file`` and ``env_file`` are followed as Compose follows them; remote and escaping paths are refused, cycles found.
+
+Guarantees: a reference that is not listed does not exist for Compose either; nothing raises on the first problem; time and
+memory are bounded whatever the files hold. It does not decide whether a caller may use a secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from overseer.compose.bundle import Bundle
+from overseer.compose.bundle_reading import FileScan, Origin, read_bundle
+from overseer.compose.grammar import Reference
+from overseer.compose.positions import EXPOSED, METADATA, Kind
+from overseer.core.errors import Problem
+
+#: Refused in a deployment unless ``allow_persisting``.
+DEPLOYMENT_REFUSES: Final = METADATA | EXPOSED
+
+
+class Form(StrEnum):
+    """How a reference is written."""
+
+    EXTERNAL = "external"
+    FILE = "file"
+    INLINE = "inline"
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """One use of a reference: ``place`` is ``file:line:column``; ``services`` are the known ones whose containers get it."""
+
+    reference: Reference
+    form: Form
+    kind: Kind
+    file: str
+    line: int
+    column: int
+    services: tuple[str, ...]
+    key: str = ""
+    has_default: bool = False
+
+    @property
+    def place(self) -> str:
+        """``file:line:column``, counted from one."""
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class BundleScan:
+    """What a bundle holds. With ``problems`` nothing may be deployed."""
+
+    bundle: Bundle
+    occurrences: tuple[Occurrence, ...]
+    problems: tuple[Problem, ...]
+    scans: dict[str, FileScan] = field(repr=False)
+    variables: tuple[str, ...] = ()
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """Each reference once, in the order of its first occurrence."""
+        return tuple(dict.fromkeys(occurrence.reference for occurrence in self.occurrences))
+
+    def required(self) -> tuple[Reference, ...]:
+        """Those that have at least one occurrence without a default."""
+        return tuple(dict.fromkeys(one.reference for one in self.occurrences if not one.has_default))
+
+
+def find_references(bundle: Bundle, *, allow_persisting: bool = False) -> BundleScan:
+    """Scan a bundle; never raises for what its files hold. ``allow_persisting``: references may stand in metadata and arguments."""
+    reading = read_bundle(bundle, frozenset() if allow_persisting else DEPLOYMENT_REFUSES)
+    occurrences: dict[tuple[object, ...], Occurrence] = {}
+    for origin in reading.inline:
+        for token, (line, column) in zip(origin.tokens, origin.places, strict=True):
+            occurrence = Occurrence(
+                token.reference, Form.INLINE, origin.kind, origin.file, line, column,
+                reading.services_of(origin), origin.key, token.default is not None,
+            )  # fmt: skip
+            _add(occurrences, occurrence)
+    for found in reading.delivered:
+        form = Form.EXTERNAL if found.external else Form.FILE
+        services = reading.services_of(found.origin)
+        if services:
+            line, column = found.origin.places[0]
+            _add(occurrences, Occurrence(found.reference, form, Kind.STRUCTURE, found.origin.file, line, column, services))
+    ordered = sorted(occurrences.values(), key=lambda one: (one.file, one.line, one.column))
+    return BundleScan(bundle, tuple(ordered), tuple(dict.fromkeys(reading.problems)), reading.scans, tuple(reading.variables))
+
+
+def _add(found: dict[tuple[object, ...], Occurrence], occurrence: Occurrence) -> None:
+    """Merge the uses of one place (an alias, an extended service) into one occurrence per kind."""
+    key = (occurrence.file, occurrence.line, occurrence.column, occurrence.reference, occurrence.form, occurrence.kind)
+    before = found.get(key)
+    if before is None:
+        found[key] = occurrence
+        return
+    services = tuple(sorted({*before.services, *occurrence.services}))
+    found[key] = Occurrence(
+        before.reference, before.form, before.kind, before.file, before.line, before.column, services, before.key,
+        before.has_default and occurrence.has_default,
+    )  # fmt: skip
+
+
+__all__ = ["DEPLOYMENT_REFUSES", "BundleScan", "Form", "Occurrence", "Origin", "find_references"]
