@@ -57,6 +57,9 @@ def start(home: Path) -> str:
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (home / "ready").exists():
+            # What an attempt that failed left behind would hide the real reason from the next test that asks.
+            for leftover in ("data", "wheel"):
+                shutil.rmtree(home / leftover, ignore_errors=True)
             _start_first(home)
             (home / "ready").touch()
     return url(home, "postgres")
@@ -95,7 +98,7 @@ def _start_first(home: Path) -> None:
     if account:
         home.chmod(0o711)  # nobody must get through to its own directory
         if not _reachable(directory, account):
-            directory = _copy(directory.parent, home / "install") / "bin"
+            directory = _copy(directory, home / "wheel")
     data = home / "data"
     data.mkdir(mode=0o700)
     if account:
@@ -150,10 +153,13 @@ def _reachable(directory: Path, account: tuple[int, int]) -> bool:
     return True
 
 
-def _copy(install: Path, target: Path) -> Path:
-    shutil.copytree(install, target, symlinks=True)
-    target.chmod(0o755)
-    return target
+def _copy(directory: Path, target: Path) -> Path:
+    """Copy the wheel's files to where the account can read them; its programs find their libraries beside the package."""
+    package = directory.parents[1]
+    target.mkdir()
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(part, target / part.name, symlinks=True)
+    return target / directory.relative_to(package.parent)
 
 
 def _run(command: list[str | Path], account: tuple[int, int] | None) -> None:

@@ -35,8 +35,8 @@ def test_expected_failure(): assert False
 
 def _pytest(module: Path, text: str, ci: str) -> subprocess.CompletedProcess[str]:
     module.write_text(text)
-    options = ["-q", "-p", "tests.conftest", "-p", "no:cacheprovider", "--rootdir", module.parent]
-    command = [sys.executable, "-m", "pytest", *options, module]
+    options = ["-q", "-p", "tests.conftest", "-p", "no:cacheprovider", "--rootdir", str(module.parent)]
+    command = [sys.executable, "-m", "pytest", *options, str(module)]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, "CI": ci}, capture_output=True, text=True, check=False)
 
 
