@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from overseer.compose import dotenv
 from overseer.compose.bundle import Bundle, below_root, resolve
 from overseer.compose.captures import Captures, Delivered, Origin
-from overseer.compose.document import Document, DocumentFault, Scalar, Walk, decode, locate, parse
+from overseer.compose.document import Document, DocumentFault, decode, locate, parse
+from overseer.compose.dotenv import Entry
 from overseer.compose.grammar import Reference, Scan, Token, scan
 from overseer.compose.positions import Kind, refusal
+from overseer.compose.walk import Scalar, Walk
 from overseer.core.errors import Problem
 from overseer.core.identifiers import NAME_RULE, is_name
 
@@ -27,7 +29,7 @@ class FileScan:
     path: str
     document: Document | None = None
     text: str = ""
-    entries: list[dotenv.Entry] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     tokens: dict[int, tuple[Token, ...]] = field(default_factory=dict)
     places: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)  # of each token: line and column
 
@@ -125,7 +127,7 @@ class Reading:
                 self.problem(file.path, place, *refused)
         file.tokens[scalar.index], file.places[scalar.index] = found.tokens, tuple(places)
         self.inline.append(
-            Origin(file.path, scalar.kind, scalar.service or "", scalar.key, tuple(places), found.tokens, file.path),
+            Origin(file.path, scalar.kind, scalar.service, scalar.key, tuple(places), found.tokens, file.path),
         )
 
     def dotenv(self, path: str, service: str, owner: str) -> None:
@@ -150,7 +152,7 @@ class Reading:
             key = file.entries[number].key
             self.inline.append(Origin(path, Kind.ENV_FILE, service, key, file.places[number], tokens, owner))
 
-    def _entry(self, file: FileScan, number: int, entry: dotenv.Entry) -> None:
+    def _entry(self, file: FileScan, number: int, entry: Entry) -> None:
         found = Scan((), (), ()) if entry.quote == "'" else scan(entry.text)
         for fault in found.faults:
             place = dotenv.locate(file.text, entry.raw_span(fault.offset, fault.offset + 1)[0])

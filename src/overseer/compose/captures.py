@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from overseer.compose.bundle import Bundle, below_root, path_fault, resolve
-from overseer.compose.document import Capture, Document, locate
+from overseer.compose.document import Document, locate
 from overseer.compose.grammar import Reference, Token
 from overseer.compose.nodes import Leaf, Node, Reader
 from overseer.compose.positions import Kind
+from overseer.compose.walk import Capture
 from overseer.core.identifiers import NAME_RULE, is_name
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -93,7 +94,7 @@ class Captures:
         for capture in captures:
             handler = handlers.get(capture.name)
             if handler is not None:
-                handler(self.reader.node(capture.index), capture.service or "")
+                handler(self.reader.node(capture.index), capture.service)
 
     def place(self, leaf: Leaf) -> tuple[int, int]:
         return locate(self.document, leaf.index, leaf.text, [-1])[0]
@@ -156,8 +157,9 @@ class Captures:
                 if own:
                     self.reading.own_variables.add(name)
                 if name in self.chain:
-                    leaf = paths[0] if isinstance(paths, list) else paths
-                    self.reading.problem(self.path, self.place(leaf), "the file includes itself in a circle", "include_cycle")
+                    first = paths[0] if isinstance(paths, list) else paths
+                    place = self.place(first) if isinstance(first, Leaf) else (1, 1)
+                    self.reading.problem(self.path, place, "the file includes itself in a circle", "include_cycle")
                 else:
                     self.reading.queue(name, "" if base == "." else base, main=True, chain=self.chain)
             env = entry.get("env_file")

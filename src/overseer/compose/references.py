@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from overseer.compose.bundle import Bundle
-from overseer.compose.bundle_reading import FileScan, Origin, read_bundle
+from overseer.compose.bundle_reading import FileScan, read_bundle
 from overseer.compose.grammar import Reference
 from overseer.compose.positions import EXPOSED, METADATA, Kind
 from overseer.core.errors import Problem
@@ -73,7 +73,7 @@ class BundleScan:
 
 
 def find_references(bundle: Bundle, *, allow_persisting: bool = False) -> BundleScan:
-    """Scan a bundle; never raises for what its files hold. ``allow_persisting``: references may stand in metadata and arguments."""
+    """Scan a bundle; never raises for what its files hold. ``allow_persisting``: metadata and arguments may hold references."""
     reading = read_bundle(bundle, frozenset() if allow_persisting else DEPLOYMENT_REFUSES)
     occurrences: dict[tuple[object, ...], Occurrence] = {}
     for origin in reading.inline:
@@ -105,6 +105,3 @@ def _add(found: dict[tuple[object, ...], Occurrence], occurrence: Occurrence) ->
         before.reference, before.form, before.kind, before.file, before.line, before.column, services, before.key,
         before.has_default and occurrence.has_default,
     )  # fmt: skip
-
-
-__all__ = ["DEPLOYMENT_REFUSES", "BundleScan", "Form", "Occurrence", "Origin", "find_references"]

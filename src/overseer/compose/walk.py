@@ -1,0 +1,167 @@
+"""Walking a document over the automaton of places.
+
+Guarantees: an alias is walked again at the place where it is used, once per different use and within a budget, so an alias bomb
+ends quickly and in bounded memory; nothing recurses on the depth of the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from overseer.compose.document import Document, DocumentFault
+from overseer.compose.positions import ROOT, Kind, Place
+
+MAX_DEPTH: Final = 200
+MAX_STEPS: Final = 2_000_000
+MAX_ALIAS_DEPTH: Final = 64
+
+_SCALAR: Final = yaml.ScalarEvent
+_ALIAS: Final = yaml.AliasEvent
+_MAPPING: Final = yaml.MappingStartEvent
+_ENDS: Final = frozenset({yaml.MappingEndEvent, yaml.SequenceEndEvent})
+_STARTS: Final = frozenset({yaml.MappingStartEvent, yaml.SequenceStartEvent})
+_IN_A_KEY: Final = Place(Kind.KEY)
+_IN_A_KEY.other = _IN_A_KEY.items = _IN_A_KEY
+_OPEN_KEY: Final = "\0open"
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A scalar that holds a dollar, at one use: ``index`` is the event's, ``key`` the mapping key it stands under."""
+
+    index: int
+    value: str
+    kind: Kind
+    pair: bool
+    service: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A node that the reader of bundles asked for (``positions.Place.capture``): its events begin at ``index``."""
+
+    name: str
+    service: str
+    index: int
+
+
+class _Frame:
+    """An open mapping or list. ``key`` is ``None`` where a mapping's next node is a key, empty for a list."""
+
+    __slots__ = ("is_mapping", "items", "key", "place", "service")
+
+    def __init__(self, is_mapping: bool, place: Place, items: Place, service: str) -> None:
+        self.is_mapping, self.place, self.items, self.service = is_mapping, place, items, service
+        self.key: str | None = None if is_mapping else ""
+
+    def target(self) -> tuple[Place, str]:
+        """The place of the node that comes next, and the service it belongs to."""
+        if not self.is_mapping:
+            return self.items, self.service
+        if self.key == "<<":
+            return self.place, self.service
+        key = self.key or ""
+        return self.place.child(key), key if self.place.service_names else self.service
+
+
+class Walk:
+    """Gathers the scalars with a dollar and the captured nodes of a document."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.scalars: list[Scalar] = []
+        self.captures: list[Capture] = []
+        self._steps = MAX_STEPS
+        self._seen: set[tuple[int, int, str]] = set()
+
+    def run(self, root: Place = ROOT) -> Walk:
+        """Walk every document of the file; :class:`DocumentFault` past the limits of depth and work."""
+        for index, event in enumerate(self.document.events):
+            if type(event) is yaml.DocumentStartEvent:
+                self._node(index + 1, _Frame(False, root, root, ""), 0)
+        return self
+
+    def _node(self, start: int, head: _Frame, alias_depth: int) -> None:
+        """Walk the one node that begins at ``start`` as an item of the list ``head``."""
+        events = self.document.events
+        stack: list[_Frame] = []
+        index = start
+        for index in range(start, len(events)):
+            event = events[index]
+            kind = type(event)
+            if kind in _ENDS:
+                head = stack.pop()
+                if head.key is _OPEN_KEY:  # the end of a key that is a mapping or a list itself
+                    head.key = ""
+                    continue
+            elif head.key is None:
+                if kind in _STARTS:
+                    head.key = _OPEN_KEY
+                    stack.append(head)
+                    head = _Frame(kind is _MAPPING, _IN_A_KEY, _IN_A_KEY, head.service)
+                else:
+                    head.key = self._key(index, head)
+                continue
+            elif kind in _STARTS:
+                stack.append(head)
+                head = self._enter(index, event, head, len(stack))
+                continue
+            elif kind is _SCALAR:
+                self._scalar(index, event.value, head)
+            elif kind is _ALIAS:
+                self._alias(index, head, alias_depth)
+            if head.is_mapping:
+                head.key = None
+            if not stack:
+                break
+        self._steps -= index - start + 1
+        if self._steps < 0:
+            raise DocumentFault(1, 1, "the file's aliases expand to too much", "alias_bomb")
+
+    def _key(self, index: int, head: _Frame) -> str:
+        event = self.document.events[self.document.anchors.get(index, index)]
+        key: str = event.value if type(event) is _SCALAR else ""
+        if "$" in key:
+            self.scalars.append(Scalar(index, key, Kind.KEY, False, head.service, key))
+        return key
+
+    def _scalar(self, index: int, value: str, head: _Frame) -> None:
+        if "$" in value:
+            place, service = head.target()
+            self.scalars.append(Scalar(index, value, place.kind, place.pair, service, head.key or ""))
+            if place.capture:
+                self.captures.append(Capture(place.capture, service, index))
+        elif head.is_mapping and (place := head.place.child(head.key or "")).capture:
+            self.captures.append(Capture(place.capture, head.target()[1], index))
+
+    def _enter(self, index: int, event: Any, head: _Frame, depth: int) -> _Frame:
+        if depth > MAX_DEPTH:
+            mark = event.start_mark
+            raise DocumentFault(mark.line + 1, mark.column + 1, f"nested more than {MAX_DEPTH} deep", "too_deep")
+        place, service = head.target()
+        merged = head.is_mapping and head.key == "<<"
+        if place.capture and not merged:
+            self.captures.append(Capture(place.capture, service, index))
+        # The items of a list below "<<" are mappings that are merged into this very place.
+        frame = _Frame(type(event) is _MAPPING, place, place if merged else place.item(), service)
+        if not frame.is_mapping:
+            frame.key = head.key or ""
+        return frame
+
+    def _alias(self, index: int, head: _Frame, depth: int) -> None:
+        """Walk the anchored node again at the place where it is used."""
+        target = self.document.anchors.get(index)
+        place, service = head.target()
+        if target is None or (target, id(place), service) in self._seen:
+            return
+        self._seen.add((target, id(place), service))
+        if depth >= MAX_ALIAS_DEPTH:
+            mark = self.document.events[index].start_mark
+            raise DocumentFault(mark.line + 1, mark.column + 1, "aliases are nested too deeply", "alias_bomb")
+        outer = _Frame(False, place, place, service)
+        outer.key = head.key or ""
+        self._node(target, outer, depth + 1)
