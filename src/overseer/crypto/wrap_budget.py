@@ -62,6 +62,11 @@ class WrapBudget:
             await self.refill(count)
 
     @property
+    def ready(self) -> bool:
+        """True where ``take()`` of one wrap would succeed."""
+        return self.__left > 0
+
+    @property
     def rotation_due(self) -> bool:
         """True from half of the bound on, as far as this process knows: time to add a term."""
         return self.__total >= ROTATE_AT

@@ -1,0 +1,50 @@
+"""The instance's row and the rows of its keyring; every key in them is wrapped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from overseer.server.storage.database import Session
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRow:
+    """Which installation this is. ``check_value`` tells a wrong root key; ``seal_config`` is the seal's, often None."""
+
+    id: UUID
+    check_value: bytes
+    seal_kind: str
+    seal_config: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """One wrapped key. ``wraps_reserved`` counts the encryptions that were handed out in blocks."""
+
+    purpose: str
+    term: int
+    wrapped: bytes = field(repr=False)
+    wraps_reserved: int
+    created_at: datetime
+
+
+async def load_instance(session: Session) -> InstanceRow | None:
+    """The instance; None in a database that was migrated and not initialised."""
+    row = await session.fetchrow("instance_load")
+    return row and InstanceRow(row["id"], row["check_value"], row["seal_kind"], row["seal_config"])
+
+
+async def load_keys(session: Session) -> list[KeyRow]:
+    """Every key of the keyring, by purpose and term."""
+    return [
+        KeyRow(row["purpose"], row["term"], row["wrapped"], row["wraps_reserved"], row["created_at"])
+        for row in await session.fetch("keyring_load")
+    ]
+
+
+async def reserve_wraps(session: Session, purpose: str, term: int, count: int) -> int | None:
+    """Add ``count`` to the key's durable counter; its new total, or None where the key is gone."""
+    total: int | None = await session.fetchval("keyring_reserve_wraps", purpose, term, count)
+    return total

@@ -1,0 +1,11 @@
+-- The instance and its keyring, as wrapped by the root key.
+
+-- name: instance_load
+SELECT id, check_value, seal_kind, seal_config FROM instance;
+
+-- name: keyring_load
+SELECT purpose, term, wrapped, wraps_reserved, created_at FROM keyring_key ORDER BY purpose, term;
+
+-- name: keyring_reserve_wraps
+-- Committed in a transaction of its own before a single one of the wraps is made.
+UPDATE keyring_key SET wraps_reserved = wraps_reserved + $3 WHERE purpose = $1 AND term = $2 RETURNING wraps_reserved;
