@@ -72,7 +72,7 @@ def _read_private(path: Path) -> SecretValue:
         raise KeyProblem(f"key file {path} {what}") from None
     try:
         _check_private(path, os.fstat(handle))
-        return SecretValue(os.read(handle, MAX_BYTES))
+        return SecretValue(os.read(handle, MAX_BYTES + 1))
     finally:
         os.close(handle)
 
@@ -88,8 +88,6 @@ def _check_private(path: Path, found: os.stat_result) -> None:
     mode = stat.S_IMODE(found.st_mode)
     if mode & 0o177:
         raise KeyProblem(f"key file {path} has mode {mode:04o}: only its owner may read it; mend it with `chmod 0600`")
-    if found.st_size > MAX_BYTES:
-        raise KeyProblem(f"key file {path} is too long to hold a root key")
 
 
 def _write_new(path: Path, content: SecretValue) -> None:

@@ -16,7 +16,7 @@ from overseer.core.secret_value import SecretValue
 from overseer.crypto.keys import RootKey
 
 HEAD: Final = "overseer-root-key-v1"
-#: A written key is 86 bytes; nothing longer than this is read.
+#: A written key is 86 bytes; anything longer than this is refused. Readers read one byte more, so that they notice.
 MAX_BYTES: Final = 256
 _DIGITS: Final = re.compile(rb"[0-9a-fA-F]{64}")
 
@@ -31,7 +31,7 @@ def read_root_key(content: SecretValue, place: str, *, head_required: bool = Tru
 
     Without ``head_required`` the digits alone will do, for a variable that holds one line.
     """
-    lines = content.reveal().split()
+    lines = content.reveal().split() if len(content) <= MAX_BYTES else []
     if lines[:1] == [HEAD.encode("ascii")]:
         lines = lines[1:]
     elif head_required:
