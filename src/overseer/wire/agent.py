@@ -60,9 +60,13 @@ class AgentTokenAnswer(Answer, frozen=True):
 
 
 class PollRequest(Request, frozen=True):
-    """Wait up to ``wait_seconds`` (0 to 55) for work."""
+    """Wait up to ``wait_seconds`` (0 to 55) for work. ``busy``: the deployments that this agent is executing now.
+
+    Every other unfinished deployment of the node is handed out, so an agent that was restarted gets interrupted work again.
+    """
 
     wait_seconds: int = 25
+    busy: list[str] = []
     agent_version: str = ""
 
 

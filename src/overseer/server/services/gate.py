@@ -88,7 +88,14 @@ class Entry:
         """The bare decision, without a row: for choosing between two refusals, never for letting something through."""
         return isinstance(decide(self.actor.bindings, permission, resource, self.now), Allowed)
 
-    def authorise(self, permission: Permission, resource: Resource, *, hide_without: Permission | None = None) -> None:
+    def authorise(
+        self,
+        permission: Permission,
+        resource: Resource,
+        *,
+        hide_without: Permission | None = None,
+        action: AuditAction | None = None,
+    ) -> None:
         """Let the request through for ``resource``, or raise.
 
         Raises :class:`Denied`; where the actor lacks ``hide_without`` there, :class:`Unavailable`, so that a refusal does not
@@ -97,9 +104,9 @@ class Entry:
         self._decided = True
         decision = decide(self.actor.bindings, permission, resource, self.now)
         if isinstance(decision, Allowed):
-            self._events.append(self._event(resource, Outcome.ALLOWED))
+            self._events.append(self._event(resource, Outcome.ALLOWED, action=action))
             return
-        self._events.append(self._event(resource, Outcome.DENIED, decision.reason))
+        self._events.append(self._event(resource, Outcome.DENIED, decision.reason, action=action))
         if hide_without is not None and not self.permits(hide_without, resource):
             raise Unavailable(f"{resource.kind}: {HIDDEN_MESSAGE}")
         raise Denied(f"you lack {permission} for this {resource.kind}; ask an owner for a role that holds it")
@@ -119,16 +126,17 @@ class Entry:
         self._events.append(self._event(resource, Outcome.FAILED, "unavailable"))
         raise Unavailable(f"{resource.kind}: {HIDDEN_MESSAGE}")
 
-    def refuse(self, resource: Resource, code: str) -> None:
+    def refuse(self, resource: Resource, code: str, *, action: AuditAction | None = None) -> None:
         """Note a denial or a missing part of a request for many; the service raises one error for all of them."""
         self._decided = True
         outcome = Outcome.FAILED if code == "unavailable" else Outcome.DENIED
-        self._events.append(self._event(resource, outcome, code))
+        self._events.append(self._event(resource, outcome, code, action=action))
 
-    def accept(self, resource: Resource) -> None:
-        """Let through what needs no binding: a principal acting on itself, or a credential that was just proven (enrolment)."""
+    def accept(self, resource: Resource, *, action: AuditAction | None = None) -> None:
+        """Let through what needs no binding: a principal acting on itself, a credential that was just proven (enrolment),
+        or what an earlier decision of the same request covers (each secret of a release)."""
         self._decided = True
-        self._events.append(self._event(resource, Outcome.ALLOWED))
+        self._events.append(self._event(resource, Outcome.ALLOWED, action=action))
 
     def deny(self, code: str, message: str) -> NoReturn:
         """Turn the newest decision into a denial for a reason that no binding expresses, and raise :class:`Denied`."""
@@ -143,10 +151,12 @@ class Entry:
         """Leave the newest decision without a row: only for an agent's poll that hands out nothing."""
         self._events.pop()
 
-    def _event(self, resource: Resource, outcome: Outcome, code: str = "") -> AuditEvent:
+    def _event(
+        self, resource: Resource, outcome: Outcome, code: str = "", *, action: AuditAction | None = None
+    ) -> AuditEvent:
         actor, caller, names = self._actor, self._caller, resource.scope_names
         return AuditEvent(
-            action=self._action,
+            action=action or self._action,
             outcome=outcome,
             request_id=caller.request_id,
             actor_id=actor.id if actor else None,

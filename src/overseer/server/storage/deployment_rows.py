@@ -1,0 +1,239 @@
+"""Bundles and deployments as rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from overseer.core.scopes import Scope
+from overseer.server.storage.database import Record, Session
+
+
+@dataclass(frozen=True, slots=True)
+class BundleRow:
+    """A stored bundle; its content is an envelope."""
+
+    id: UUID
+    app_id: UUID
+    app: str
+    digest: str
+    format: int
+    kek_term: int
+    wrapped_dek: bytes
+    ciphertext: bytes
+    size: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRow:
+    """A deployment with the names of its parts."""
+
+    id: UUID
+    app_id: UUID
+    app: str
+    environment_id: UUID | None
+    environment: str | None
+    node_id: UUID
+    node: str
+    action: str
+    bundle_id: UUID | None
+    bundle: str | None
+    project: str
+    options: dict[str, Any]
+    state: str
+    output: str
+    error: str
+    services: list[dict[str, Any]]
+    attempts: int
+    created_by: UUID | None
+    creator: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def scope(self) -> Scope[UUID]:
+        return Scope(self.app_id, self.environment_id, self.node_id)
+
+    @property
+    def scope_names(self) -> Scope[str]:
+        return Scope(self.app, self.environment, self.node)
+
+    @property
+    def open(self) -> bool:
+        """Not finished yet."""
+        return self.state in {"queued", "released", "applying"}
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentSecretRow:
+    """Which version a reference of a deployment got."""
+
+    deployment_id: UUID
+    reference: str
+    secret_id: UUID
+    secret_name: str
+    version: int
+    field: str
+    kinds: list[str]
+    services: list[str]
+    persists: bool
+    matches: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkRow:
+    """A deployment that an agent may take."""
+
+    id: UUID
+    action: str
+    app: str
+    environment: str | None
+    project: str
+    options: dict[str, Any]
+    attempts: int
+
+
+async def insert_bundle(session: Session, row: BundleRow, created_by: UUID) -> None:
+    """Store a bundle; the same content of the same app is stored once."""
+    await session.execute(
+        "bundle_insert",
+        row.id,
+        row.app_id,
+        row.digest,
+        row.format,
+        row.kek_term,
+        row.wrapped_dek,
+        row.ciphertext,
+        row.size,
+        created_by,
+    )
+
+
+async def bundle_by_digest(session: Session, app_id: UUID, digest: str) -> BundleRow | None:
+    """An app's bundle."""
+    row = await session.fetchrow("bundle_by_digest", app_id, digest)
+    return BundleRow(**dict(row)) if row else None
+
+
+async def bundle_by_id(session: Session, bundle_id: UUID) -> BundleRow | None:
+    """A bundle by id."""
+    row = await session.fetchrow("bundle_by_id", bundle_id)
+    return BundleRow(**dict(row)) if row else None
+
+
+async def all_bundles(session: Session, app_id: UUID) -> list[BundleRow]:
+    """The newest hundred bundles of an app."""
+    return [BundleRow(**dict(row)) for row in await session.fetch("bundle_all", app_id)]
+
+
+async def claim_project(session: Session, node_id: UUID, project: str, app_id: UUID, environment_id: UUID | None) -> bool:
+    """Lock the node for making a deployment; False where another app or environment has this project there."""
+    await session.fetchval("deployment_place_lock", node_id)
+    return not await session.fetchval("deployment_project_clash", node_id, project, app_id, environment_id)
+
+
+async def insert_deployment(
+    session: Session,
+    deployment_id: UUID,
+    scope: Scope[UUID],
+    action: str,
+    bundle_id: UUID | None,
+    project: str,
+    options: dict[str, Any],
+    created_by: UUID,
+) -> None:
+    """A queued deployment; what was queued for the same project and not taken yet is superseded."""
+    await session.execute("deployment_supersede", scope.node, project)
+    await session.execute(
+        "deployment_insert",
+        deployment_id,
+        scope.app,
+        scope.environment,
+        scope.node,
+        action,
+        bundle_id,
+        project,
+        json.dumps(options),
+        created_by,
+    )
+
+
+async def insert_deployment_secrets(session: Session, rows: Sequence[DeploymentSecretRow]) -> None:
+    """The versions that the deployment uses."""
+    await session.executemany(
+        "deployment_secret_insert",
+        [
+            (r.deployment_id, r.reference, r.secret_id, r.secret_name, r.version, r.field, r.kinds, r.services, r.persists)
+            for r in rows
+        ],
+    )
+
+
+async def deployment_by_id(session: Session, deployment_id: UUID, *, lock: bool = False) -> DeploymentRow | None:
+    """A deployment; ``lock`` holds its row until the transaction ends."""
+    if lock and await session.fetchval("deployment_lock", deployment_id) is None:
+        return None
+    row = await session.fetchrow("deployment_by_id", deployment_id)
+    return _deployment(row) if row else None
+
+
+async def deployment_page(
+    session: Session, filters: tuple[str | None, str | None, str | None, str | None], before: UUID | None, limit: int
+) -> list[DeploymentRow]:
+    """Deployments, newest first; ``filters`` are app, environment, node and state."""
+    return [_deployment(row) for row in await session.fetch("deployment_page", *filters, before, limit)]
+
+
+async def secrets_of(session: Session, deployment_ids: list[UUID]) -> dict[UUID, list[DeploymentSecretRow]]:
+    """The versions that deployments use, by deployment."""
+    found: dict[UUID, list[DeploymentSecretRow]] = {deployment_id: [] for deployment_id in deployment_ids}
+    for row in await session.fetch("deployment_secrets", deployment_ids):
+        found[row["deployment_id"]].append(DeploymentSecretRow(**dict(row)))
+    return found
+
+
+async def open_work(session: Session, node_id: UUID, busy: list[UUID]) -> list[WorkRow]:
+    """The next deployment of each project of the node that its agent is not busy with."""
+    rows = await session.fetch("deployment_work", node_id, busy)
+    return [WorkRow(**{**dict(row), "options": json.loads(row["options"])}) for row in rows]
+
+
+async def hand_out(session: Session, deployment_id: UUID, most: int, error: str, lease: timedelta) -> bool:
+    """Count a try; False where there were too many and the deployment has failed with ``error``."""
+    return bool(await session.fetchval("deployment_hand_out", deployment_id, most, error, lease) != "failed")
+
+
+async def keep(session: Session, node_id: UUID, busy: list[UUID], lease: timedelta) -> None:
+    """The agent still works on these."""
+    await session.execute("deployment_keep", busy, lease, node_id)
+
+
+async def mark_released(session: Session, deployment_id: UUID, lease: timedelta) -> None:
+    """Its values were handed to the node."""
+    await session.execute("deployment_released", deployment_id, lease)
+
+
+async def write_report(
+    session: Session, deployment_id: UUID, state: str, output: str, error: str, services: list[dict[str, Any]], lease: timedelta
+) -> None:
+    """What the agent reported."""
+    await session.execute("deployment_report", deployment_id, state, output, error, json.dumps(services), lease)
+
+
+async def write_matches(session: Session, deployment_id: UUID, matches: dict[str, bool]) -> None:
+    """Whether containers hold what they should, by reference."""
+    await session.execute("deployment_secret_matches", deployment_id, list(matches), list(matches.values()))
+
+
+async def expire(session: Session, error: str) -> int:
+    """Fail deployments whose agent went silent; how many."""
+    return await session.execute("deployment_expire", error)
+
+
+def _deployment(row: Record) -> DeploymentRow:
+    return DeploymentRow(**{**dict(row), "options": json.loads(row["options"]), "services": json.loads(row["services"])})
