@@ -1,0 +1,83 @@
+"""``overseer login``, ``logout`` and ``whoami``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from overseer.cli.options import Connection, json_option, pass_client
+from overseer.cli.output import moment, print_fields, print_json, print_line, print_table, say
+from overseer.cli.values import read_credential
+
+if TYPE_CHECKING:
+    from overseer.client.api import Client
+    from overseer.wire.access import MeView
+
+
+@click.command()
+@click.argument("url", required=False)
+@click.option("--token-file", metavar="PATH", type=click.Path(), help="Read the token from a file.")
+@click.option("--stdin", is_flag=True, help="Read the token from standard input.")
+@json_option
+@click.pass_obj
+def login(connection: Connection, url: str | None, token_file: str | None, stdin: bool, as_json: bool) -> None:
+    """Keep a server's URL and a token for later commands, in a file that only you can read.
+
+    URL may also be given as --url or $OVERSEER_URL; the default is this machine. The token is checked before it is kept.
+    """
+    import os
+
+    from overseer.client.addresses import DEFAULT_URL, parse_address
+    from overseer.client.api import Client
+    from overseer.client.login_store import Login, save_login
+
+    address = parse_address(url or connection.url or os.environ.get("OVERSEER_URL") or DEFAULT_URL)
+    ca_file = connection.ca_file or os.environ.get("OVERSEER_CA_FILE")
+    token = read_credential(
+        token_file, stdin, prompt=f"token for {address}", instead="give the token with --token-file PATH or --stdin"
+    )
+    with Client(str(address), token, ca_file=ca_file) as client:
+        me = client.me()
+    path = save_login(Login(str(address), token, str(Path(ca_file).absolute()) if ca_file else None))
+    if as_json:
+        print_json(me)
+    say(f"logged in to {address} as {me.name} until {moment(me.token_expires_at)}; kept in {path}")
+
+
+@click.command()
+def logout() -> None:
+    """Forget the stored token. It stays valid: revoke it with 'overseer token revoke' to end it."""
+    from overseer.client.login_store import forget_login
+
+    say("logged out; the token itself stays valid until it expires or is revoked" if forget_login() else "there was no login")
+
+
+@click.command()
+@json_option
+@pass_client
+def whoami(client: Client, as_json: bool) -> None:
+    """Show who the token speaks for and what it may do."""
+    me = client.me()
+    if as_json:
+        print_json(me)
+    else:
+        _show(client.url, me)
+
+
+def _show(url: str, me: MeView) -> None:
+    print_fields(
+        [
+            ("server", url),
+            ("name", me.name),
+            ("kind", me.kind.replace("_", " ")),
+            ("token", f"{me.token_id}, until {moment(me.token_expires_at)}"),
+        ]
+    )
+    print_line("")
+    print_table(
+        ("ROLE", "APP", "ENV", "NODE", "NAME", "EXPIRES"),
+        [(b.role, b.app, b.environment, b.node, b.name, moment(b.expires_at)) for b in me.bindings],
+        empty="no role is bound to it: it may do nothing",
+    )

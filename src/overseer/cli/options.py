@@ -1,0 +1,96 @@
+"""Options that many commands share: the scope, ``--json``, durations, and the connection to the server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from overseer.core.scopes import Scope
+
+if TYPE_CHECKING:
+    from overseer.client.api import Client
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass
+class Connection:
+    """What the options before the command's name say about the server; the client is made when a command needs it."""
+
+    url: str | None = None
+    ca_file: str | None = None
+    _client: Client | None = field(default=None, repr=False)
+
+    def client(self) -> Client:
+        """The client with the caller's token; raises where there is none."""
+        if self._client is None:
+            from overseer.client.api import Client
+
+            self._client = Client(self.url, ca_file=self.ca_file)
+        return self._client
+
+    def open_client(self) -> Client:
+        """A client for the routes that need no token."""
+        from overseer.client.api import Client
+
+        return Client(self.url, ca_file=self.ca_file, need_token=False)
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
+    """``90d``, ``12h``, ``30m``, ``45s`` or plain seconds; the value is in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"([0-9]{1,9})([smhd]?)", str(value))
+        if match is None:
+            self.fail("write a duration as 90d, 12h, 30m or 45s", param, ctx)
+        return int(match[1]) * _UNITS[match[2] or "s"]
+
+
+DURATION = Duration()
+
+
+def pass_client(function: Function) -> Function:
+    """Give the command the client as its first argument."""
+
+    @click.pass_context
+    def wrapped(ctx: click.Context, /, *args: Any, **kwargs: Any) -> Any:
+        return function(ctx.ensure_object(Connection).client(), *args, **kwargs)
+
+    return update_wrapper(wrapped, function)  # type: ignore[return-value]
+
+
+def json_option(function: Function) -> Function:
+    """``--json``: the answer as JSON on stdout, and nothing else there."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(function)
+
+
+def yes_option(function: Function) -> Function:
+    """``--yes``: do not ask."""
+    return click.option("--yes", is_flag=True, help="Do it without asking.")(function)
+
+
+def scope_options(function: Function) -> Function:
+    """``--app``, ``--env`` and ``--node``, given to the command as one ``scope``."""
+
+    def wrapped(*args: Any, app: str | None, environment: str | None, node: str | None, **kwargs: Any) -> Any:
+        return function(*args, scope=Scope(app, environment, node), **kwargs)
+
+    command: Callable[..., Any] = update_wrapper(wrapped, function)
+    command = click.option("--node", metavar="NODE", help="Part of the scope: a node.")(command)
+    command = click.option("--env", "environment", metavar="ENV", help="Part of the scope: an environment.")(command)
+    app_help = "Part of the scope: an app. With none of the three: global."
+    return click.option("--app", metavar="APP", help=app_help)(command)  # type: ignore[return-value]

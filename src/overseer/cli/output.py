@@ -1,0 +1,113 @@
+"""What goes to the terminal and what goes to programs: stdout is data, stderr is talk.
+
+Text from a server is made printable before it reaches a terminal, so that nobody can move the cursor or hide a line by a name or
+a description. Colour is only used on a terminal, and never where ``NO_COLOR`` is set (no-color.org) or ``TERM`` is ``dumb``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import IO, Any, Final
+
+from overseer.core.errors import OverseerError
+
+_COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
+_NARROWEST: Final = 12
+
+
+def paint(text: str, colour: str, stream: IO[str]) -> str:
+    """``text`` in a colour (or ``bold``, ``dim``) where ``stream`` is a terminal that shows one."""
+    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
+
+
+def printable(text: str) -> str:
+    """``text`` with every character that is not printable written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def moment(time: datetime | None) -> str:
+    """A time as people read it: UTC, to the second."""
+    return "-" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def say(text: str) -> None:
+    """One line of talk, on stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def print_json(value: Any) -> None:
+    """A message, or a list of messages, as indented JSON with a newline: times in RFC 3339, bytes in base64."""
+    import msgspec
+
+    content = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    print_bytes(content + b"\n")
+
+
+def print_bytes(content: bytes) -> None:
+    """Exactly these bytes on stdout."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+def print_line(text: str) -> None:
+    """One line of data."""
+    sys.stdout.write(text + "\n")
+
+
+def print_fields(fields: Iterable[tuple[str, str]]) -> None:
+    """Names and values below each other, aligned."""
+    rows = [(name, printable(value)) for name, value in fields]
+    widest = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        print_line(f"{paint(name.ljust(widest), 'dim', sys.stdout)}  {value or '-'}")
+
+
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str = "nothing to show") -> None:
+    """Rows under titles. On a terminal the widest columns are cut to its width; in a pipe nothing is cut.
+
+    Where there are no rows, ``empty`` is said on stderr and stdout stays empty.
+    """
+    cells = [[printable(cell) or "-" for cell in row] for row in rows]
+    if not cells:
+        say(empty)
+        return
+    widths = [max(len(row[column]) for row in [list(titles), *cells]) for column in range(len(titles))]
+    if sys.stdout.isatty():
+        widths = fit(widths, shutil.get_terminal_size().columns)
+    print_line(paint(_row(titles, widths), "bold", sys.stdout))
+    for row in cells:
+        print_line(_row(row, widths))
+
+
+def fit(widths: Sequence[int], room: int) -> list[int]:
+    """Column widths that fit into ``room`` with two blanks between them, taken from the widest, none below a readable rest."""
+    fitted = list(widths)
+    while sum(fitted) + 2 * (len(fitted) - 1) > room and max(fitted) > _NARROWEST:
+        fitted[fitted.index(max(fitted))] -= 1
+    return fitted
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    shown = (cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(cells, widths, strict=True))
+    return "  ".join(cell.ljust(width) for cell, width in zip(shown, widths, strict=True)).rstrip()
+
+
+def report(error: OverseerError) -> None:
+    """One line for the error, one line for each of its problems; the request's id where the server is at fault."""
+    say(f"overseer: {paint('error:', 'red', sys.stderr)} {printable(error.message)}")
+    for problem in error.problems:
+        if str(problem) != error.message:
+            say(printable(str(problem)))
+    if error.status >= 500:
+        for note in getattr(error, "__notes__", ()):
+            say(f"  ({printable(note)})")

@@ -1,0 +1,117 @@
+"""The command tree, and how a command ends.
+
+Exit codes: 0 done; 2 the command line is wrong; 130 Ctrl-C; else that of the error's class (``overseer help exit-codes``). An
+error is one line on stderr, followed by one line for each problem. An error that Overseer did not expect shows its type and its
+place, never its text: that could hold a value.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+import click
+
+from overseer.cli.lazy_group import LazyCommand, LazyGroup
+from overseer.cli.options import Connection
+from overseer.cli.output import report, say
+from overseer.core.errors import OverseerError
+
+_COMMANDS: Final = "overseer.cli.commands."
+USAGE, INTERNAL, INTERRUPTED, CLOSED_PIPE = 2, 70, 130, 141
+
+
+def _lazy(target: str, text: str) -> LazyCommand:
+    return LazyCommand(_COMMANDS + target, text)
+
+
+SECTIONS: Final = {
+    "Start": {
+        "quickstart": _lazy("quickstart:quickstart", "Start everything on this machine and deploy the example."),
+        "login": _lazy("login:login", "Keep a server's URL and a token for later commands."),
+        "logout": _lazy("login:logout", "Forget the stored token."),
+        "whoami": _lazy("login:whoami", "Show who the token speaks for and what it may do."),
+    },
+    "Secrets": {
+        "secret": _lazy("secret:secret", "Set, get, list, rotate and delete secrets."),
+        "run": _lazy("run:run", "Run a command with an app's secrets in its environment."),
+    },
+    "Deploy": {
+        "deploy": _lazy("deploy:deploy", "Deploy a Compose project on a node."),
+        "undeploy": _lazy("deploy:undeploy", "Stop an app on a node and wipe its secrets there."),
+        "deployment": _lazy("deployment:deployment", "Show deployments."),
+        "app": _lazy("scopes:app", "Create, list and delete apps."),
+        "env": _lazy("scopes:env", "Create, list and delete environments."),
+        "node": _lazy("node:node", "Create, list, enrol and revoke nodes."),
+    },
+    "Access": {
+        "service-account": _lazy("access:service_account", "Create, list and delete service accounts."),
+        "token": _lazy("access:token", "Create, list and revoke tokens."),
+        "role": _lazy("access:role", "List roles."),
+        "binding": _lazy("access:binding", "Give a role over a scope, list and delete what was given."),
+        "audit": _lazy("audit:audit", "Read the audit log."),
+    },
+    "Operate": {
+        "server": _lazy("server:server", "Set up and run the server."),
+        "agent": _lazy("agent:agent", "Join this machine as a node and run its agent."),
+        "seal": _lazy("seal:seal", "Show the seal and unseal a server."),
+    },
+    "More": {
+        "completion": _lazy("completion:completion", "Print the completion script of a shell."),
+        "help": _lazy("help:help_", "Explain exit codes, environment variables and values."),
+    },
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    sections=SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    subcommand_metavar="COMMAND …",
+)
+@click.option("--url", metavar="URL", help="The server (default: $OVERSEER_URL, else the stored login).")
+@click.option("--ca-file", metavar="PATH", help="Trust this CA alone (default: $OVERSEER_CA_FILE, else the stored login).")
+@click.version_option(package_name="overseer", prog_name="overseer", message="%(prog)s %(version)s")
+@click.pass_context
+def program(ctx: click.Context, url: str | None, ca_file: str | None) -> None:
+    """Keep the secrets of applications that are deployed with Docker Compose.
+
+    A token comes from $OVERSEER_TOKEN or 'overseer login', a value from a prompt, a file or stdin: neither is ever an argument.
+    """
+    ctx.obj = Connection(url, ca_file)
+    ctx.call_on_close(ctx.obj.close)
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command with these arguments; the exit code."""
+    try:
+        code = program.main(args=arguments, prog_name="overseer", standalone_mode=False)
+        sys.stdout.flush()
+    except OverseerError as error:
+        report(error)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        say("\noverseer: interrupted")
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that the interpreter's last flush is silent too
+        return CLOSED_PIPE
+    except Exception as error:  # noqa: BLE001 - the last line of defence: its text could hold a value
+        say(f"overseer: internal error: {type(error).__name__} at {_place(error)}; please report it")
+        return INTERNAL
+    return code if isinstance(code, int) else 0
+
+
+def _place(error: BaseException) -> str:
+    """Where it happened in Overseer's own code, as ``module.py:line``."""
+    place, trace = "an unknown place", error.__traceback__
+    while trace is not None:
+        path = trace.tb_frame.f_code.co_filename
+        if f"{os.sep}overseer{os.sep}" in path:
+            place = f"{path.rpartition(f'{os.sep}overseer{os.sep}')[2]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
