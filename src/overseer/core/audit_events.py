@@ -27,6 +27,7 @@ class AuditAction(StrEnum):
     BINDING_DELETE = "binding:delete"
     BINDING_LIST = "binding:list"
     BUNDLE_CREATE = "bundle:create"
+    BUNDLE_LIST = "bundle:list"
     DEPLOYMENT_CREATE = "deployment:create"
     DEPLOYMENT_LIST = "deployment:list"
     DEPLOYMENT_READ = "deployment:read"
