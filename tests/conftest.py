@@ -51,6 +51,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("docker"))
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Long texts are often made at random (keys): as names they would differ between the workers, and be printed."""
+    return argname if isinstance(val, str | bytes) and len(val) > 40 else None
+
+
 def pytest_report_header() -> str:
     return "CI=true: a skipped test is a failure" if IN_CI else "a skipped test is allowed: CI is not set to true"
 
