@@ -28,11 +28,12 @@ from types import TracebackType
 from typing import IO, Final, Self
 from urllib.parse import quote
 
-from overseer.core.errors import StoreUnavailable
-from overseer.server.storage.postgres_account import Account, server_account
+from overseer.core.errors import ConfigurationProblem, StoreUnavailable
+from overseer.server.storage.postgres_account import Account, login_name, server_account
 from overseer.server.storage.postgres_cluster import (
     ENVIRONMENT,
     STOP_SECONDS,
+    check_owner,
     create_cluster,
     is_ready,
     postmaster,
@@ -97,16 +98,21 @@ class EmbeddedPostgres:
 
         Raises :class:`ConfigurationProblem` (no PostgreSQL, no account, another version's data), :class:`StoreUnavailable`.
         """
-        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        deadline = time.monotonic() + START_SECONDS
-        while not self._acquire():
-            if is_ready(self._data):
-                return self.url
-            if time.monotonic() > deadline:
-                raise StoreUnavailable(f"another process holds {self._home}, but its PostgreSQL does not answer; see {self._log}")
-            time.sleep(0.05)
         try:
+            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            deadline = time.monotonic() + START_SECONDS
+            while not self._acquire():
+                if is_ready(self._data):
+                    return self.url
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable(
+                        f"another process holds {self._home}, but its PostgreSQL does not answer; see {self._log}"
+                    )
+                time.sleep(0.05)
             self._start_own()
+        except PermissionError as error:
+            self.stop()
+            raise ConfigurationProblem(f"{error.filename} may not be used by {login_name()}: set OVERSEER_DATA_DIR") from None
         except BaseException:
             self.stop()
             raise
@@ -147,14 +153,15 @@ class EmbeddedPostgres:
         programs = usable_programs(programs, account)
         if not made_by.is_file():
             create_cluster(programs, account, self._data)
+        check_owner(self._data, account)
         stop_orphan(self._data)
         write_access_rules(self._data, account)
         sockets = self._socket_directory(account)
         deadline = time.monotonic() + START_SECONDS
         while not self._launch(programs, account, sockets, deadline):
             # Backends of a server that was killed may still be ending; they hold its shared memory for a moment.
-            if time.monotonic() > deadline - START_SECONDS + 10:
-                raise StoreUnavailable(f"PostgreSQL does not start: {self._last_words()}")
+            if "shared memory" not in (words := self._last_words()) or time.monotonic() > deadline - START_SECONDS + 10:
+                raise StoreUnavailable(f"PostgreSQL does not start: {words}")
             time.sleep(0.2)
 
     def _launch(self, programs: Programs, account: Account, sockets: Path, deadline: float) -> bool:
@@ -191,8 +198,7 @@ class EmbeddedPostgres:
         return False
 
     def _socket_directory(self, account: Account) -> Path:
-        """The directory of the socket, which clients find through the link: below the data directory unless that path is too
-        long."""
+        """Where the socket is, and the link that leads there: below the data directory unless that path is too long."""
         own = self._home / "postgres-run"
         length = len(os.fsencode(own / SOCKET_NAME))
         if length <= LONGEST_SOCKET_PATH and not {",", ":"} & set(str(own)):  # asyncpg reads a list of hosts with ports
@@ -222,7 +228,7 @@ class EmbeddedPostgres:
         return os.fdopen(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600), "ab")
 
     def _last_words(self) -> str:
-        lines = self._log.read_text(errors="replace").strip().splitlines()
+        lines = [line for line in self._log.read_text(errors="replace").splitlines() if "FATAL" in line or "ERROR" in line]
         return f"{lines[-1] if lines else 'it said nothing'} (see {self._log})"
 
 

@@ -34,30 +34,11 @@ def create_cluster(programs: Programs, account: Account, data: Path) -> None:
     descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY)
     place = f"/proc/self/fd/{descriptor}"
     try:
-        initdb: list[str | Path] = [
-            programs.directory / "initdb",
-            "-D",
-            place,
-            "-U",
-            "postgres",
-            "-A",
-            "peer",
-            "-E",
-            "UTF8",
-            "--no-locale",
-            "-k",
-        ]
-        _run(initdb, account, descriptor, b"")
-        single: list[str | Path] = [
-            programs.directory / "postgres",
-            "--single",
-            "-D",
-            place,
-            "-c",
-            "exit_on_error=on",
-            "postgres",
-        ]
-        _run(single, account, descriptor, named_queries()["embedded_database"].encode() + b"\n")
+        options = ["-U", "postgres", "-A", "peer", "-E", "UTF8", "--no-locale", "--data-checksums"]
+        _run([programs.directory / "initdb", "-D", place, *options], account, descriptor, b"")
+        single = ["--single", "-D", place, "-c", "exit_on_error=on", "postgres"]
+        text = named_queries()["embedded_database"] + "\n"
+        _run([programs.directory / "postgres", *single], account, descriptor, text.encode())
     finally:
         os.close(descriptor)
     partial.rename(data)
@@ -79,6 +60,13 @@ def _run(command: Sequence[str | Path], account: Account, descriptor: int, text:
         lines = result.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
         said = next((line for line in lines if "error" in line.lower() or "FATAL" in line), lines[-1])
         raise ConfigurationProblem(f"PostgreSQL's {Path(command[0]).name} failed: {said}")
+
+
+def check_owner(data: Path, account: Account) -> None:
+    """Raises :class:`ConfigurationProblem` where the cluster belongs to somebody else: PostgreSQL would refuse it."""
+    owner = data.stat().st_uid
+    if owner != (os.geteuid() if account.user is None else account.user):
+        raise ConfigurationProblem(f"{data} belongs to user number {owner}, who made it: run Overseer as that user again")
 
 
 def write_access_rules(data: Path, account: Account) -> None:
