@@ -1,0 +1,67 @@
+"""Reading a request body: JSON only, never more of it than the route allows, within a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from overseer.core.errors import InvalidInput, TooLarge, UnsupportedMedia
+
+BODY_SECONDS: Final = 30.0
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Headers = Mapping[bytes, list[bytes]]
+
+
+class ClientGone(Exception):
+    """The client closed the connection; there is nobody to answer."""
+
+
+async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
+    """The whole body, at most ``limit`` bytes. An announced length is checked before reading, the real one while reading.
+
+    Raises :class:`TooLarge` (413), :class:`UnsupportedMedia` (415), :class:`InvalidInput` (422) after 30 seconds, ClientGone.
+    """
+    for announced in headers.get(b"content-length", []):
+        if announced.isdigit() and int(announced[:20]) > limit:
+            raise _too_large(limit)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await _collect(receive, limit)
+    except TimeoutError:
+        raise InvalidInput(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
+    if body:
+        _check_media(headers)
+    return body
+
+
+async def _collect(receive: Receive, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _check_media(headers: Headers) -> None:
+    sent = headers.get(b"content-type", [])
+    media, _, parameters = (sent[0] if len(sent) == 1 else b"").partition(b";")
+    if media.strip().lower() != b"application/json":
+        raise UnsupportedMedia("send the body as Content-Type: application/json")
+    if parameters.replace(b'"', b"").replace(b" ", b"").lower() not in (b"", b"charset=utf-8"):
+        raise UnsupportedMedia("JSON is UTF-8; send Content-Type: application/json without another charset")
+    if any(coding.strip().lower() != b"identity" for coding in headers.get(b"content-encoding", [])):
+        raise UnsupportedMedia("a compressed body is not accepted")
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {limit:,} bytes")

@@ -1,0 +1,56 @@
+"""What a route function gets and what it may give back.
+
+A :class:`Call` is a request that has passed every check that needs no database: its body, query and path obey their types, its
+headers are read. Nothing in it is a decision about access: that is made by the service's gate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from overseer.core.principals import Caller
+
+if TYPE_CHECKING:
+    from overseer.server.services.catalogue import Services
+    from overseer.server.services.idempotency import Idempotency
+
+Body = TypeVar("Body")
+Query = TypeVar("Query")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Call(Generic[Body, Query]):
+    """One checked request. ``body`` and ``query`` are None where the route declares none. Its repr shows no content."""
+
+    services: Services
+    caller: Caller
+    body: Body
+    query: Query
+    if_match: str | None = None
+    idempotency: Idempotency | None = None
+
+    def __repr__(self) -> str:
+        return f"Call(request_id={self.caller.request_id!r})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Reply(Generic[Answer]):
+    """An answer with what goes beside it: ``etag`` (strong, with its quotes), or another ``status`` than the route's."""
+
+    body: Answer
+    etag: str | None = None
+    status: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Reply(status={self.status})"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An answer that is not a message: bytes made beforehand, with their media type and content security policy."""
+
+    media_type: str
+    content: bytes
+    policy: str | None = None

@@ -1,0 +1,177 @@
+"""The ASGI endpoint of one path: checks a request against its route, calls the route's function, renders the answer.
+
+The order of the checks: method, path, query, the limit on unauthenticated callers, the seal, then the body. What is refused
+before the body costs no reading of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from overseer.core.errors import InvalidInput, NotReady, Problem, Sealed, Unauthenticated, WrongMethod
+from overseer.server.api.authentication import RequestFacts, bearer_hash
+from overseer.server.api.bodies import ClientGone, read_body
+from overseer.server.api.call import Call, Document, Reply
+from overseer.server.api.error_responses import Headers, problem_response
+from overseer.server.api.front import FACTS, HEADERS, ROUTE, Receive, Scope, Send, respond
+from overseer.server.api.parameters import path_arguments, query_argument
+from overseer.server.api.route import BODY_METHODS, Open, Route
+from overseer.server.api.throttle import Throttle
+from overseer.server.api.validation import decode_body
+
+if TYPE_CHECKING:
+    from overseer.server.services.catalogue import Services
+    from overseer.server.services.idempotency import Idempotency
+
+_ENCODER: Final = msgspec.json.Encoder()
+_JSON: Final = (b"content-type", b"application/json")
+_MAX_KEY: Final = 128
+_MAX_ETAGS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What every endpoint needs: the services, the limits, whether the server is sealed and whether it is about to stop."""
+
+    services: Services
+    sealed: Callable[[], bool]
+    throttle: Throttle = field(default_factory=Throttle)
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Endpoint:
+    """All methods of one path. HEAD answers as GET does, without the body (RFC 9110, section 9.3.2)."""
+
+    def __init__(self, routes: Mapping[str, Route], edge: Edge) -> None:
+        self._routes = dict(routes)
+        self._edge = edge
+        self._allow = ", ".join(sorted([*routes, *(["HEAD"] if "GET" in routes else [])])).encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        facts: RequestFacts = scope[FACTS]
+        method = scope["method"]
+        found = self._routes.get("GET" if method == "HEAD" else method)
+        if found is None:
+            status, headers, body = problem_response(WrongMethod("this path does not have that method"), facts.request_id)
+            headers.append((b"allow", self._allow))
+        else:
+            scope[ROUTE] = found.path
+            try:
+                status, headers, body = await self._answer(found, scope, receive)
+            except ClientGone:
+                raise
+            except Exception as error:  # noqa: BLE001  # every failure is a problem document; a defect says nothing of itself
+                status, headers, body = problem_response(error, facts.request_id)
+        await respond(send, status, headers, body)
+
+    async def _answer(self, route: Route, scope: Scope, receive: Receive) -> tuple[int, Headers, bytes]:
+        arguments = path_arguments(route, scope.get("path_params", {}))
+        query = query_argument(route, scope["query_string"])
+        facts: RequestFacts = scope[FACTS]
+        token_hash = bearer_hash(scope[HEADERS])
+        throttle = self._edge.throttle
+        if not route.while_sealed:  # health and its kin must answer whatever somebody else tries
+            throttle.admit(facts.peer, token_hash)
+        if route.costly:
+            throttle.admit_costly()
+        try:
+            answer = await self._call(route, scope, receive, arguments, query, token_hash)
+        except Unauthenticated:
+            throttle.failed(token_hash)
+            raise
+        except BaseException:
+            throttle.passed(facts.peer, token_hash, authenticated=False)
+            raise
+        throttle.passed(facts.peer, token_hash, authenticated=not isinstance(route.permission, Open))
+        return render(route, answer)
+
+    async def _call(
+        self, route: Route, scope: Scope, receive: Receive, arguments: Mapping[str, Any], query: Any, token_hash: bytes | None
+    ) -> Any:
+        if not route.while_sealed and self._edge.sealed():
+            raise Sealed("the server is sealed; unseal it with `overseer seal unseal`", retry_after=5)
+        headers = scope[HEADERS]
+        raw = await read_body(headers, receive, route.body_limit if route.body else 0) if route.method in BODY_METHODS else b""
+        body = None if route.body is None else decode_body(raw or b"{}", route.body)
+        reason = getattr(body, "reason", "")
+        call = Call(
+            services=self._edge.services,
+            caller=scope[FACTS].caller(token_hash, reason if isinstance(reason, str) else ""),
+            body=body,
+            query=query,
+            if_match=_if_match(headers) if route.tagged else None,
+            idempotency=_idempotency(headers, route, raw),
+        )
+        if route.held:
+            return await self._hold(route, call, arguments, receive)
+        return await route.handler(call, **arguments)
+
+    async def _hold(self, route: Route, call: Call[Any, Any], arguments: Mapping[str, Any], receive: Receive) -> Any:
+        """Run a function that may wait for long; a client that left or a server that stops ends the wait."""
+        work = asyncio.ensure_future(route.handler(call, **arguments))
+        gone = asyncio.ensure_future(_gone(receive))
+        drain = asyncio.ensure_future(self._edge.draining.wait())
+        try:
+            await asyncio.wait({work, gone, drain}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            if drain.done():
+                raise NotReady("the server is stopping; ask again", retry_after=1)
+            raise ClientGone
+        finally:
+            for task in (work, gone, drain):
+                task.cancel()
+            await asyncio.gather(work, gone, drain, return_exceptions=True)
+
+
+def render(route: Route, answer: Any) -> tuple[int, Headers, bytes]:
+    """Status, headers and JSON of what a route's function returned."""
+    if isinstance(answer, Document):
+        policy = [(b"content-security-policy", answer.policy.encode())] if answer.policy else []
+        return route.status, [(b"content-type", answer.media_type.encode()), *policy], answer.content
+    reply = answer if isinstance(answer, Reply) else Reply(answer)
+    status = reply.status or route.status
+    headers: Headers = []
+    if reply.etag is not None:
+        headers.append((b"etag", reply.etag.encode("ascii")))
+    if route.location is not None:
+        headers.append((b"location", location(route.location, reply.body).encode("ascii")))
+    if route.returns is None:
+        return status, headers, b""
+    return status, [_JSON, *headers], _ENCODER.encode(reply.body)
+
+
+def location(template: str, answer: Any) -> str:
+    """A path with the answer's fields filled in; ids and names need no escaping."""
+    return template.format_map({name: getattr(answer, name) for name in answer.__struct_fields__})
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _if_match(headers: Mapping[bytes, list[bytes]]) -> str | None:
+    sent = b", ".join(headers.get(b"if-match", [])).decode("latin-1")
+    if len(sent) > _MAX_ETAGS:
+        rule = f"is longer than {_MAX_ETAGS} characters"
+        raise InvalidInput(f"If-Match {rule}", problems=[Problem("header.if-match", rule, "too_long")])
+    return sent or None
+
+
+def _idempotency(headers: Mapping[bytes, list[bytes]], route: Route, raw: bytes) -> Idempotency | None:
+    sent = headers.get(b"idempotency-key", [])
+    if not sent or route.method not in ("POST", "PUT"):
+        return None
+    key = sent[0].decode("latin-1")
+    if len(sent) > 1 or not 1 <= len(key) <= _MAX_KEY or not (key.isascii() and key.isprintable()):
+        rule = f"is one key of 1 to {_MAX_KEY} printable ASCII characters"
+        raise InvalidInput(f"Idempotency-Key {rule}", problems=[Problem("header.idempotency-key", rule, "invalid")])
+    from overseer.server.services.idempotency import Idempotency
+
+    return Idempotency(key=key, route=f"{route.method} {route.path}", body=raw)

@@ -1,0 +1,67 @@
+"""Which Host a request may name, and which Origin a browser's changing request may come from.
+
+A web page that makes its own name point at 127.0.0.1 (DNS rebinding) still sends that name as Host: it is refused. Accepted are
+the loopback names, the host that the server listens on, what ``OVERSEER_ALLOWED_HOSTS`` lists, and the very address that the
+connection arrived at (an address cannot be rebound). A state-changing request with an
+Origin must come from the same host and port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from overseer.core.errors import ForeignOrigin, WrongHost
+from overseer.server.api.peers import parse_address
+
+LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class HostRule:
+    """Checks Host and Origin. ``allowed`` are host names or addresses without a port; IPv6 without brackets."""
+
+    def __init__(self, allowed: Iterable[str] = ()) -> None:
+        self._allowed = LOOPBACK_NAMES | {_plain(name) for name in allowed}
+
+    def check(self, scope: Mapping[str, Any], headers: Mapping[bytes, list[bytes]]) -> None:
+        """Raise :class:`WrongHost` (421) or :class:`ForeignOrigin` (403); neither names the header's content."""
+        hosts = headers.get(b"host", [])
+        host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
+        name = host_of(host)
+        if not name or not (name in self._allowed or name == _local_address(scope)):
+            raise WrongHost("this server does not answer to that Host; add it to OVERSEER_ALLOWED_HOSTS if it should")
+        if scope["method"] in _SAFE_METHODS:
+            return
+        for origin in headers.get(b"origin", []):
+            if _netloc(origin.decode("latin-1")) != host:
+                raise ForeignOrigin("a page of another site may not change anything here")
+
+
+def host_of(netloc: str) -> str:
+    """Name or address in ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``; '' where it is none of these."""
+    if netloc.startswith("["):
+        name, bracket, rest = netloc[1:].partition("]")
+        valid = bracket and (not rest or (rest[0] == ":" and rest[1:].isdigit()))
+        return _plain(name) if valid else ""
+    name, colon, port = netloc.partition(":")
+    return _plain(name) if not colon or port.isdigit() else ""
+
+
+def _plain(name: str) -> str:
+    lowered = name.strip("[]").lower().removesuffix(".")
+    address = parse_address(lowered)
+    return lowered if address is None else str(address)
+
+
+def _local_address(scope: Mapping[str, Any]) -> str | None:
+    server = scope.get("server")
+    return _plain(server[0]) if server and server[0] else None
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""

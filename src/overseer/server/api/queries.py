@@ -1,0 +1,60 @@
+"""The query parameters of the lists, one message each; an unknown parameter is refused by the route layer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Limit = Annotated[int, Meta(ge=1, le=500, description="how many items at most")]
+Text = Annotated[str, Meta(max_length=200)]
+Cursor = Annotated[str, Meta(max_length=500, description="next_cursor of the part before")]
+Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, with a time zone")]
+
+
+class Query(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all."""
+
+
+class PageQuery(Query, frozen=True):
+    cursor: Cursor | None = None
+    limit: Limit = 100
+
+
+class SecretsQuery(PageQuery, frozen=True):
+    """``q`` searches in names and descriptions; ``label`` is ``key`` or ``key=value``; ``scope`` says which parts are set."""
+
+    app: Text | None = None
+    environment: Text | None = None
+    node: Text | None = None
+    scope: Text | None = None
+    name: Text | None = None
+    label: Text | None = None
+    q: Text | None = None
+
+
+class PrincipalQuery(Query, frozen=True):
+    """``principal`` is a name."""
+
+    principal: Text | None = None
+
+
+class DeploymentsQuery(PageQuery, frozen=True):
+    app: Text | None = None
+    environment: Text | None = None
+    node: Text | None = None
+    state: Text | None = None
+
+
+class AuditQuery(PageQuery, frozen=True):
+    """``resource`` is a name; ``since`` is inclusive, ``until`` is not."""
+
+    actor: Text | None = None
+    action: Text | None = None
+    outcome: Text | None = None
+    request_id: Text | None = None
+    resource: Text | None = None
+    app: Text | None = None
+    since: Moment | None = None
+    until: Moment | None = None

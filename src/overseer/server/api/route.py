@@ -1,0 +1,161 @@
+"""The typed route: a method, a path and a function, with everything that is checked before the function runs.
+
+Guarantees at import: a route without a permission (or a stated reason why it is open) cannot be written; the function's
+parameters are the path's parameters, typed UUID or str; its ``Call`` has the declared body and query. The same declaration
+is what the request is checked against and what the OpenAPI document is made from, so the two cannot differ.
+
+It will not decide about access: ``permission`` documents what the one service method behind the route asks of the gate.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import ModuleType, NoneType
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from overseer.core.permissions import Permission
+from overseer.server.api.call import Call, Document, Reply
+
+KIBIBYTE: Final = 1024
+SMALL_BODY: Final = 64 * KIBIBYTE
+#: A value of 1 MiB may be six times as long in JSON (\\u00XX); a bundle of 5 MiB needs a third more in base64.
+LARGE_BODY: Final = 8 * KIBIBYTE * KIBIBYTE
+BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
+METHODS: Final = BODY_METHODS | {"GET", "DELETE"}
+
+_PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
+
+Answer = TypeVar("Answer")
+Handler = Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """No credential is asked for, and why.
+
+    ``while_sealed``: it also answers before the root key is there. ``costly``: slow on purpose, so few may try it at a time.
+    """
+
+    reason: str
+    while_sealed: bool = False
+    costly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AnyIdentity:
+    """Any live credential will do, and why no permission is needed."""
+
+    reason: str
+
+
+Access = Permission | Open | AnyIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation. ``body``, ``query`` and ``returns`` are None where there is none; ``held`` routes wait for an event."""
+
+    method: str
+    path: str
+    permission: Access
+    summary: str
+    handler: Handler
+    parameters: dict[str, type]
+    body: Any = None
+    query: Any = None
+    returns: Any = None
+    status: int = 200
+    body_limit: int = SMALL_BODY
+    location: str | None = None
+    held: bool = False
+    tagged: bool = False
+
+    @property
+    def name(self) -> str:
+        """Unique over all routes: the operation id of the OpenAPI document."""
+        return self.handler.__name__
+
+    @property
+    def while_sealed(self) -> bool:
+        return isinstance(self.permission, Open) and self.permission.while_sealed
+
+    @property
+    def costly(self) -> bool:
+        return isinstance(self.permission, Open) and self.permission.costly
+
+
+def route(
+    method: str,
+    path: str,
+    *,
+    permission: Access,
+    summary: str,
+    returns: type[Answer] | None = None,
+    body: Any = None,
+    query: Any = None,
+    status: int = 200,
+    body_limit: int = SMALL_BODY,
+    location: str | None = None,
+    held: bool = False,
+    tagged: bool = False,
+) -> Callable[[Callable[..., Awaitable[Answer | Reply[Answer] | Document | None]]], Route]:
+    """Declare a route. ``location`` is a path with fields of the answer in braces; ``body_limit`` is in bytes.
+
+    ``held``: the function may wait for long, is cancelled when the client goes and answers 503 when the server drains.
+    ``tagged``: answers carry an ETag and the request may carry If-Match. Raises TypeError for a declaration that does
+    not fit the function.
+    """
+
+    def declare(handler: Callable[..., Awaitable[Answer | Reply[Answer] | Document | None]]) -> Route:
+        if method not in METHODS:
+            raise TypeError(f"{handler.__name__}: {method} is not a method of this API")
+        if body is not None and method not in BODY_METHODS:
+            raise TypeError(f"{handler.__name__}: a {method} has no body")
+        if not isinstance(permission, Permission | Open | AnyIdentity):
+            raise TypeError(f"{handler.__name__}: a permission, or a reason why none is needed")
+        return Route(
+            method=method,
+            path=path,
+            permission=permission,
+            summary=summary,
+            handler=handler,
+            parameters=_parameters(handler, path, body, query, returns),
+            body=body,
+            query=query,
+            returns=returns,
+            status=status,
+            body_limit=body_limit,
+            location=location,
+            held=held,
+            tagged=tagged,
+        )
+
+    return declare
+
+
+def routes_of(module: ModuleType) -> tuple[Route, ...]:
+    """Every route of a module, in its order: a route that is written is served."""
+    return tuple(value for value in vars(module).values() if isinstance(value, Route))
+
+
+def _parameters(handler: Handler, path: str, body: Any, query: Any, returns: Any) -> dict[str, type]:
+    """The path's parameters with their types, after checking the function's signature against the declaration."""
+    hints = typing.get_type_hints(handler)
+    names = list(inspect.signature(handler).parameters)
+    if (hints["return"] is NoneType) != (returns is None):
+        raise TypeError(f"{handler.__name__}: returns something exactly when the route declares it")
+    generic: Any = Call
+    expected = generic[NoneType if body is None else body, NoneType if query is None else query]
+    if not names or hints[names[0]] != expected:
+        raise TypeError(f"{handler.__name__}: the first parameter must be {expected}")
+    found = {name: hints[name] for name in names[1:]}
+    if list(found) != _PARAMETER.findall(path):
+        raise TypeError(f"{handler.__name__}: its parameters are not those of {path}")
+    if not set(found.values()) <= {UUID, str}:
+        raise TypeError(f"{handler.__name__}: a path parameter is a UUID or a name (str)")
+    return found

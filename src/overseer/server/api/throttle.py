@@ -1,0 +1,99 @@
+"""Limits on callers that have not shown a live credential, before anything of theirs reaches the store.
+
+Each peer (IPv6: its /64) has a bucket of attempts. An attempt is taken before a request and given back unless it ends
+unauthenticated, so only failures cost. A token that lately was good passes without an attempt: a neighbour's guessing
+behind the same address cannot lock a working client out. That is an exemption from the limit, never from the gate.
+
+Per process and in memory, bounded in size: several workers allow as many times the rate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from math import ceil
+from typing import Final
+
+from overseer.core.errors import RateLimited
+from overseer.server.api.peers import parse_address
+
+FAILURES_BURST: Final = 100
+FAILURES_PER_SECOND: Final = 10.0
+COSTLY_BURST: Final = 5
+COSTLY_PER_SECOND: Final = 0.2
+MAX_PEERS: Final = 10_000
+MAX_GOOD_TOKENS: Final = 10_000
+GOOD_SECONDS: Final = 300.0
+
+
+@dataclass(slots=True)
+class _Bucket:
+    burst: float
+    per_second: float
+    tokens: float
+    at: float
+
+    def take(self, now: float) -> None:
+        self.tokens = min(self.burst, self.tokens + (now - self.at) * self.per_second)
+        self.at = now
+        if self.tokens < 1:
+            raise RateLimited("too many attempts; wait", retry_after=ceil((1 - self.tokens) / self.per_second))
+        self.tokens -= 1
+
+
+class Throttle:
+    """``clock`` is monotonic, in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._peers: OrderedDict[str, _Bucket] = OrderedDict()
+        self._good: OrderedDict[bytes, float] = OrderedDict()
+        self._costly = _Bucket(COSTLY_BURST, COSTLY_PER_SECOND, COSTLY_BURST, clock())
+
+    def admit(self, peer: str, token_hash: bytes | None) -> None:
+        """Take an attempt of ``peer``, or raise :class:`RateLimited` (429)."""
+        now = self._clock()
+        if token_hash is not None and self._good.get(token_hash, 0) > now:
+            return
+        key = _key(peer)
+        bucket = self._peers.get(key)
+        if bucket is None:
+            if len(self._peers) >= MAX_PEERS:
+                self._peers.popitem(last=False)
+            bucket = self._peers[key] = _Bucket(FAILURES_BURST, FAILURES_PER_SECOND, FAILURES_BURST, now)
+        else:
+            self._peers.move_to_end(key)
+        bucket.take(now)
+
+    def admit_costly(self) -> None:
+        """Take an attempt at something that is slow on purpose (a passphrase), whoever asks, or raise :class:`RateLimited`."""
+        self._costly.take(self._clock())
+
+    def failed(self, token_hash: bytes | None) -> None:
+        """The request ended unauthenticated: its attempt is spent, its token no longer good."""
+        if token_hash is not None:
+            self._good.pop(token_hash, None)
+
+    def passed(self, peer: str, token_hash: bytes | None, *, authenticated: bool) -> None:
+        """The request did not end unauthenticated: its attempt comes back. ``authenticated``: the gate knew the token."""
+        now = self._clock()
+        if token_hash is not None and self._good.get(token_hash, 0) > now:
+            return
+        bucket = self._peers.get(_key(peer))
+        if bucket is not None:
+            bucket.tokens = min(bucket.burst, bucket.tokens + 1)
+        if authenticated and token_hash is not None:
+            self._good[token_hash] = now + GOOD_SECONDS
+            self._good.move_to_end(token_hash)
+            if len(self._good) > MAX_GOOD_TOKENS:
+                self._good.popitem(last=False)
+
+
+def _key(peer: str) -> str:
+    address = parse_address(peer)
+    if isinstance(address, IPv6Address):
+        return address.exploded[:19]  # the first 64 bits
+    return peer

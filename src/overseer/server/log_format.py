@@ -1,0 +1,63 @@
+"""The server's log: one JSON object a line on stderr, made from an allow-list.
+
+An exception's text may quote a value, so it is never written: only types and places are. Fields beyond the message are
+those that the server's own code passes on purpose.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+FIELDS: Final = (
+    "request_id",
+    "method",
+    "route",
+    "status",
+    "bytes",
+    "ms",
+    "peer",
+    "client",
+    "exception",
+    "worker",
+    "exit_code",
+    "seconds",
+)
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as JSON: time, level, logger, message, and the fields of :data:`FIELDS` that it has."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        entry |= {name: record.__dict__[name] for name in FIELDS if name in record.__dict__}
+        if record.exc_info and record.exc_info[0] is not None:
+            frames = traceback.extract_tb(record.exc_info[2])[-20:]
+            entry["exception"] = [
+                {"type": record.exc_info[0].__qualname__, "frames": [f"{f.filename}:{f.lineno} {f.name}" for f in frames]}
+            ]
+        return msgspec.json.encode(entry, enc_hook=lambda value: type(value).__name__).decode("utf-8")
+
+
+def start_logging(level: str) -> None:
+    """Send every logger of this process to stderr in this form; ``level`` is one of the setting's words."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = []
+        logger.propagate = name != "uvicorn.access"  # it would write query strings
+        logger.setLevel(max(logging.WARNING, root.level))

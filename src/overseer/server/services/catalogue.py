@@ -1,0 +1,43 @@
+"""Every service of a server process, made once by the composition and handed to the edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from overseer.server.services.agent_service import AgentService
+    from overseer.server.services.audit_service import AuditService
+    from overseer.server.services.deployment_service import DeploymentService
+    from overseer.server.services.enrolment_service import EnrolmentService
+    from overseer.server.services.identity_service import IdentityService
+    from overseer.server.services.node_service import NodeService
+    from overseer.server.services.resolve_service import ResolveService
+    from overseer.server.services.scope_service import ScopeService
+    from overseer.server.services.seal_service import SealService
+    from overseer.server.services.secret_service import SecretService
+    from overseer.wire.seal import Health
+
+
+class Readiness(Protocol):
+    """Whether this process can serve requests now."""
+
+    async def check(self) -> Health:
+        """``ok``, ``sealed`` or ``unavailable``, with a word for each part; never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The public services; each method takes the caller and passes the gate."""
+
+    secrets: SecretService
+    resolve: ResolveService
+    scopes: ScopeService
+    nodes: NodeService
+    enrolment: EnrolmentService
+    identity: IdentityService
+    audit: AuditService
+    deployments: DeploymentService
+    agents: AgentService
+    seal: SealService
+    health: Readiness

@@ -1,0 +1,213 @@
+"""The settings of a server: a TOML file and environment variables of the same names; a variable wins over the file.
+
+Every setting is defined once, in :data:`SETTINGS`, with its type, default and meaning: the reference page is made from there. A
+key of the file that is not known is refused, a wrong value is refused by name and rule and never repeated, and neither
+``repr`` nor an error shows the database's URL, which may hold a password.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, Final
+
+from overseer.core.errors import ConfigurationProblem
+
+CONFIG_VARIABLE: Final = "OVERSEER_CONFIG"
+CONFIG_FILE: Final = "overseer.toml"
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+MAX_WORKERS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as people read of it. ``type`` is a word of the reference: path, host:port, URL, integer, list, word."""
+
+    name: str
+    type: str
+    default: str
+    meaning: str
+    secret: bool = False
+
+
+SETTINGS: Final = (
+    Setting(
+        "OVERSEER_ALLOWED_HOSTS",
+        "list",
+        "",
+        "Host names that requests may name beside loopback names and the listening host; without port. In a variable, "
+        "separated by commas.",
+    ),
+    Setting(
+        "OVERSEER_DATABASE_URL",
+        "URL",
+        "unset: an embedded PostgreSQL below the data directory",
+        "PostgreSQL 15 or later, as libpq reads it: postgresql://user:password@host/database?sslmode=verify-full.",
+        secret=True,
+    ),
+    Setting(
+        "OVERSEER_DATA_DIR",
+        "path",
+        "/var/lib/overseer for root, else $XDG_DATA_HOME/overseer or ~/.local/share/overseer",
+        "Where the key file, the owner's token, the embedded database and overseer.toml lie. Only a variable can set it.",
+    ),
+    Setting(
+        "OVERSEER_LISTEN", "host:port", "127.0.0.1:8420", "Where to listen. An IPv6 address stands in brackets; port 0 takes any."
+    ),
+    Setting("OVERSEER_LOG_LEVEL", "word", "info", f"One of {', '.join(LOG_LEVELS)}. The access log is written at info."),
+    Setting(
+        "OVERSEER_SEAL",
+        "word",
+        "file:<data dir>/root.key",
+        "What gives the root key: file:/path, env, or passphrase.",
+        secret=True,
+    ),
+    Setting("OVERSEER_TLS_CERT", "path", "unset", "PEM file with the certificate chain; together with OVERSEER_TLS_KEY."),
+    Setting("OVERSEER_TLS_KEY", "path", "unset", "PEM file with the private key; nobody but its owner may read it."),
+    Setting(
+        "OVERSEER_TRUSTED_PROXIES",
+        "list",
+        "",
+        "Networks of proxies that end TLS and whose X-Forwarded-For is believed, such as 10.0.0.0/8. With it a plain listener "
+        "beyond loopback is allowed.",
+    ),
+    Setting("OVERSEER_WORKERS", "integer", "1", f"Server processes, 1 to {MAX_WORKERS}; one per core is the most that helps."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Checked settings. ``database_url`` None means the embedded database."""
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 8420
+    database_url: str | None = field(default=None, repr=False)
+    seal: str = field(default="", repr=False)
+    workers: int = 1
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        if not self.seal:
+            object.__setattr__(self, "seal", f"file:{self.data_dir / 'root.key'}")
+        _check(self)
+
+    @property
+    def url(self) -> str:
+        """The base URL as written in the settings, for people and for programs on this machine."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls_cert else 'http'}://{host}:{self.port}"
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this process. Raises :class:`ConfigurationProblem` for the first setting that is wrong."""
+    variables = os.environ if environment is None else environment
+    data_dir = Path(variables.get("OVERSEER_DATA_DIR") or _default_data_dir(variables)).expanduser().absolute()
+    known = {setting.name for setting in SETTINGS} - {"OVERSEER_DATA_DIR"}
+    given: dict[str, Any] = _read_file(variables, data_dir, known)
+    given |= {name: variables[name] for name in known if variables.get(name)}
+    host, port = _listen(given.get("OVERSEER_LISTEN", "127.0.0.1:8420"))
+    return Settings(
+        data_dir=data_dir,
+        host=host,
+        port=port,
+        database_url=_text(given, "OVERSEER_DATABASE_URL"),
+        seal=_text(given, "OVERSEER_SEAL") or "",
+        workers=_workers(given.get("OVERSEER_WORKERS", 1)),
+        tls_cert=_path(given, "OVERSEER_TLS_CERT"),
+        tls_key=_path(given, "OVERSEER_TLS_KEY"),
+        trusted_proxies=_list(given, "OVERSEER_TRUSTED_PROXIES"),
+        allowed_hosts=_list(given, "OVERSEER_ALLOWED_HOSTS"),
+        log_level=_text(given, "OVERSEER_LOG_LEVEL") or "info",
+    )
+
+
+def _check(settings: Settings) -> None:
+    if settings.log_level not in LOG_LEVELS:
+        raise ConfigurationProblem(f"OVERSEER_LOG_LEVEL is one of {', '.join(LOG_LEVELS)}")
+    if not 1 <= settings.workers <= MAX_WORKERS:
+        raise ConfigurationProblem(f"OVERSEER_WORKERS is a number from 1 to {MAX_WORKERS}")
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise ConfigurationProblem("OVERSEER_TLS_CERT and OVERSEER_TLS_KEY are set together")
+    for network in settings.trusted_proxies:
+        try:
+            ip_network(network)
+        except ValueError:
+            raise ConfigurationProblem("OVERSEER_TRUSTED_PROXIES lists networks such as 10.0.0.0/8 or fd00::/8") from None
+    if settings.host not in _LOOPBACK and settings.tls_cert is None and not settings.trusted_proxies:
+        raise ConfigurationProblem(
+            "OVERSEER_LISTEN is not a loopback address and there is no TLS: tokens and values would cross the network in the "
+            "clear. Set OVERSEER_TLS_CERT and OVERSEER_TLS_KEY, or OVERSEER_TRUSTED_PROXIES where a proxy ends TLS"
+        )
+
+
+def _default_data_dir(variables: Mapping[str, str]) -> str:
+    if os.geteuid() == 0:
+        return "/var/lib/overseer"
+    return f"{variables.get('XDG_DATA_HOME') or '~/.local/share'}/overseer"
+
+
+def _read_file(variables: Mapping[str, str], data_dir: Path, known: set[str]) -> dict[str, Any]:
+    named = variables.get(CONFIG_VARIABLE)
+    path = Path(named) if named else data_dir / CONFIG_FILE
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        if named:
+            raise ConfigurationProblem(f"{CONFIG_VARIABLE} names a file that does not exist") from None
+        return {}
+    except OSError:
+        raise ConfigurationProblem(f"the configuration file {path} cannot be read") from None
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError; their texts may quote the file
+        where = getattr(error, "lineno", None)
+        raise ConfigurationProblem(f"the configuration file {path} is not TOML" + (f", line {where}" if where else "")) from None
+    unknown = sorted(set(content) - known)
+    if unknown:
+        raise ConfigurationProblem(
+            f"the configuration file {path} has {len(unknown)} unknown key(s); known are {', '.join(sorted(known))}"
+        )
+    return content
+
+
+def _listen(value: Any) -> tuple[str, int]:
+    host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    bracketed = host.startswith("[") and host.endswith("]")
+    plain = host[1:-1] if bracketed else host
+    if not (colon and plain and port.isascii() and port.isdigit() and int(port) < 65536) or (":" in plain) != bracketed:
+        raise ConfigurationProblem("OVERSEER_LISTEN is host:port, such as 127.0.0.1:8420 or [::1]:8420")
+    return plain.lower(), int(port)
+
+
+def _workers(value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 4:
+        return int(value)
+    return value if type(value) is int else 0  # 0 is refused with the rule
+
+
+def _text(given: Mapping[str, Any], name: str) -> str | None:
+    value = given.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationProblem(f"{name} is a text")
+    return value or None
+
+
+def _path(given: Mapping[str, Any], name: str) -> Path | None:
+    text = _text(given, name)
+    return None if text is None else Path(text).expanduser().absolute()
+
+
+def _list(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = given.get(name, ())
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        raise ConfigurationProblem(f"{name} is a list of texts")
+    return tuple(part.strip() for part in parts if part.strip())

@@ -1,0 +1,162 @@
+"""One server process: takes its settings and the root key from the supervisor's channel, serves, drains, ends.
+
+Started as ``python -m overseer.server.worker CHANNEL SOCKET…`` with numbers of inherited file descriptors; nothing else is in its
+arguments. Guarantees: nothing is accepted before a reachable database said whether the root key is right; a wrong one ends
+the process and changes nothing. While the database is down it serves 503 and opens the keyring as soon as it can. SIGTERM, and
+the supervisor's death, drain: no new connections, running requests get 20 seconds, long polls are answered at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+import uvloop
+
+from overseer.core.errors import ConfigurationProblem, KeyProblem, NotReady, OverseerError
+from overseer.crypto.keys import RootKey
+from overseer.server.composition import Composed, composed
+from overseer.server.hardening import harden_process, raise_file_limit
+from overseer.server.http_protocol import protocol_options
+from overseer.server.key_channel import Channel, Refused, Serving, Start, ToWorker, Unsealed, settings_from_wire
+from overseer.server.listening import tls_context
+from overseer.server.log_format import start_logging
+from overseer.server.settings import Settings
+
+DRAIN_SECONDS = 20
+RETRY_SECONDS = 2.0
+_LOG = logging.getLogger("overseer.server")
+
+
+class _Server(uvicorn.Server):
+    """Signals are the worker's own, so that draining reaches the long polls."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Worker:
+    """The life of one worker process."""
+
+    def __init__(self, channel: Channel, start: Start, sockets: list[socket.socket]) -> None:
+        self._channel = channel
+        self._start = start
+        self._sockets = sockets
+        self._settings = settings_from_wire(start.settings)
+        self._refused: Refused | None = None
+
+    async def run(self) -> int:
+        """Serve until told to stop; returns the exit code."""
+        async with composed(self._settings, on_unsealed=self._tell_unsealed) as parts:
+            server = _Server(server_config(parts, self._settings))
+            self._stop_on_signals(parts, server)
+            background = [asyncio.create_task(self._listen(parts, server))]
+            if self._start.root_key is not None:
+                root_key = RootKey(self._start.root_key)
+                if not await self._opened(parts, root_key) and self._refused is None:
+                    background.append(asyncio.create_task(self._keep_opening(parts, root_key, server)))
+            if self._refused is None:
+                await self._channel.send(Serving())
+                await server.serve(sockets=self._sockets)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+        if self._refused is None:
+            return 0
+        with contextlib.suppress(OSError):
+            await self._channel.send(self._refused)
+        return self._refused.exit_code
+
+    async def _opened(self, parts: Composed, root_key: RootKey) -> bool:
+        """True where the keyring is open; False where the database does not answer yet, or with :attr:`_refused` set."""
+        try:
+            await parts.keys.open(root_key)
+        except NotReady:
+            return False
+        except (KeyProblem, ConfigurationProblem) as error:
+            self._refused = Refused(exit_code=error.exit_code, message=error.message)
+            return False
+        return True
+
+    async def _keep_opening(self, parts: Composed, root_key: RootKey, server: uvicorn.Server) -> None:
+        while parts.keys.sealed:
+            await asyncio.sleep(RETRY_SECONDS)
+            if await self._opened(parts, root_key):
+                _LOG.info("the keyring is open")
+            elif self._refused is not None:
+                _drain(parts, server)
+                return
+
+    async def _listen(self, parts: Composed, server: uvicorn.Server) -> None:
+        """Take the root key that another worker was unsealed with; end when the supervisor is gone."""
+        while (message := await self._channel.receive(ToWorker)) is not None:
+            if isinstance(message, Unsealed) and parts.keys.sealed:
+                await self._keep_opening_now(parts, RootKey(message.root_key), server)
+        _drain(parts, server)
+
+    async def _keep_opening_now(self, parts: Composed, root_key: RootKey, server: uvicorn.Server) -> None:
+        if not await self._opened(parts, root_key):
+            await self._keep_opening(parts, root_key, server)
+
+    async def _tell_unsealed(self, root_key: RootKey) -> None:
+        with contextlib.suppress(OSError):
+            await self._channel.send(Unsealed(root_key=root_key.reveal()))
+
+    def _stop_on_signals(self, parts: Composed, server: uvicorn.Server) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _drain, parts, server)
+
+
+def server_config(parts: Composed, settings: Settings) -> uvicorn.Config:
+    """uvicorn's configuration for one worker. Raises :class:`ConfigurationProblem` for the TLS files."""
+    context = tls_context(settings)
+    return uvicorn.Config(
+        parts.app,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        ssl_context_factory=None if context is None else lambda _config, _default: context,
+        **protocol_options(),
+    )
+
+
+def _drain(parts: Composed, server: uvicorn.Server) -> None:
+    parts.draining.set()
+    server.should_exit = True
+
+
+async def _main(channel_fd: int, socket_fds: list[int]) -> int:
+    channel = await Channel.over(socket.socket(fileno=channel_fd))
+    start = await channel.receive(ToWorker)
+    if not isinstance(start, Start):
+        return 0  # the supervisor is gone
+    sockets = [socket.socket(fileno=number) for number in socket_fds]
+    try:
+        worker = Worker(channel, start, sockets)
+        start_logging(str(start.settings["log_level"]))
+        return await worker.run()
+    except OverseerError as error:
+        with contextlib.suppress(OSError):
+            await channel.send(Refused(exit_code=error.exit_code, message=error.message))
+        return error.exit_code
+    finally:
+        channel.close()
+
+
+def main() -> int:
+    """The process's entry; the exit code is that of the error that ended it, 0 after draining."""
+    harden_process()
+    raise_file_limit()
+    channel_fd, *socket_fds = (int(text) for text in sys.argv[1:])
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_main(channel_fd, socket_fds))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
