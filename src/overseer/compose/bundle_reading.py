@@ -115,17 +115,17 @@ class Reading:
     def _scalar(self, file: FileScan, document: Document, scalar: Scalar) -> None:
         found = scan(scalar.value)
         if found.faults:
-            places = locate(document, scalar.index, scalar.value, [fault.offset for fault in found.faults])
+            places = locate(document, scalar.event, scalar.value, [fault.offset for fault in found.faults])
             for fault, place in zip(found.faults, places, strict=True):
                 self.problem(file.path, place, fault.rule, fault.code)
         if not found.tokens:
             return
-        places = locate(document, scalar.index, scalar.value, [token.start for token in found.tokens])
+        places = locate(document, scalar.event, scalar.value, [token.start for token in found.tokens])
         for token, place in zip(found.tokens, places, strict=True):
             refused = refusal(_kind(document, scalar, token), self.refused)
             if refused is not None:
                 self.problem(file.path, place, *refused)
-        file.tokens[scalar.index], file.places[scalar.index] = found.tokens, tuple(places)
+        file.tokens[scalar.event], file.places[scalar.event] = found.tokens, tuple(places)
         self.inline.append(
             Origin(file.path, scalar.kind, scalar.service, scalar.key, tuple(places), found.tokens, file.path),
         )
@@ -228,7 +228,7 @@ def _kind(document: Document, scalar: Scalar, token: Token) -> Kind:
         equals = scalar.value.find("=")
         if equals < 0 or token.start < equals:
             return Kind.KEY
-    return scalar.kind if document.events[scalar.index].tag in _TEXT_TAGS else Kind.TYPED
+    return scalar.kind if document.events[scalar.event].tag in _TEXT_TAGS else Kind.TYPED
 
 
 def read_bundle(bundle: Bundle, refused: frozenset[Kind]) -> Reading:

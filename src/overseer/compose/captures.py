@@ -94,7 +94,7 @@ class Captures:
         for capture in captures:
             handler = handlers.get(capture.name)
             if handler is not None:
-                handler(self.reader.node(capture.index), capture.service)
+                handler(self.reader.node(capture.event), capture.service)
 
     def place(self, leaf: Leaf) -> tuple[int, int]:
         return locate(self.document, leaf.index, leaf.text, [-1])[0]

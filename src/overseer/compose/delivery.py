@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from overseer.compose.filling import Filler, fill, unavailable
+from overseer.compose.advice import Advice
+from overseer.compose.filling import Filler, fill
 from overseer.compose.grammar import Reference
 from overseer.compose.injection import Injection, SecretFile
 from overseer.compose.model import model_text
@@ -25,12 +26,14 @@ class Delivery:
     files: tuple[tuple[SecretFile, SecretValue], ...]
 
 
-def deliver(plan: Injection, placeholders: Placeholders, values: Mapping[Reference, SecretValue]) -> Delivery:
+def deliver(
+    plan: Injection, placeholders: Placeholders, values: Mapping[Reference, SecretValue], advice: Advice | None = None
+) -> Delivery:
     """Fill ``plan`` with ``values``. Raises :class:`ReferencesRefused` with all problems of both; then nothing is rendered.
 
     A reference that ``values`` lacks is unavailable (its default applies, or it is a problem).
     """
-    filler = Filler(placeholders, values)
+    filler = Filler(placeholders, values, advice)
     filler.problems += plan.problems
     files = tuple((file, content(file, filler)) for service in plan.services.values() for file in service)
     model = fill(plan.model, filler)
@@ -47,6 +50,6 @@ def content(file: SecretFile, filler: Filler) -> SecretValue:
     value = filler.values.get(file.reference)
     if value is None:
         place = f"services.{file.service}: {file.target}"
-        filler.problems.append(Problem(place, unavailable(file.reference), "secret_unavailable"))
+        filler.problems.append(Problem(place, filler.advice.unavailable(file.reference), "secret_unavailable"))
         return SecretValue(b"")
     return value

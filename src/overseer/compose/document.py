@@ -36,6 +36,7 @@ class DocumentFault(Exception):
 class Document:
     """The parsed file: ``text`` without its byte order mark, the events, and the fault that ended parsing early."""
 
+    source: bytes
     text: str
     bom: bool
     events: list[Any]
@@ -65,10 +66,10 @@ def parse(data: bytes) -> Document:
     bom = text.startswith(BOM)
     if bom:
         text = text[1:]
-    document = Document(text, bom, [], None)
+    document = Document(data, text, bom, [], None)
     append = document.events.append
     try:
-        for event in yaml.parse(text, yaml.CSafeLoader):
+        for event in iter(yaml.CSafeLoader(text).get_event, None):
             append(event)
     except yaml.MarkedYAMLError as error:
         document.fault = _fault(text, error)
@@ -77,7 +78,8 @@ def parse(data: bytes) -> Document:
         head = text.encode("utf-8")[:offset].decode("utf-8", "ignore")
         rule = "the file holds a character that YAML does not allow"
         document.fault = DocumentFault(head.count("\n") + 1, len(head) - head.rfind("\n"), rule, "broken_yaml")
-    _link(document)
+    if "*" in text:
+        _link(document)
     return document
 
 
@@ -115,7 +117,7 @@ def span(document: Document, index: int) -> tuple[int, int]:
     if event.anchor is not None or event.tag is not None:
         while found := _PROPERTY.match(text, start, end):
             start = found.end()
-    if event.style in {"|", ">"}:
+    if event.style == "|" or event.style == ">":  # noqa: PLR1714 - this runs for every reference
         end = start + len(text[start:end].rstrip(" \t\r\n"))
     return start, end
 

@@ -12,6 +12,7 @@ import re
 from typing import Any, Final
 
 _UNSAFE: Final = re.compile(r"[^ !#-\[\]-~]")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _SHORT: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
 
 
@@ -28,7 +29,9 @@ def _escape(found: re.Match[str]) -> str:
 
 def double_quoted(text: str) -> str:
     """``text`` as a YAML 1.1/1.2 double-quoted scalar on one line. Lone surrogates are a ``ValueError``: they are no text."""
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in text if character >= "\ud800"):
+    if _UNSAFE.search(text) is None:
+        return f'"{text}"'
+    if not text.isascii() and _SURROGATE.search(text):
         raise ValueError("a lone surrogate is not text")
     return f'"{_UNSAFE.sub(_escape, text)}"'
 

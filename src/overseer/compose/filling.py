@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from overseer.compose.advice import Advice
 from overseer.compose.emit import dollars
 from overseer.compose.grammar import Reference
 from overseer.compose.model import Model, plain
@@ -24,8 +25,8 @@ _TORN: Final = "a reference with a default was torn apart before its value was k
 class Filler:
     """Puts values into texts that hold placeholders; gathers problems."""
 
-    def __init__(self, placeholders: Placeholders, values: Mapping[Reference, SecretValue]) -> None:
-        self.placeholders, self.values = placeholders, values
+    def __init__(self, placeholders: Placeholders, values: Mapping[Reference, SecretValue], advice: Advice | None = None) -> None:
+        self.placeholders, self.values, self.advice = placeholders, values, advice or Advice()
         self.problems: list[Problem] = []
 
     def text(self, text: str) -> str:
@@ -44,7 +45,11 @@ class Filler:
         if value is not None and (len(value) or (not slot.closing and slot.message is None)):
             return value.reveal()
         if not slot.closing:
-            rule = unavailable(slot.reference) if slot.message is None else f"secret {slot.reference} is required: {slot.message}"
+            rule = (
+                self.advice.unavailable(slot.reference)
+                if slot.message is None
+                else f'secret "{slot.reference}" is required: {slot.message}'
+            )
             self.problems.append(Problem(slot.place, rule.rstrip(": "), "secret_unavailable"))
         return None
 
@@ -93,11 +98,6 @@ class Filler:
 
 def _literal(text: str, *, binary: bool) -> bytes:
     return (plain(text) if binary else text).encode("utf-8")
-
-
-def unavailable(reference: Reference) -> str:
-    """What to tell about a reference that has no value."""
-    return f"secret {reference} is not available here; store it for this application, environment or node, or allow its use"
 
 
 def fill(model: Model, filler: Filler) -> Model:

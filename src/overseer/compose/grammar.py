@@ -14,8 +14,7 @@ It does not interpolate anything: ``${HOME}`` stays Compose's.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from overseer.core.identifiers import NAME_RULE
 
@@ -34,8 +33,7 @@ _BRACE: Final = re.compile(r"\{.?|\}", re.DOTALL)
 _STRAY_BRACE: Final = re.compile(r"[^\s{}$]*\}")
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """What to fetch: a name, perhaps a pinned version, perhaps one field of a JSON value. The key of a mapping of values."""
 
     name: str
@@ -47,8 +45,7 @@ class Reference:
         return f"{self.name}{version}" if self.field is None else f"{self.name}{version}#{self.field}"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One ``${SECRET:…}``: ``text[start:end]``; ``default`` spans the default's text; ``nested`` inside Compose's expression."""
 
     reference: Reference
@@ -60,8 +57,7 @@ class Token:
     depth: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """Text that looks like a reference and is none: ``offset`` into the text, ``rule`` says what to do, ``code`` for programs."""
 
     offset: int
@@ -69,8 +65,7 @@ class Fault:
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(NamedTuple):
     """All that one scalar holds. ``plain_variables`` are offsets of Compose's own variable named SECRET (legal, suspicious)."""
 
     tokens: tuple[Token, ...]
@@ -83,7 +78,7 @@ NOTHING: Final = Scan((), (), ())
 
 def scan(text: str) -> Scan:
     """Every reference of ``text``, in order of their start; a reference in another's default follows it with a greater depth."""
-    if "$" not in text:
+    if "${" not in text and "$SECRET" not in text:
         return NOTHING
     run = _Run(text)
     run.over(0, len(text), nested=False, depth=0)
@@ -151,8 +146,11 @@ class _Run:
             if "${SECRET:" in text[at + 2 : end]:
                 self.fault(at, "'${' is never closed; add the missing '}'", "unterminated")
             return end
-        if operator:
-            self.over(variable.end() + len(operator), close, nested=True, depth=depth + 1)
+        body = variable.end() + len(operator)
+        if operator in {"?", ":?"} and "${SECRET:" in text[body:close]:
+            self.fault(at, "a reference cannot stand in an error message: Compose would print the value", "reference_in_message")
+        elif operator:
+            self.over(body, close, nested=True, depth=depth + 1)
         return close + 1
 
     def ours(self, at: int, end: int, *, nested: bool, depth: int) -> int:

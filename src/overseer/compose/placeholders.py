@@ -18,6 +18,7 @@ from typing import Final
 from overseer.compose.bundle import Bundle
 from overseer.compose.bundle_reading import FileScan
 from overseer.compose.document import Document, splice
+from overseer.compose.edits import Edit, replaced
 from overseer.compose.grammar import Reference, Token
 from overseer.compose.references import BundleScan, find_references
 from overseer.core.errors import ReferencesRefused
@@ -111,9 +112,9 @@ class _Maker:
         self._count += 1
         return f"{self.prefix}{self._count:0{_DIGITS}d}"
 
-    def edits(self, tokens: tuple[Token, ...], path: str, places: tuple[tuple[int, int], ...]) -> list[tuple[int, int, str]]:
+    def edits(self, tokens: tuple[Token, ...], path: str, places: tuple[tuple[int, int], ...]) -> list[Edit]:
         """What to replace in the scalar's text: (start, end, new text), not overlapping."""
-        edits: list[tuple[int, int, str]] = []
+        edits: list[Edit] = []
         for token, (line, column) in zip(tokens, places, strict=True):
             word = self.word()
             if token.default is None:
@@ -126,17 +127,6 @@ class _Maker:
         return sorted(edits)
 
 
-def replaced(text: str, edits: list[tuple[int, int, str]]) -> str:
-    """``text`` with sorted, disjoint edits made."""
-    parts: list[str] = []
-    cursor = 0
-    for start, end, new in edits:
-        parts += (text[cursor:start], new)
-        cursor = end
-    parts.append(text[cursor:])
-    return "".join(parts)
-
-
 def _yaml(file: FileScan, document: Document, maker: _Maker) -> bytes:
     values = {
         index: replaced(document.events[index].value, maker.edits(tokens, file.path, file.places[index]))
@@ -146,7 +136,7 @@ def _yaml(file: FileScan, document: Document, maker: _Maker) -> bytes:
 
 
 def _dotenv(file: FileScan, maker: _Maker) -> bytes:
-    edits: list[tuple[int, int, str]] = []
+    edits: list[Edit] = []
     for number, tokens in file.tokens.items():
         entry = file.entries[number]
         edits += [(*entry.raw_span(start, end), new) for start, end, new in maker.edits(tokens, file.path, file.places[number])]

@@ -45,7 +45,7 @@ PERSISTING: Final = METADATA | EXPOSED | {Kind.ENVIRONMENT, Kind.ENV_FILE}
 class Place:
     """One state: the kind of a scalar here, where a key leads, where list items are, what to capture."""
 
-    __slots__ = ("capture", "items", "keys", "kind", "other", "pair", "service_names")
+    __slots__ = ("capture", "captures", "items", "keys", "kind", "other", "pair", "service_names", "splits")
 
     def __init__(
         self,
@@ -57,14 +57,18 @@ class Place:
         pair: bool = False,
         capture: str = "",
         service_names: bool = False,
+        splits: bool = False,
     ) -> None:
         self.kind = kind
         self.keys = keys or {}
         self.other = other
         self.items = items
         self.pair = pair  # a scalar here is KEY=VALUE
-        self.capture = capture  # the walker hands this node to the bundle's reader
+        #: True where a value below a key may be captured: spares the walker a look for every other scalar.
+        self.captures: bool = any(place.capture for place in self.keys.values())
+        self.capture: str = capture  # the walker hands this node to the bundle's reader
         self.service_names = service_names  # keys here are names of services
+        self.splits = splits  # Compose splits a scalar here like a shell
 
     def child(self, key: str) -> Place:
         """The place of the value under ``key``."""
@@ -95,7 +99,7 @@ UNKNOWN: Final = _everywhere(Kind.STRUCTURE)
 EXTENSION: Final = _everywhere(Kind.EXTENSION)
 TYPED: Final = _everywhere(Kind.TYPED)
 _BUILD = _everywhere(Kind.BUILD)
-_ARGUMENTS = _everywhere(Kind.ARGUMENT)
+_ARGUMENTS = Place(Kind.ARGUMENT, items=Place(Kind.ARGUMENT), splits=True)
 _OPTIONS = _everywhere(Kind.OPTION)
 _TEXT = _everywhere(Kind.TEXT)
 _LABELS = _pairs(Kind.LABEL)

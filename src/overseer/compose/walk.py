@@ -6,8 +6,7 @@ ends quickly and in bounded memory; nothing recurses on the depth of the file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import yaml
 
@@ -28,25 +27,24 @@ _IN_A_KEY.other = _IN_A_KEY.items = _IN_A_KEY
 _OPEN_KEY: Final = "\0open"
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """A scalar that holds a dollar, at one use: ``index`` is the event's, ``key`` the mapping key it stands under."""
+class Scalar(NamedTuple):
+    """A scalar that holds a dollar, at one use: ``event`` is its number, ``key`` the mapping key it stands under."""
 
-    index: int
+    event: int
     value: str
     kind: Kind
     pair: bool
     service: str
     key: str
+    splits: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Capture:
-    """A node that the reader of bundles asked for (``positions.Place.capture``): its events begin at ``index``."""
+class Capture(NamedTuple):
+    """A node that the reader of bundles asked for (``positions.Place.capture``): its events begin at ``event``."""
 
     name: str
     service: str
-    index: int
+    event: int
 
 
 class _Frame:
@@ -93,26 +91,26 @@ class Walk:
         for index in range(start, len(events)):
             event = events[index]
             kind = type(event)
-            if kind in _ENDS:
+            if kind is _SCALAR:
+                if head.key is None:
+                    head.key = self._key(index, event.value, head)
+                    continue
+                if "$" in event.value or head.place.captures:
+                    self._scalar(index, event.value, head)
+            elif kind in _ENDS:
                 head = stack.pop()
                 if head.key is _OPEN_KEY:  # the end of a key that is a mapping or a list itself
                     head.key = ""
                     continue
-            elif head.key is None:
-                if kind in _STARTS:
-                    head.key = _OPEN_KEY
-                    stack.append(head)
-                    head = _Frame(kind is _MAPPING, _IN_A_KEY, _IN_A_KEY, head.service)
-                else:
-                    head.key = self._key(index, head)
-                continue
             elif kind in _STARTS:
                 stack.append(head)
                 head = self._enter(index, event, head, len(stack))
                 continue
-            elif kind is _SCALAR:
-                self._scalar(index, event.value, head)
             elif kind is _ALIAS:
+                if head.key is None:
+                    target = events[self.document.anchors.get(index, index)]
+                    head.key = self._key(index, target.value if type(target) is _SCALAR else "", head)
+                    continue
                 self._alias(index, head, alias_depth)
             if head.is_mapping:
                 head.key = None
@@ -122,34 +120,35 @@ class Walk:
         if self._steps < 0:
             raise DocumentFault(1, 1, "the file's aliases expand to too much", "alias_bomb")
 
-    def _key(self, index: int, head: _Frame) -> str:
-        event = self.document.events[self.document.anchors.get(index, index)]
-        key: str = event.value if type(event) is _SCALAR else ""
+    def _key(self, index: int, key: str, head: _Frame) -> str:
         if "$" in key:
             self.scalars.append(Scalar(index, key, Kind.KEY, False, head.service, key))
         return key
 
     def _scalar(self, index: int, value: str, head: _Frame) -> None:
+        place, service = head.target()
         if "$" in value:
-            place, service = head.target()
-            self.scalars.append(Scalar(index, value, place.kind, place.pair, service, head.key or ""))
-            if place.capture:
-                self.captures.append(Capture(place.capture, service, index))
-        elif head.is_mapping and (place := head.place.child(head.key or "")).capture:
-            self.captures.append(Capture(place.capture, head.target()[1], index))
+            self.scalars.append(Scalar(index, value, place.kind, place.pair, service, head.key or "", place.splits))
+        if place.capture and head.is_mapping:
+            self.captures.append(Capture(place.capture, service, index))
 
     def _enter(self, index: int, event: Any, head: _Frame, depth: int) -> _Frame:
+        """The frame of a mapping or list that begins here."""
         if depth > MAX_DEPTH:
             mark = event.start_mark
             raise DocumentFault(mark.line + 1, mark.column + 1, f"nested more than {MAX_DEPTH} deep", "too_deep")
+        is_mapping = type(event) is _MAPPING
+        if head.key is None:
+            head.key = _OPEN_KEY
+            return _Frame(is_mapping, _IN_A_KEY, _IN_A_KEY, head.service)
         place, service = head.target()
         merged = head.is_mapping and head.key == "<<"
         if place.capture and not merged:
             self.captures.append(Capture(place.capture, service, index))
         # The items of a list below "<<" are mappings that are merged into this very place.
-        frame = _Frame(type(event) is _MAPPING, place, place if merged else place.item(), service)
-        if not frame.is_mapping:
-            frame.key = head.key or ""
+        frame = _Frame(is_mapping, place, place if merged else place.item(), service)
+        if not is_mapping:
+            frame.key = head.key
         return frame
 
     def _alias(self, index: int, head: _Frame, depth: int) -> None:
