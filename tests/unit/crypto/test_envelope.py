@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,12 +13,13 @@ from hypothesis import strategies as st
 from overseer.core.errors import DecryptionFailed, KeyProblem
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.envelope import BundleFileContext, EncryptedValue, RecordContext, ValueContext, decrypt, encrypt, rewrap
+from overseer.crypto.framing import frame
 from overseer.crypto.keyring import Keyring
 from overseer.crypto.keys import Key, RootKey
 from tests.unit.crypto.damage import cut_or_grown, flipped_bits
 
 CANARY = b"canary-of-the-envelope"
-RING, _, _ = Keyring.create(uuid4(), RootKey.generate())
+RING = Keyring.create(uuid4(), RootKey.generate())[0]
 
 
 def value_context(instance_id: UUID) -> ValueContext:
@@ -26,6 +28,10 @@ def value_context(instance_id: UUID) -> ValueContext:
 
 def bundle_context(instance_id: UUID) -> BundleFileContext:
     return BundleFileContext(instance_id, uuid4(), uuid4(), "env/.env")
+
+
+def changed(whole: EncryptedValue, field: str, blob: Any) -> EncryptedValue:
+    return dataclasses.replace(whole, **{field: blob})
 
 
 @settings(max_examples=50)
@@ -51,7 +57,7 @@ def test_every_flipped_bit_and_cut_is_refused_and_names_the_secret_only(keyring:
         blob: bytes = getattr(whole, field)
         for damaged in (*flipped_bits(blob), *cut_or_grown(blob)):
             with pytest.raises(DecryptionFailed) as refused:
-                decrypt(dataclasses.replace(whole, **{field: damaged}), context, keyring)
+                decrypt(changed(whole, field, damaged), context, keyring)
             assert str(context.secret_id) in refused.value.message
             assert CANARY.decode() not in refused.value.message
             assert refused.value.__suppress_context__
@@ -159,8 +165,9 @@ def test_a_damaged_wrap_is_not_rewrapped(keyring: Keyring) -> None:
 
 
 def test_no_nonce_and_no_data_key_repeats(keyring: Keyring) -> None:
-    context = value_context(keyring.instance_id)
-    made: list[EncryptedValue] = [encrypt(SecretValue(CANARY), context, keyring.newest_kek) for _ in range(2000)]
+    context, kek = value_context(keyring.instance_id), keyring.newest_kek
+    made = [encrypt(SecretValue(CANARY), context, kek) for _ in range(2000)]
     nonces = {row.wrapped_dek[:12] for row in made} | {row.ciphertext[:12] for row in made}
     assert len(nonces) == 4000
-    assert len({row.ciphertext[12:] for row in made}) == 2000
+    wrap_place = context.associated() + frame(kek.term.to_bytes(4, "big"))
+    assert len({kek.cipher.open(row.wrapped_dek, wrap_place) for row in made}) == 2000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -66,7 +67,7 @@ def test_every_cut_is_refused() -> None:
     ],
 )
 def test_a_bundle_for_something_else_says_for_what(field: str, code: str) -> None:
-    other = os.urandom(32) if field == "nonce" else uuid4()
+    other: Any = os.urandom(32) if field == "nonce" else uuid4()
     assert refusal(BLOB, dataclasses.replace(REQUEST, **{field: other})) == code
 
 
