@@ -5,12 +5,13 @@ Writing one is a permission of its own (``app:bundle_write``): who writes Compos
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 from overseer.compose.references import find_references
 from overseer.core.access import Resource
-from overseer.core.audit_events import AuditAction
-from overseer.core.errors import Conflict, ReferencesRefused
+from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
+from overseer.core.errors import Conflict, DecryptionFailed, ReferencesRefused
 from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
@@ -65,15 +66,23 @@ class BundleService:
     async def list_bundles(self, caller: Caller, app: str) -> Page[BundleView]:
         """The newest hundred bundles of an app, without their content."""
         async with self._gate.enter(caller, AuditAction.BUNDLE_LIST) as entry:
-            place = await self._app(entry, app, Permission.APP_LIST)
+            place = await self._app(entry, app, Permission.DEPLOYMENT_LIST)
             rows = await deployment_rows.all_bundles(entry.session, place.id)
         return Page(items=[_view(row, []) for row in rows])
 
-    async def open(self, row: BundleRow) -> PackedBundle:
-        """The content of a stored bundle, for other services only. Raises :class:`DecryptionFailed` naming the bundle."""
+    async def open(self, row: BundleRow, released: AuditEvent | None = None) -> PackedBundle:
+        """The content of a stored bundle, for other services only. Raises :class:`DecryptionFailed` naming the bundle.
+
+        ``released`` is the committed row that a failure corrects; None inside a transaction that fails as a whole.
+        """
         keyring = await self._keys.keyring_for([row.kek_term])
         context = BundleFileContext(keyring.instance_id, row.id, row.app_id, PACK_PATH)
-        return unpack(decrypt(EncryptedValue(row.format, row.kek_term, row.wrapped_dek, row.ciphertext), context, keyring))
+        try:
+            return unpack(decrypt(EncryptedValue(row.format, row.kek_term, row.wrapped_dek, row.ciphertext), context, keyring))
+        except DecryptionFailed as error:
+            if released is not None:
+                await self._gate.append([replace(released, outcome=Outcome.FAILED, code=error.code)])
+            raise
 
     async def _app(self, entry: Entry, name: str, permission: Permission) -> PartRow:
         place = await part_by_name(entry.session, Part.APP, name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from overseer.server.services.agent_service import AgentService
     from overseer.server.services.audit_service import AuditService
+    from overseer.server.services.bundle_service import BundleService
     from overseer.server.services.deployment_service import DeploymentService
     from overseer.server.services.enrolment_service import EnrolmentService
     from overseer.server.services.identity_service import IdentityService
@@ -37,6 +38,7 @@ class Services:
     enrolment: EnrolmentService
     identity: IdentityService
     audit: AuditService
+    bundles: BundleService
     deployments: DeploymentService
     agents: AgentService
     seal: SealService

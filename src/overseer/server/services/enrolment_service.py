@@ -61,7 +61,7 @@ class EnrolmentService:
             challenge = new_challenge(public, self._keys.instance_id, row.node_id, nonce)
             await node_rows.set_challenge(entry.session, key_id, challenge.answer_hash)
             entry.accept(resource)
-            verify_key = self._keys.keyring.signing_key().public
+            verify_key = self._keys.keyring.signing_key.public
         return EnrolAnswer(
             node_id=str(row.node_id),
             node=row.node,

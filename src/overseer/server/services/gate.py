@@ -108,7 +108,7 @@ class Entry:
             return
         self._events.append(self._event(resource, Outcome.DENIED, decision.reason, action=action))
         if hide_without is not None and not self.permits(hide_without, resource):
-            raise Unavailable(f"{resource.kind}: {HIDDEN_MESSAGE}")
+            self.hide(resource.kind)
         raise Denied(f"you lack {permission} for this {resource.kind}; ask an owner for a role that holds it")
 
     def authorise_list(self, permission: Permission, resource: Resource) -> None:
@@ -124,7 +124,11 @@ class Entry:
         """What was asked for does not exist. The caller is told what a stranger to it would be told."""
         self._decided = True
         self._events.append(self._event(resource, Outcome.FAILED, "unavailable"))
-        raise Unavailable(f"{resource.kind}: {HIDDEN_MESSAGE}")
+        self.hide(resource.kind)
+
+    def hide(self, kind: str) -> NoReturn:
+        """Answer as for something that does not exist; what was refused stands in the rows already."""
+        raise Unavailable(f"{kind}: {HIDDEN_MESSAGE}")
 
     def refuse(self, resource: Resource, code: str, *, action: AuditAction | None = None) -> None:
         """Note a denial or a missing part of a request for many; the service raises one error for all of them."""

@@ -7,13 +7,13 @@ from typing import Final
 
 from overseer.core.access import Resource, sees_part
 from overseer.core.audit_events import AuditAction
-from overseer.core.errors import AlreadyExists, Conflict, InvalidInput, Problem, Unavailable
+from overseer.core.errors import AlreadyExists, Conflict, InvalidInput, Problem
 from overseer.core.identifiers import check_name, new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.scopes import Scope
 from overseer.crypto.tokens import TokenPrefix, new_token
-from overseer.server.services.gate import HIDDEN_MESSAGE, Entry, Gate
+from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.scope_service import check_description
@@ -75,7 +75,7 @@ class NodeService:
             row = await self._node(entry, name)
             if not sees_part(entry.actor.bindings, Permission.NODE_LIST, "node", row.id, entry.now):
                 entry.refuse(_resource(row), "no_binding")
-                raise Unavailable(f"node: {HIDDEN_MESSAGE}")
+                entry.hide("node")
             entry.accept(_resource(row))
         return node_view(row)
 
@@ -102,7 +102,7 @@ class NodeService:
             token_id = new_id(entry.now)
             expires_at = entry.now + timedelta(seconds=body.expires_in)
             await node_rows.insert_enrolment_token(entry.session, token_id, digest, row.id, expires_at, entry.actor.id)
-            verify_key = self._keys.keyring.signing_key().public
+            verify_key = self._keys.keyring.signing_key.public
         text = format_enrolment_token(EnrolmentToken(secret, row.name, verify_key, self._ca_spki))
         return EnrolmentTokenCreated(
             id=str(token_id), node=row.name, token=text.reveal().decode("ascii"), expires_at=expires_at

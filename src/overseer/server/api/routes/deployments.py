@@ -24,7 +24,7 @@ from overseer.wire.messages import Page
     location="/api/apps/{app}/bundles/{id}",
 )
 async def create_bundle(call: Call[BundleCreate, None], name: str) -> BundleView:
-    return await call.services.deployments.create_bundle(call.caller, name, call.body, call.idempotency)
+    return await call.services.bundles.create_bundle(call.caller, name, call.body, call.idempotency)
 
 
 @route(
@@ -35,7 +35,7 @@ async def create_bundle(call: Call[BundleCreate, None], name: str) -> BundleView
     returns=Page[BundleView],
 )
 async def list_bundles(call: Call[None, None], name: str) -> Page[BundleView]:
-    return await call.services.deployments.list_bundles(call.caller, name)
+    return await call.services.bundles.list_bundles(call.caller, name)
 
 
 @route(
