@@ -58,13 +58,13 @@ def _as_user(name: str | None, work: Callable[[], Any]) -> Any:
             os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
             os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
             os.write(write, pickle.dumps(work()))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the parent shows it
             os.write(write, pickle.dumps(f"failed: {error!r}"))
         finally:
             os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as result:
-        answer = pickle.load(result)
+        answer = pickle.load(result)  # noqa: S301 - our own child wrote it
     os.waitpid(child, 0)
     return answer
 
@@ -127,7 +127,10 @@ def test_a_second_start_finds_the_first_and_leaves_it_running(home: Path) -> Non
 
 def _parent_that_dies(home: Path) -> int:
     """Start a server in another process and kill that process; returns the orphan's process id."""
-    code = START + "server = EmbeddedPostgres(Path(sys.argv[1])); server.start(); print(server.process_id, flush=True); time.sleep(60)"
+    code = (
+        START
+        + "server = EmbeddedPostgres(Path(sys.argv[1])); server.start(); print(server.process_id, flush=True); time.sleep(60)"
+    )
     parent = subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     process = int(parent.stdout.readline())

@@ -4,5 +4,5 @@
 CREATE ROLE overseer LOGIN;
 CREATE ROLE overseer_service NOLOGIN;
 GRANT overseer_service TO overseer;
-GRANT pg_read_all_stats TO overseer;
+GRANT pg_read_all_stats TO overseer_service;
 CREATE DATABASE overseer OWNER overseer;
