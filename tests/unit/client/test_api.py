@@ -144,9 +144,12 @@ def test_waiting_for_a_deployment_tells_every_state_and_ends() -> None:
 
 
 def test_waiting_for_a_deployment_is_bounded() -> None:
-    with scripted_server(lambda asked: Reply(body=deployment("queued"))) as server, Client(server.url, "t") as client:
-        with pytest.raises(NotReady, match="still queued"):
-            client.deployments.wait("d", 0, sleep=lambda s: None)
+    with (
+        scripted_server(lambda asked: Reply(body=deployment("queued"))) as server,
+        Client(server.url, "t") as client,
+        pytest.raises(NotReady, match="still queued"),
+    ):
+        client.deployments.wait("d", 0, sleep=lambda s: None)
 
 
 def deployment(state: str) -> dict[str, Any]:

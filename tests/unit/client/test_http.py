@@ -57,9 +57,12 @@ def test_a_connection_is_kept_and_replaced_when_the_server_hung_up() -> None:
 
 
 def test_a_problem_document_becomes_the_error_it_names() -> None:
-    with scripted_server(problem("precondition_failed", 412, current_version=5)) as server, HttpClient(server.url) as client:
-        with pytest.raises(PreconditionFailed) as caught:
-            client.request("PUT", "/x")
+    with (
+        scripted_server(problem("precondition_failed", 412, current_version=5)) as server,
+        HttpClient(server.url) as client,
+        pytest.raises(PreconditionFailed) as caught,
+    ):
+        client.request("PUT", "/x")
     assert caught.value.current_version == 5
 
 
@@ -74,9 +77,12 @@ def test_redirects_are_not_followed() -> None:
 
 
 def test_an_answer_above_the_limit_is_refused() -> None:
-    with scripted_server(Reply(body=b"x" * 2000)) as server, HttpClient(server.url, max_response_bytes=1999) as client:
-        with pytest.raises(TooLarge):
-            client.request("GET", "/x")
+    with (
+        scripted_server(Reply(body=b"x" * 2000)) as server,
+        HttpClient(server.url, max_response_bytes=1999) as client,
+        pytest.raises(TooLarge),
+    ):
+        client.request("GET", "/x")
 
 
 def test_an_endless_answer_is_refused_while_it_is_read() -> None:
@@ -113,9 +119,12 @@ def test_a_dropped_connection_is_unreachable_and_the_client_goes_on() -> None:
 
 @pytest.mark.parametrize("body", [b"canary", b'{"id": "canary"}', b"", b'{"id": "\xff"}'])
 def test_an_answer_that_is_no_message_is_refused_without_showing_it(body: bytes) -> None:
-    with scripted_server(Reply(body=body)) as server, HttpClient(server.url) as client:
-        with pytest.raises(ConfigurationProblem) as caught:
-            client.request("GET", "/x", returns=ValueAnswer)
+    with (
+        scripted_server(Reply(body=body)) as server,
+        HttpClient(server.url) as client,
+        pytest.raises(ConfigurationProblem) as caught,
+    ):
+        client.request("GET", "/x", returns=ValueAnswer)
     assert "canary" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
@@ -123,9 +132,12 @@ def test_an_answer_that_is_no_message_is_refused_without_showing_it(body: bytes)
 
 @pytest.mark.parametrize("token", ["", "a b", "a\r\nX-Evil: 1", "é"])
 def test_a_token_that_is_none_never_leaves(token: str) -> None:
-    with scripted_server(Reply(204)) as server, HttpClient(server.url, SecretValue(token)) as client:
-        with pytest.raises(ConfigurationProblem, match="the token holds"):
-            client.request("GET", "/x")
+    with (
+        scripted_server(Reply(204)) as server,
+        HttpClient(server.url, SecretValue(token)) as client,
+        pytest.raises(ConfigurationProblem, match="the token holds"),
+    ):
+        client.request("GET", "/x")
     assert server.asked == []
 
 
@@ -145,9 +157,12 @@ def test_tls_trusts_the_pinned_ca_and_no_other(tmp_path: Path) -> None:
 
 def test_tls_checks_the_host_name(tmp_path: Path) -> None:
     pair = _certificate(tmp_path, "one", address="127.0.0.2")
-    with scripted_server(Reply(204), tls=pair) as server, HttpClient(server.url, ca_file=pair[0]) as client:
-        with pytest.raises(ConfigurationProblem, match="trust"):
-            client.request("GET", "/x")
+    with (
+        scripted_server(Reply(204), tls=pair) as server,
+        HttpClient(server.url, ca_file=pair[0]) as client,
+        pytest.raises(ConfigurationProblem, match="trust"),
+    ):
+        client.request("GET", "/x")
     assert server.asked == []
 
 
