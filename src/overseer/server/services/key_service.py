@@ -105,12 +105,13 @@ class KeyService:
         """The keys of the keyring and how used up they are, never a key. Needs ``key:read``."""
         async with self._gate.enter(caller, AuditAction.KEY_READ) as entry:
             entry.authorise(Permission.KEY_READ, Resource("key"))
+            _ = self.keyring  # a database without keys is no keyring to show
             rows = await load_keys(entry.session)
-        newest = max((row.term for row in rows if row.purpose == Purpose.KEK), default=0)
+        newest = max((row for row in rows if row.purpose == Purpose.KEK), key=lambda row: row.term)
         return KeyringView(
             keys=[_view(row) for row in rows],
-            newest_term=newest,
-            rotation_due=any(row.wraps_reserved >= ROTATE_AT and (row.purpose, row.term) == (Purpose.KEK, newest) for row in rows),
+            newest_term=newest.term,
+            rotation_due=newest.wraps_reserved >= ROTATE_AT,
         )
 
     async def _refresh(self) -> None:

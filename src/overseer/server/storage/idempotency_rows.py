@@ -22,7 +22,7 @@ async def lock_and_load(session: Session, principal_id: UUID, route: str, key: s
     """Hold the key until the transaction ends; what it stands for where it was used within 24 hours."""
     await session.execute("idempotency_lock", principal_id, route, key)
     row = await session.fetchrow("idempotency_load", principal_id, route, key)
-    return row and FirstResult(row["body_hmac"], row["status"], row["resource_id"], row["version"])
+    return FirstResult(row["body_hmac"], row["status"], row["resource_id"], row["version"]) if row else None
 
 
 async def insert_result(session: Session, principal_id: UUID, route: str, key: str, result: FirstResult) -> None:

@@ -33,7 +33,7 @@ class KeyRow:
 async def load_instance(session: Session) -> InstanceRow | None:
     """The instance; None in a database that was migrated and not initialised."""
     row = await session.fetchrow("instance_load")
-    return row and InstanceRow(row["id"], row["check_value"], row["seal_kind"], row["seal_config"])
+    return InstanceRow(row["id"], row["check_value"], row["seal_kind"], row["seal_config"]) if row else None
 
 
 async def load_keys(session: Session) -> list[KeyRow]:

@@ -1,0 +1,41 @@
+"""What reading and writing a secret by id have in common: found, authorised, and hidden from those who may not know of it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from overseer.core.access import Resource
+from overseer.core.errors import Unavailable
+from overseer.core.permissions import Permission
+from overseer.server.services.gate import Entry
+from overseer.server.storage.secret_rows import SecretRow, lock_secret, secret_by_id
+
+
+async def known_secret(entry: Entry, secret_id: UUID, permission: Permission) -> SecretRow:
+    """The secret, authorised for ``permission``.
+
+    Raises :class:`Unavailable` with one text where it does not exist and where the caller may not know that it does, and
+    :class:`Denied` where the caller may list it and no more.
+    """
+    row = await secret_by_id(entry.session, secret_id)
+    if row is None:
+        entry.missing(Resource("secret", id=secret_id))
+    entry.authorise(permission, row.resource(), hide_without=Permission.SECRET_LIST)
+    return row
+
+
+async def locked_secret(entry: Entry, secret_id: UUID, permission: Permission) -> SecretRow:
+    """As :func:`known_secret`, then locked until the transaction ends, as it is under the lock.
+
+    Authorised first: somebody who may not write a secret must not make its writers wait.
+    """
+    await known_secret(entry, secret_id, permission)
+    row = await lock_secret(entry.session, secret_id)
+    if row is None:
+        entry.hide("secret")
+    return row
+
+
+def no_such_version() -> Unavailable:
+    """The error for a version that a secret does not have; told only to those who may use the secret."""
+    return Unavailable("the secret has no such version; list its versions and name one of them")

@@ -1,0 +1,154 @@
+"""What a request says about a secret, checked against the published limits. An error names the rule and never holds a value.
+
+Limits: a value has 0 to 1,048,576 bytes; 64 labels whose keys are names and whose values have at most 256 characters; a
+description of 2,000, an owner of 200 characters. Text has no control characters and can be encoded as UTF-8.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from overseer.core.errors import InvalidInput, Problem, TooLarge
+from overseer.core.generators import Generator, make_generator, parse_spec
+from overseer.core.identifiers import NAME_RULE, check_name, is_name
+from overseer.core.rotation_policy import RotationPolicy
+from overseer.core.secret_value import MAX_VALUE_BYTES, SecretValue
+from overseer.wire.secrets import GeneratorSpec, SecretCreate, SecretRotate, SecretUpdate
+
+MAX_DESCRIPTION: Final = 2_000
+MAX_OWNER: Final = 200
+MAX_LABELS: Final = 64
+MAX_LABEL_VALUE: Final = 256
+_ONE_OF: Final = "exactly one of 'value' (text), 'value_base64' (bytes) and 'generate' (a generator) is given"
+_TOO_LARGE: Final = f"a value has at most {MAX_VALUE_BYTES} bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class NewValue:
+    """A value to store; ``generator`` is the specification that made it, None where the caller gave the value."""
+
+    value: SecretValue
+    generator: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Checked metadata of a secret; ``rotation`` in its stored form."""
+
+    description: str
+    labels: dict[str, str]
+    owner: str
+    expires_at: datetime | None
+    rotation: dict[str, Any] | None
+
+
+def gives_value(body: SecretCreate | SecretUpdate | SecretRotate) -> bool:
+    """True where the caller brings a value of their own."""
+    return body.value is not None or body.value_base64 is not None
+
+
+def read_value(body: SecretCreate | SecretUpdate | SecretRotate) -> NewValue:
+    """The one value of ``body``, generated where it says so. Raises :class:`InvalidInput`, :class:`TooLarge`."""
+    value = optional_value(body)
+    if value is None:
+        raise refusal("body", _ONE_OF, "bad_value")
+    return value
+
+
+def optional_value(body: SecretCreate | SecretUpdate | SecretRotate) -> NewValue | None:
+    """As :func:`read_value`; None where ``body`` says nothing about a value."""
+    given = [field for field in (body.value, body.value_base64, body.generate) if field is not None]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise refusal("body", _ONE_OF, "bad_value")
+    if body.generate is not None:
+        return generated(_generator(body.generate))
+    return NewValue(_text(body.value) if body.value is not None else _bytes(body.value_base64 or ""), None)
+
+
+def generated(generator: Generator) -> NewValue:
+    """A new value of ``generator``."""
+    return NewValue(generator.make(), str(generator))
+
+
+def read_metadata(body: SecretCreate) -> Metadata:
+    """The metadata of a create. Raises :class:`InvalidInput`."""
+    return check_metadata(body.description, body.labels, body.owner or "", body.expires_at, body.rotation)
+
+
+def check_metadata(
+    description: str, labels: Mapping[str, str], owner: str, expires_at: datetime | None, rotation: Mapping[str, Any] | None
+) -> Metadata:
+    """The same fields in their stored form. Raises :class:`InvalidInput`."""
+    check_text(description, "body.description", MAX_DESCRIPTION)
+    check_text(owner, "body.owner", MAX_OWNER)
+    if expires_at is not None and expires_at.tzinfo is None:
+        raise refusal("body.expires_at", "a time has a time zone: 2030-01-31T12:00:00Z", "bad_time")
+    policy = None if rotation is None else RotationPolicy.parse(rotation, "body.rotation").to_fields()
+    return Metadata(description, _labels(labels), owner, expires_at, policy)
+
+
+def check_text(text: str, place: str, limit: int) -> str:
+    """``text`` itself: at most ``limit`` characters, none of them a control character or half of a surrogate pair."""
+    if len(text) > limit or any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise refusal(place, f"text of at most {limit} characters without control characters", "bad_text")
+    return text
+
+
+def check_secret_name(name: str) -> str:
+    """``name`` itself, or :class:`InvalidInput` with the rule."""
+    return check_name(name, "body.name")
+
+
+def refusal(place: str, rule: str, code: str) -> InvalidInput:
+    """The error for one broken rule at one place."""
+    return InvalidInput(f"{place}: {rule}", problems=[Problem(place, rule, code)])
+
+
+def _labels(labels: Mapping[str, str]) -> dict[str, str]:
+    if len(labels) > MAX_LABELS:
+        raise refusal("body.labels", f"a secret has at most {MAX_LABELS} labels", "too_many_labels")
+    for key, value in labels.items():
+        if not is_name(key):
+            raise refusal("body.labels", f"the key of a label is a name: {NAME_RULE}", "bad_name")
+        check_text(value, f"body.labels.{key}", MAX_LABEL_VALUE)
+    return dict(labels)
+
+
+def _generator(spec: str | GeneratorSpec) -> Generator:
+    if isinstance(spec, str):
+        return parse_spec(spec, "body.generate")
+    return make_generator(spec.type, spec.length, "body.generate")
+
+
+def _text(text: str) -> SecretValue:
+    try:
+        value = SecretValue(text)
+    except UnicodeEncodeError:
+        raise refusal("body.value", "text that UTF-8 can hold; send other bytes as 'value_base64'", "bad_value") from None
+    return _sized(value, "body.value")
+
+
+def _bytes(text: str) -> SecretValue:
+    if len(text) > (MAX_VALUE_BYTES + 2) // 3 * 4:
+        raise TooLarge(f"body.value_base64: {_TOO_LARGE}", problems=[Problem("body.value_base64", _TOO_LARGE, "too_large")])
+    try:
+        # As bytes: b64decode of text that is not ASCII would quote nothing, but raise another error.
+        decoded = base64.b64decode(text.encode("ascii"), validate=True)
+    except (ValueError, binascii.Error):
+        rule = "standard base64 with padding and without blanks or line breaks (RFC 4648, section 4)"
+        raise refusal("body.value_base64", rule, "bad_base64") from None
+    return _sized(SecretValue(decoded), "body.value_base64")
+
+
+def _sized(value: SecretValue, place: str) -> SecretValue:
+    if len(value) > MAX_VALUE_BYTES:
+        raise TooLarge(f"{place}: {_TOO_LARGE}", problems=[Problem(place, _TOO_LARGE, "too_large")])
+    return value

@@ -1,0 +1,248 @@
+"""Changing secrets: create, new version, metadata, rotation, activation, deletion.
+
+Guarantees: each change and its audit row commit together; a secret's row is locked while it changes, and If-Match is compared
+under that lock, so of two writers with one entity tag one gets 412; versions are never changed, only added. The value lies in
+memory only between the request and its envelope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+
+from overseer.core.audit_events import AuditAction
+from overseer.core.errors import AlreadyExists, Conflict, Unavailable
+from overseer.core.generators import DEFAULT_SPEC, parse_spec
+from overseer.core.identifiers import new_id
+from overseer.core.permissions import Permission
+from overseer.core.principals import Caller
+from overseer.core.scopes import Scope
+from overseer.crypto.envelope import ValueContext
+from overseer.server.services.gate import Entry, Gate
+from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
+from overseer.server.services.key_service import KeyService
+from overseer.server.services.places import authorise_at, find_place
+from overseer.server.services.secret_access import known_secret, locked_secret, no_such_version
+from overseer.server.services.secret_input import (
+    Metadata,
+    NewValue,
+    check_metadata,
+    check_secret_name,
+    generated,
+    gives_value,
+    optional_value,
+    read_metadata,
+    read_value,
+)
+from overseer.server.services.secret_views import tagged_view
+from overseer.server.services.tagged import Tagged, check_if_match
+from overseer.server.storage import secret_rows
+from overseer.server.storage.scope_rows import ensure_scope
+from overseer.server.storage.secret_rows import NewSecret, SecretRow
+from overseer.server.storage.version_rows import StoredVersion, insert_version, version_exists
+from overseer.wire.secrets import SecretActivate, SecretCreate, SecretPatch, SecretRotate, SecretUpdate, SecretView
+
+Field = TypeVar("Field")
+Change = Callable[[SecretRow], Awaitable[None]]
+
+
+class SecretWriting:
+    """See the module's text."""
+
+    def __init__(self, gate: Gate, keys: KeyService, idempotency: IdempotencyKeeper) -> None:
+        self._gate = gate
+        self._keys = keys
+        self._idempotency = idempotency
+
+    async def create(
+        self, caller: Caller, body: SecretCreate, idempotency: Idempotency | None = None
+    ) -> Tagged[SecretView]:
+        """A new secret with version 1 active. Needs ``secret:write`` at its scope for its name.
+
+        Raises :class:`AlreadyExists` where the scope has a secret of that name, :class:`Unavailable` for a part of the scope that
+        does not exist, :class:`InvalidInput` and :class:`TooLarge` by the rules of ``secret_input``.
+        """
+        await self._keys.prepare_to_encrypt()
+        async with self._gate.enter(caller, AuditAction.SECRET_CREATE) as entry:
+            name, metadata = check_secret_name(body.name), read_metadata(body)
+            place = await find_place(entry.session, Scope(body.app, body.environment, body.node))
+            authorise_at(entry, place, Permission.SECRET_WRITE, name)
+            first = await self._idempotency.first_result(entry, idempotency)
+            if first is not None:
+                return await _read_again(entry, first.resource_id)
+            secret_id = new_id(entry.now)
+            scope_id = await ensure_scope(entry.session, new_id(entry.now), place.scope)
+            await self._insert(entry, secret_id, scope_id, name, metadata, read_value(body))
+            await self._idempotency.remember(entry, idempotency, status=201, resource_id=secret_id, version=1)
+            entry.amend(resource_id=secret_id, version=1)
+            return await _read_again(entry, secret_id)
+
+    async def update(
+        self,
+        caller: Caller,
+        secret_id: UUID,
+        body: SecretUpdate,
+        if_match: str | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> Tagged[SecretView]:
+        """A new version, active unless ``body`` says otherwise. Needs ``secret:write``. Raises :class:`PreconditionFailed`."""
+        await self._keys.prepare_to_encrypt()
+        async with self._gate.enter(caller, AuditAction.SECRET_UPDATE) as entry:
+            value = read_value(body)
+
+            async def change(row: SecretRow) -> None:
+                await self._add_version(entry, row, value, activate=body.activate)
+
+            return await self._change(entry, secret_id, Permission.SECRET_WRITE, change, if_match, idempotency)
+
+    async def rotate(
+        self,
+        caller: Caller,
+        secret_id: UUID,
+        body: SecretRotate,
+        if_match: str | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> Tagged[SecretView]:
+        """A new active version. Needs ``secret:rotate``, and ``secret:write`` as well where the caller brings the value.
+
+        Without value and generator: the rotation policy's generator, else the one it was made with, else ``password:32``.
+        """
+        await self._keys.prepare_to_encrypt()
+        async with self._gate.enter(caller, AuditAction.SECRET_ROTATE) as entry:
+            value = optional_value(body)
+            row = await known_secret(entry, secret_id, Permission.SECRET_ROTATE)
+            if gives_value(body) and not entry.permits(Permission.SECRET_WRITE, row.resource()):
+                entry.deny("no_binding", f"a value of your own needs {Permission.SECRET_WRITE}, too; rotate without one")
+
+            async def change(row: SecretRow) -> None:
+                await self._add_version(entry, row, value or _rotated(row), activate=True)
+
+            return await self._change_locked(entry, secret_id, change, if_match, idempotency)
+
+    async def activate(
+        self,
+        caller: Caller,
+        secret_id: UUID,
+        body: SecretActivate,
+        if_match: str | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> Tagged[SecretView]:
+        """Make an existing version the active one. Needs ``secret:activate``. Nothing changes where it is active already."""
+        async with self._gate.enter(caller, AuditAction.SECRET_ACTIVATE) as entry:
+
+            async def change(row: SecretRow) -> None:
+                if not await version_exists(entry.session, row.id, body.version):
+                    raise no_such_version()
+                if row.active_version != body.version:
+                    await secret_rows.activate_version(entry.session, row.id, body.version)
+                entry.amend(version=body.version)
+
+            return await self._change(entry, secret_id, Permission.SECRET_ACTIVATE, change, if_match, idempotency)
+
+    async def patch(
+        self, caller: Caller, secret_id: UUID, body: SecretPatch, if_match: str | None = None
+    ) -> Tagged[SecretView]:
+        """New metadata; what is not sent stays. Needs ``secret:write``."""
+        async with self._gate.enter(caller, AuditAction.SECRET_PATCH) as entry:
+
+            async def change(row: SecretRow) -> None:
+                new = check_metadata(
+                    _sent(body.description, row.description),
+                    _sent(body.labels, row.labels),
+                    _sent(body.owner, row.owner),
+                    _sent(body.expires_at, row.expires_at),
+                    _sent(body.rotation, row.rotation),
+                )
+                if new != Metadata(row.description, row.labels, row.owner, row.expires_at, row.rotation):
+                    fields = (new.description, new.labels, new.owner, new.expires_at, new.rotation)
+                    await secret_rows.patch_secret(entry.session, row.id, *fields)
+
+            return await self._change(entry, secret_id, Permission.SECRET_WRITE, change, if_match)
+
+    async def delete(self, caller: Caller, secret_id: UUID, if_match: str | None = None) -> None:
+        """The secret with every version. Needs ``secret:delete``. The audit log and past deployments keep its name and id."""
+        async with self._gate.enter(caller, AuditAction.SECRET_DELETE) as entry:
+            row = await locked_secret(entry, secret_id, Permission.SECRET_DELETE)
+            check_if_match(if_match, row.latest_version, row.revision)
+            await secret_rows.delete_secret(entry.session, row.id)
+
+    async def _change(
+        self,
+        entry: Entry,
+        secret_id: UUID,
+        permission: Permission,
+        change: Change,
+        if_match: str | None,
+        idempotency: Idempotency | None = None,
+    ) -> Tagged[SecretView]:
+        await known_secret(entry, secret_id, permission)
+        return await self._change_locked(entry, secret_id, change, if_match, idempotency)
+
+    async def _change_locked(
+        self, entry: Entry, secret_id: UUID, change: Change, if_match: str | None, idempotency: Idempotency | None
+    ) -> Tagged[SecretView]:
+        """One change of an authorised secret. The key is asked before If-Match, which a replay cannot meet any more."""
+        first = await self._idempotency.first_result(entry, idempotency, target=secret_id)
+        if first is not None:
+            return await _read_again(entry, first.resource_id)
+        row = await secret_rows.lock_secret(entry.session, secret_id)
+        if row is None:
+            raise Unavailable("the secret was deleted meanwhile")
+        check_if_match(if_match, row.latest_version, row.revision)
+        await change(row)
+        version = entry.events[-1].version
+        await self._idempotency.remember(
+            entry, idempotency, status=200, resource_id=secret_id, version=version, target=secret_id
+        )
+        return await _read_again(entry, secret_id)
+
+    async def _insert(
+        self, entry: Entry, secret_id: UUID, scope_id: UUID, name: str, metadata: Metadata, value: NewValue
+    ) -> None:
+        new = NewSecret(
+            id=secret_id,
+            scope_id=scope_id,
+            name=name,
+            description=metadata.description,
+            labels=metadata.labels,
+            owner=metadata.owner,
+            expires_at=metadata.expires_at,
+            generator=value.generator,
+            rotation=metadata.rotation,
+            created_by=entry.actor.id,
+        )
+        if not await secret_rows.insert_secret(entry.session, new):
+            raise AlreadyExists("there is a secret of that name at that scope already; add a version to it instead")
+        await self._store(entry, secret_id, scope_id, 1, value)
+
+    async def _add_version(self, entry: Entry, row: SecretRow, value: NewValue, *, activate: bool) -> None:
+        version = row.latest_version + 1
+        await self._store(entry, row.id, row.scope_id, version, value)
+        await secret_rows.add_version(entry.session, row.id, version, activate, value.generator)
+        entry.amend(version=version)
+
+    async def _store(self, entry: Entry, secret_id: UUID, scope_id: UUID, version: int, value: NewValue) -> None:
+        version_id = new_id(entry.now)
+        context = ValueContext(self._keys.instance_id, secret_id, version_id, scope_id)
+        sealed = self._keys.encrypt(value.value, context)
+        fields = (sealed.format, sealed.term, sealed.wrapped_dek, sealed.ciphertext)
+        await insert_version(entry.session, StoredVersion(secret_id, version, version_id, scope_id, *fields), entry.actor.id)
+
+
+def _rotated(row: SecretRow) -> NewValue:
+    policy = (row.rotation or {}).get("generate")
+    return generated(parse_spec(policy or row.generator or DEFAULT_SPEC))
+
+
+def _sent(field: Field | UnsetType, present: Field) -> Field:
+    return present if field is UNSET else field
+
+
+async def _read_again(entry: Entry, secret_id: UUID) -> Tagged[SecretView]:
+    row = await secret_rows.secret_by_id(entry.session, secret_id)
+    if row is None:
+        raise Conflict("the secret was deleted meanwhile")
+    return tagged_view(row)

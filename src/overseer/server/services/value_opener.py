@@ -1,0 +1,70 @@
+"""From stored versions to plaintext, after the audit rows of their release were committed.
+
+Guarantees: a value that does not open is an error that names its secret by id, and a correcting row follows the ``allowed`` one
+that is already in the log; of several values all open or none is given. If that row cannot be written, the answer
+is the audit's error. What it will not do: decide, or read rows: call it with what an authorised block has read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from overseer.core.audit_events import AuditEvent, Outcome
+from overseer.core.errors import DecryptionFailed, KeyProblem, Problem
+from overseer.core.secret_value import SecretValue
+from overseer.crypto.envelope import EncryptedValue, ValueContext, decrypt
+from overseer.crypto.keyring import Keyring
+from overseer.server.services.gate import Gate
+from overseer.server.services.key_service import KeyService
+from overseer.server.storage.version_rows import StoredVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """A value that leaves the server, and which it is."""
+
+    id: str
+    name: str
+    version: int
+    value: SecretValue
+
+
+class ValueOpener:
+    """See the module's text."""
+
+    def __init__(self, keys: KeyService, gate: Gate) -> None:
+        self._keys = keys
+        self._gate = gate
+
+    async def open(self, stored: StoredVersion, released: AuditEvent) -> SecretValue:
+        """The value of one version; ``released`` is its committed row. Raises :class:`DecryptionFailed`."""
+        return (await self.open_all([(stored, released)]))[0]
+
+    async def open_all(self, versions: Sequence[tuple[StoredVersion, AuditEvent]]) -> list[SecretValue]:
+        """The values in order, all or none; :class:`DecryptionFailed` lists every secret that did not open, by id."""
+        keyring = await self._keys.keyring_for({stored.kek_term for stored, _ in versions})
+        values: list[SecretValue] = []
+        corrections: list[AuditEvent] = []
+        problems: list[Problem] = []
+        for stored, released in versions:
+            try:
+                values.append(_open(stored, keyring))
+            except DecryptionFailed as error:
+                problems.append(Problem(f"secret {stored.secret_id}", error.message, DecryptionFailed.code))
+                corrected = replace(released, outcome=Outcome.FAILED, code=DecryptionFailed.code)
+                corrections.append(replace(corrected, resource_id=stored.secret_id, version=stored.version))
+        if problems:
+            await self._gate.append(corrections)
+            raise DecryptionFailed(problems[0].rule, problems=problems)
+        return values
+
+
+def _open(stored: StoredVersion, keyring: Keyring) -> SecretValue:
+    context = ValueContext(keyring.instance_id, stored.secret_id, stored.id, stored.scope_id)
+    try:
+        return decrypt(EncryptedValue(stored.format, stored.kek_term, stored.wrapped_dek, stored.ciphertext), context, keyring)
+    except KeyProblem:
+        # Every term that a row can name is in the keyring, which was read again: the row was changed.
+        rule = f"{context.label()}: key term {stored.kek_term} does not exist; restore the row from a backup"
+        raise DecryptionFailed(rule) from None

@@ -1,0 +1,103 @@
+-- Secrets with the names of their scope. Every query that gives a secret lists the same columns in the same order.
+
+-- name: secret_by_id
+SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
+       s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
+       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node
+FROM secret s
+JOIN scope c ON c.id = s.scope_id
+LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
+WHERE s.id = $1;
+
+-- name: secret_by_id_locked
+-- The row as it is once the lock is had: a writer that was waited for has changed it.
+SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
+       s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
+       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node
+FROM secret s
+JOIN scope c ON c.id = s.scope_id
+LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
+WHERE s.id = $1
+FOR UPDATE OF s;
+
+-- name: secret_candidates_by_name
+-- $1 names, $2-$4 the place: every secret of those names whose set scope parts all match. Which one wins is core.scope_selection's.
+SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
+       s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
+       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node
+FROM secret s
+JOIN scope c ON c.id = s.scope_id
+LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
+WHERE s.name = ANY ($1::text[])
+  AND (c.app_id IS NULL OR c.app_id = $2) AND (c.environment_id IS NULL OR c.environment_id = $3)
+  AND (c.node_id IS NULL OR c.node_id = $4);
+
+-- name: secret_candidates_all
+-- $1-$3 the place, $4 limit: every secret that applies there, by name.
+SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
+       s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
+       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node
+FROM scope c
+JOIN secret s ON s.scope_id = c.id
+LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
+WHERE (c.app_id IS NULL OR c.app_id = $1) AND (c.environment_id IS NULL OR c.environment_id = $2)
+  AND (c.node_id IS NULL OR c.node_id = $3)
+ORDER BY s.name, s.id
+LIMIT $4;
+
+-- name: secret_page
+-- $1 principal, $2 bit of the permission, $3 now: the decision of core.access.decide in SQL (a test compares the two).
+-- $4-$6 names of app, environment, node; $7 rank of the scope (core.scopes); $8 name, $9 whether it is a prefix; $10 label key,
+-- $11 label value; $12 text in name or description; $13, $14 the last row of the page before; $15 limit. NULL: no such filter.
+SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
+       s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
+       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node
+FROM secret s
+JOIN scope c ON c.id = s.scope_id
+LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
+WHERE EXISTS (
+    SELECT FROM binding b
+    WHERE b.subject_id = ANY (ARRAY(SELECT m.group_id FROM group_member m WHERE m.principal_id = $1) || $1::uuid)
+      AND b.permissions & $2::bigint <> 0
+      AND (b.expires_at IS NULL OR b.expires_at > $3)
+      AND (b.app_match = 'any' OR (b.app_match = 'unset' AND c.app_id IS NULL) OR (b.app_match = 'is' AND c.app_id = b.app_id))
+      AND (b.environment_match = 'any' OR (b.environment_match = 'unset' AND c.environment_id IS NULL)
+           OR (b.environment_match = 'is' AND c.environment_id = b.environment_id))
+      AND (b.node_match = 'any' OR (b.node_match = 'unset' AND c.node_id IS NULL) OR (b.node_match = 'is' AND c.node_id = b.node_id))
+      AND CASE WHEN b.name_is_prefix THEN starts_with(s.name, b.name) ELSE s.name = b.name END)
+  AND ($4::text IS NULL OR a.name = $4) AND ($5::text IS NULL OR e.name = $5) AND ($6::text IS NULL OR n.name = $6)
+  AND ($7::integer IS NULL
+       OR $7 = 4 * (c.app_id IS NOT NULL)::integer + 2 * (c.node_id IS NOT NULL)::integer + (c.environment_id IS NOT NULL)::integer)
+  AND ($8::text IS NULL OR CASE WHEN $9::boolean THEN starts_with(s.name, $8) ELSE s.name = $8 END)
+  AND ($10::text IS NULL OR (s.labels ? $10 AND ($11::text IS NULL OR s.labels ->> $10 = $11)))
+  AND ($12::text IS NULL OR strpos(lower(s.name), lower($12)) > 0 OR strpos(lower(s.description), lower($12)) > 0)
+  AND ($13::text IS NULL OR (s.name, s.id) > ($13, $14::uuid))
+ORDER BY s.name, s.id
+LIMIT $15;
+
+-- name: secret_insert
+-- No row: the name is taken at that scope. The foreign key of active_version is checked at the end of the transaction.
+INSERT INTO secret (id, scope_id, name, latest_version, active_version, description, labels, owner, expires_at, generator, rotation,
+                    created_by)
+VALUES ($1, $2, $3, 1, 1, $4, $5::text::jsonb, $6, $7, $8, $9::text::jsonb, $10)
+ON CONFLICT (name, scope_id) DO NOTHING
+RETURNING id;
+
+-- name: secret_add_version
+-- $2 the new version, $3 whether it becomes the active one, $4 the generator that made it or NULL.
+UPDATE secret
+SET latest_version = $2, active_version = CASE WHEN $3::boolean THEN $2 ELSE active_version END,
+    generator = COALESCE($4, generator), revision = revision + 1, updated_at = clock_timestamp()
+WHERE id = $1;
+
+-- name: secret_activate
+UPDATE secret SET active_version = $2, revision = revision + 1, updated_at = clock_timestamp() WHERE id = $1;
+
+-- name: secret_patch
+UPDATE secret
+SET description = $2, labels = $3::text::jsonb, owner = $4, expires_at = $5, rotation = $6::text::jsonb, revision = revision + 1,
+    updated_at = clock_timestamp()
+WHERE id = $1;
+
+-- name: secret_delete
+DELETE FROM secret WHERE id = $1;

@@ -1,0 +1,81 @@
+"""Versions of secrets: an envelope each, and what a list shows of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from overseer.core.errors import TooLarge
+from overseer.server.storage.database import Session
+
+MAX_VERSION: Final = 2**31 - 1
+"""The greatest number that the column holds; a greater one in a request names no version."""
+MAX_READ_BYTES: Final = 32 * 1024 * 1024
+"""Ciphertext that one request may read: its answer is held in memory as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """One version as it lies in the database; ``scope_id`` is its secret's."""
+
+    secret_id: UUID
+    version: int
+    id: UUID
+    scope_id: UUID
+    format: int
+    kek_term: int
+    wrapped_dek: bytes = field(repr=False)
+    ciphertext: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """One version in a list. ``created_by`` is a principal's name, None where it is gone."""
+
+    version: int
+    active: bool
+    created_at: datetime
+    created_by: str | None
+
+
+async def insert_version(session: Session, stored: StoredVersion, created_by: UUID) -> None:
+    """A new version; the caller holds the secret's lock or has just inserted it."""
+    fields = (stored.id, stored.format, stored.kek_term, stored.wrapped_dek, stored.ciphertext, created_by)
+    await session.execute("version_insert", stored.secret_id, stored.version, *fields)
+
+
+async def version_exists(session: Session, secret_id: UUID, version: int) -> bool:
+    """True where the secret has that version."""
+    return 1 <= version <= MAX_VERSION and await session.fetchval("version_exists", secret_id, version)
+
+
+async def version_page(session: Session, secret_id: UUID, before: int | None, limit: int) -> list[VersionRow]:
+    """The newest ``limit`` versions below ``before``."""
+    rows = await session.fetch("version_page", secret_id, before, limit)
+    return [VersionRow(row["version"], row["active"], row["created_at"], row["created_by"]) for row in rows]
+
+
+async def stored_versions(
+    session: Session, wanted: Sequence[tuple[UUID, int]], most_bytes: int = MAX_READ_BYTES
+) -> dict[tuple[UUID, int], StoredVersion]:
+    """The stored form of each (secret, version) that exists, in one query. :class:`TooLarge` beyond ``most_bytes`` in all."""
+    wanted = [(secret_id, version) for secret_id, version in wanted if 1 <= version <= MAX_VERSION]
+    rows = await session.fetch("versions_stored", [one for one, _ in wanted], [version for _, version in wanted], most_bytes)
+    if any(row["ciphertext"] is None for row in rows):
+        raise TooLarge(f"the values of one request have at most {most_bytes} bytes in all; ask for fewer at once")
+    return {
+        (row["secret_id"], row["version"]): StoredVersion(
+            row["secret_id"],
+            row["version"],
+            row["id"],
+            row["scope_id"],
+            row["format"],
+            row["kek_term"],
+            row["wrapped_dek"],
+            row["ciphertext"],
+        )
+        for row in rows
+    }
