@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from overseer.crypto.signatures import SigningKey, verifies
 from tests.unit.crypto.damage import cut_or_grown, flipped_bits
 
+PRIME = 2**255 - 19
+ORDER_8 = int.from_bytes(bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"), "little")
 KEY = SigningKey.generate()
 MESSAGE = b"a message"
 SIGNATURE = KEY.sign(MESSAGE)
@@ -31,10 +35,28 @@ def test_the_other_spelling_of_a_signature_is_refused() -> None:
     assert not verifies(KEY.public, twin, MESSAGE)
 
 
-@given(st.binary(max_size=70), st.binary(max_size=70))
-@pytest.mark.parametrize("message", [b"", MESSAGE])
-def test_garbage_is_false(public: bytes, signature: bytes, message: bytes) -> None:
-    assert verifies(public, signature, message) is False
+@given(st.binary(max_size=70), st.binary(min_size=1, max_size=70))
+def test_garbage_is_false(public: bytes, signature: bytes) -> None:
+    assert verifies(public, signature, MESSAGE) is False
+    assert verifies(KEY.public, signature, MESSAGE) is False
+
+
+@pytest.mark.parametrize("sign", [0, 1 << 255])
+@pytest.mark.parametrize("y", [0, 1, PRIME - 1, PRIME, PRIME + 1, ORDER_8, PRIME - ORDER_8])
+def test_a_key_of_small_order_proves_nothing(y: int, sign: int) -> None:
+    """With R the neutral point and S zero, anyone "signs" for such a key: the library itself says yes to some of these."""
+    public, forged = (y | sign).to_bytes(32, "little"), b"\1" + bytes(63)
+    messages = [bytes([number]) for number in range(64)]
+    assert any(library_verifies(public, forged, message) for message in messages)
+    assert not any(verifies(public, forged, message) for message in messages)
+
+
+def library_verifies(public: bytes, signature: bytes, message: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def test_signing_is_deterministic() -> None:
