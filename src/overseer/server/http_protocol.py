@@ -65,7 +65,7 @@ class LimitedHttp(HttpToolsProtocol):
 
 
 def protocol_options() -> dict[str, Any]:
-    """What uvicorn's ``Config`` gets beside the application: no proxy headers, no access log, no server header, no web sockets."""
+    """What uvicorn's ``Config`` gets: no proxy headers, no access log, no server header, no web sockets."""
     return {
         "http": LimitedHttp,
         "ws": "none",

@@ -104,7 +104,13 @@ class Supervisor:
             await self._stop.wait()
         finally:
             self._stop.set()
-            await self._end_workers()
+            for number in list(self._processes):
+                self._terminate(number)
+            _, late = await asyncio.wait(keepers, timeout=DRAIN_SECONDS)
+            if late:
+                for process in list(self._processes.values()):
+                    with contextlib.suppress(ProcessLookupError):
+                        process.kill()
             await asyncio.gather(*keepers)
 
     async def _keep(self, number: int, sockets: list[socket.socket]) -> None:
@@ -168,13 +174,3 @@ class Supervisor:
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
-
-    async def _end_workers(self) -> None:
-        for number in list(self._processes):
-            self._terminate(number)
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while self._processes and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
-        for process in list(self._processes.values()):
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
