@@ -1,0 +1,202 @@
+"""A ready server without its edges: a migrated and initialised database, the gate, the services, and people to call them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from overseer.core.access import Binding, Match, NamePattern, PartSelector
+from overseer.core.permissions import BUILT_IN_ROLES, Permission, to_bits
+from overseer.core.principals import Caller, PrincipalKind
+from overseer.core.secret_value import SecretValue
+from overseer.crypto.keyring import Keyring
+from overseer.crypto.keys import RootKey
+from overseer.crypto.tokens import TokenPrefix, new_token
+from overseer.server.services.gate import Gate
+from overseer.server.services.idempotency import IdempotencyKeeper
+from overseer.server.services.key_service import KeyService
+from overseer.server.services.resolve_service import ResolveService
+from overseer.server.services.secret_service import SecretService
+from overseer.server.services.value_opener import ValueOpener
+from overseer.server.storage import principal_rows
+from overseer.server.storage.connection import service_arguments
+from overseer.server.storage.database import Database
+from overseer.server.storage.migrator import migrate
+from overseer.server.storage.scope_rows import Part, insert_part
+from overseer.server.storage.service_session import session_setup
+from overseer.wire.secrets import SecretCreate, SecretView
+
+PEER = "192.0.2.7"
+
+
+@dataclass
+class World:
+    """One installation. ``owner`` may do everything everywhere; make weaker callers with :meth:`service_account`."""
+
+    url: str
+    database: Database
+    instance_id: UUID
+    root_key: RootKey
+    gate: Gate
+    keys: KeyService
+    idempotency: IdempotencyKeeper
+    opener: ValueOpener
+    secrets: SecretService
+    resolver: ResolveService
+    owner: Caller = field(init=False)
+    parts: dict[tuple[Part, str], UUID] = field(default_factory=dict)
+    _requests: Iterable[int] = field(default_factory=lambda: itertools.count(1))
+
+    async def add(self, part: Part, *names: str) -> None:
+        """Create apps, environments or nodes."""
+        async with self.database.work() as session:
+            for name in names:
+                self.parts[part, name] = uuid4()
+                if part is Part.NODE:
+                    await session.execute("node_insert", self.parts[part, name], name, "")
+                else:
+                    await insert_part(session, part, self.parts[part, name], name, "")
+
+    async def service_account(
+        self,
+        role: str | frozenset[Permission] | None = None,
+        *,
+        app: str = "any",
+        environment: str = "any",
+        node: str = "any",
+        name: str = "*",
+        expires_at: datetime | None = None,
+    ) -> Caller:
+        """A caller with a live token of a new service account; with a role (or bare permissions) where the parts select:
+        ``any``, ``unset`` or the name of a part. Bind more with :meth:`bind`."""
+        account = f"account-{next(iter(self._requests))}"
+        caller = await self._principal(PrincipalKind.SERVICE_ACCOUNT, account)
+        if role is not None:
+            await self.bind(caller, role, app=app, environment=environment, node=node, name=name, expires_at=expires_at)
+        return caller
+
+    async def bind(
+        self,
+        caller: Caller,
+        role: str | frozenset[Permission],
+        *,
+        app: str = "any",
+        environment: str = "any",
+        node: str = "any",
+        name: str = "*",
+        expires_at: datetime | None = None,
+        subject: UUID | None = None,
+    ) -> UUID:
+        """Give ``caller`` (or the group ``subject``) a role or bare permissions; the id of the binding."""
+        permissions = BUILT_IN_ROLES[role] if isinstance(role, str) else role
+        selectors = [self._selector(part, text) for part, text in zip(Part, (app, environment, node), strict=True)]
+        binding = Binding(uuid4(), to_bits(permissions), *selectors, NamePattern.parse(name), expires_at)
+        role_name = role if isinstance(role, str) else "owner"
+        async with self.database.work() as session:
+            holder = subject or (await session.fetchrow("actor_by_token", caller.token_hash, ""))["principal_id"]
+            found = await principal_rows.role_by_name(session, role_name)
+            await principal_rows.insert_binding(session, binding, holder, found.id, None)
+        return binding.id
+
+    def caller(self, token_hash: bytes | None) -> Caller:
+        """A request of whoever holds the token."""
+        return Caller(token_hash, f"request-{next(iter(self._requests))}", PEER, "test")
+
+    async def secret(self, name: str, value: str = "v1", **fields: Any) -> SecretView:
+        """A secret, made by the owner."""
+        return (await self.secrets.create(self.owner, SecretCreate(name=name, value=value, **fields))).view
+
+    async def audit(self, caller: Caller | None = None) -> list[asyncpg.Record]:
+        """Audit rows in order of their writing, all or those of one caller's request id."""
+        rows = await self.sql("SELECT * FROM audit ORDER BY xact, id")
+        return [row for row in rows if caller is None or row["request_id"] == caller.request_id]
+
+    async def sql(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        """A statement as the database's owner, past the service: to look at rows, or to tamper with them."""
+        async with self.connection() as connection:
+            return await connection.fetch(statement, *arguments)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection as the database's owner."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    def _selector(self, part: Part, text: str) -> PartSelector:
+        return PartSelector(Match(text)) if text in ("any", "unset") else PartSelector(Match.IS, self.parts[part, text])
+
+    async def _principal(self, kind: PrincipalKind, name: str) -> Caller:
+        _, digest = new_token(TokenPrefix.API)
+        expires_at = datetime.now(UTC) + timedelta(hours=1)
+        async with self.database.work() as session:
+            row = await principal_rows.insert_principal(session, uuid4(), kind, name, "", None)
+            token = principal_rows.NewToken(digest, uuid4(), row.id, "", expires_at, None, None)
+            await principal_rows.insert_token(session, token)
+        return self.caller(digest)
+
+    async def initialise(self) -> None:
+        """Instance, keyring, roles and owner, as the first start makes them; the server is unsealed."""
+        _, keys, check_value = Keyring.create(self.instance_id, self.root_key)
+        async with self.connection() as connection, connection.transaction():
+            await connection.execute(
+                "INSERT INTO instance (id, check_value, seal_kind) VALUES ($1, $2, 'file')", self.instance_id, check_value
+            )
+            await connection.executemany(
+                "INSERT INTO keyring_key (purpose, term, wrapped) VALUES ($1, $2, $3)",
+                [(key.purpose, key.term, key.wrapped) for key in keys],
+            )
+            await connection.executemany(
+                "INSERT INTO role (id, name, permissions, built_in) VALUES ($1, $2, $3, true)",
+                [(uuid4(), name, to_bits(permissions)) for name, permissions in BUILT_IN_ROLES.items()],
+            )
+        self.owner = await self._principal(PrincipalKind.USER, "owner")
+        await self.bind(self.owner, "owner")
+        await self.keys.open(self.root_key)
+
+
+@asynccontextmanager
+async def made_world(url: str, *, pool_size: int = 10) -> AsyncIterator[World]:
+    """A new world in the empty database of ``url``."""
+    await migrate(url, adopt_log=True)
+    database = Database(service_arguments(url), setup=session_setup, size=pool_size)
+    gate = Gate(database)
+    keys = KeyService(database, gate)
+    opener, idempotency = ValueOpener(keys, gate), IdempotencyKeeper(keys)
+    world = World(
+        url=url,
+        database=database,
+        instance_id=uuid4(),
+        root_key=RootKey.generate(),
+        gate=gate,
+        keys=keys,
+        idempotency=idempotency,
+        opener=opener,
+        secrets=SecretService(gate, keys, idempotency, opener),
+        resolver=ResolveService(gate, keys, opener),
+    )
+    try:
+        await world.initialise()
+        yield world
+    finally:
+        await database.close()
+
+
+def text(value: SecretValue) -> str:
+    """The plaintext of a test's value."""
+    return value.reveal().decode()
+
+
+async def together(*calls: Any) -> list[Any]:
+    """The results, or the exceptions, of calls that run at once."""
+    return await asyncio.gather(*calls, return_exceptions=True)
