@@ -11,7 +11,7 @@ from typing import Protocol
 
 from overseer.compose.bundle import Bundle, below_root, path_fault, resolve
 from overseer.compose.document import Document, locate
-from overseer.compose.grammar import Reference, Token
+from overseer.compose.grammar import Reference, Token, scan
 from overseer.compose.nodes import Leaf, Node, Reader
 from overseer.compose.positions import Kind
 from overseer.compose.walk import Capture
@@ -104,8 +104,8 @@ class Captures:
 
     def files(self, leaf: Node, *, required: bool = True) -> list[str]:
         """The bundle's files that a written path means; a problem where it is refused or missing."""
-        if not isinstance(leaf, Leaf):
-            return []
+        if not isinstance(leaf, Leaf) or scan(leaf.text).tokens:
+            return []  # a reference in a path is refused as such
         fault = path_fault(self.base, leaf.text)
         if fault is not None:
             self.reading.problem(self.path, self.place(leaf), *fault)

@@ -21,6 +21,7 @@ BOM: Final = "\ufeff"
 
 _PROPERTY: Final = re.compile(r"(?:[ \t\r\n]+|#[^\n]*\n|&[^\s]+(?=\s)|!<[^>]*>|![^\s]*(?=\s))")
 _HEADER_COMMENT: Final = re.compile(r"[|>][0-9+-]*[ \t]+(#[^\r\n]*)")
+_OPENED: Final = re.compile(r"\$\{\s*secret\b[^}]*\Z", re.IGNORECASE)
 _OURS: Final = re.compile(r"\$\{\s*secret\s*:(?![-?+])", re.IGNORECASE)
 
 
@@ -91,6 +92,10 @@ def _fault(text: str, error: yaml.MarkedYAMLError) -> DocumentFault:
         if start >= 0 and _OURS.match(text, start):
             rule = 'put the reference in quotes: in [...] and {...} an unquoted "${" ends the text'
             return DocumentFault(mark.line + 1, mark.column + 1 - (mark.index - start), rule, "quote_reference")
+    opened = _OPENED.search(text, text.rfind("\n", 0, mark.index) + 1, mark.index)
+    if opened is not None:
+        rule = 'write a reference as "${SECRET:name}": no blanks in it, and in quotes where other characters follow'
+        return DocumentFault(mark.line + 1, mark.column + 1 - (mark.index - opened.start()), rule, "malformed_reference")
     if "mark" not in (problem := str(error.problem or "")) and re.fullmatch(r"[\w ,'\"<>:?\[\]{}-]*", problem):
         return DocumentFault(mark.line + 1, mark.column + 1, f"the file is not YAML here: {problem}", "broken_yaml")
     return DocumentFault(mark.line + 1, mark.column + 1, "the file is not YAML here", "broken_yaml")
