@@ -34,8 +34,8 @@ class RequestFacts:
     client: str
     user_agent: str
 
-    def caller(self, token_hash: bytes | None, reason: str = "") -> Caller:
-        return Caller(token_hash, self.request_id, self.peer, self.client, self.user_agent, reason)
+    def caller(self, token_hash: bytes | None) -> Caller:
+        return Caller(token_hash, self.request_id, self.peer, self.client, self.user_agent)
 
 
 def request_id(headers: Headers) -> str:

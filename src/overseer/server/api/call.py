@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from overseer.core.principals import Caller
+from overseer.server.services.idempotency import Idempotency
 
 if TYPE_CHECKING:
     from overseer.server.services.catalogue import Services
-    from overseer.server.services.idempotency import Idempotency
 
 Body = TypeVar("Body")
 Query = TypeVar("Query")

@@ -36,14 +36,10 @@ Handler = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """No credential is asked for, and why.
-
-    ``while_sealed``: it also answers before the root key is there. ``costly``: slow on purpose, so few may try it at a time.
-    """
+    """No credential is asked for, and why. ``while_sealed``: it also answers before the root key is there."""
 
     reason: str
     while_sealed: bool = False
-    costly: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +79,6 @@ class Route:
     @property
     def while_sealed(self) -> bool:
         return isinstance(self.permission, Open) and self.permission.while_sealed
-
-    @property
-    def costly(self) -> bool:
-        return isinstance(self.permission, Open) and self.permission.costly
-
 
 def route(
     method: str,

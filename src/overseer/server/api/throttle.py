@@ -22,8 +22,6 @@ from overseer.server.api.peers import parse_address
 
 FAILURES_BURST: Final = 100
 FAILURES_PER_SECOND: Final = 10.0
-COSTLY_BURST: Final = 5
-COSTLY_PER_SECOND: Final = 0.2
 MAX_PEERS: Final = 10_000
 MAX_GOOD_TOKENS: Final = 10_000
 GOOD_SECONDS: Final = 300.0
@@ -51,7 +49,6 @@ class Throttle:
         self._clock = clock
         self._peers: OrderedDict[str, _Bucket] = OrderedDict()
         self._good: OrderedDict[bytes, float] = OrderedDict()
-        self._costly = _Bucket(COSTLY_BURST, COSTLY_PER_SECOND, COSTLY_BURST, clock())
 
     def admit(self, peer: str, token_hash: bytes | None) -> None:
         """Take an attempt of ``peer``, or raise :class:`RateLimited` (429)."""
@@ -67,10 +64,6 @@ class Throttle:
         else:
             self._peers.move_to_end(key)
         bucket.take(now)
-
-    def admit_costly(self) -> None:
-        """Take an attempt at something that is slow on purpose (a passphrase), whoever asks, or raise :class:`RateLimited`."""
-        self._costly.take(self._clock())
 
     def failed(self, token_hash: bytes | None) -> None:
         """The request ended unauthenticated: its attempt is spent, its token no longer good."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
 
+from overseer.server.services.value_opener import Revealed
 from overseer.wire.secrets import ValueAnswer
-
-if TYPE_CHECKING:
-    from overseer.server.services.revealed import Revealed
 
 
 def value_answer(revealed: Revealed) -> ValueAnswer:
     """``value`` where the bytes are UTF-8 (RFC 3629: no surrogates), else ``value_base64`` (RFC 4648, section 4)."""
     plain = revealed.value.reveal()
     try:
-        return ValueAnswer(id=str(revealed.id), name=revealed.name, version=revealed.version, value=plain.decode("utf-8"))
+        return ValueAnswer(id=revealed.id, name=revealed.name, version=revealed.version, value=plain.decode("utf-8"))
     except UnicodeDecodeError:
         encoded = base64.b64encode(plain).decode("ascii")
-        return ValueAnswer(id=str(revealed.id), name=revealed.name, version=revealed.version, value_base64=encoded)
+        return ValueAnswer(id=revealed.id, name=revealed.name, version=revealed.version, value_base64=encoded)

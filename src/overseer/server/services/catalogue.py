@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from overseer.server.services.agent_service import AgentService
-    from overseer.server.services.audit_service import AuditService
-    from overseer.server.services.bundle_service import BundleService
-    from overseer.server.services.deployment_service import DeploymentService
-    from overseer.server.services.enrolment_service import EnrolmentService
-    from overseer.server.services.identity_service import IdentityService
-    from overseer.server.services.node_service import NodeService
-    from overseer.server.services.resolve_service import ResolveService
-    from overseer.server.services.scope_service import ScopeService
-    from overseer.server.services.seal_service import SealService
-    from overseer.server.services.secret_service import SecretService
-    from overseer.wire.seal import Health
+from overseer.server.services.agent_service import AgentService
+from overseer.server.services.audit_service import AuditService
+from overseer.server.services.bundle_service import BundleService
+from overseer.server.services.deployment_service import DeploymentService
+from overseer.server.services.enrolment_service import EnrolmentService
+from overseer.server.services.identity_service import IdentityService
+from overseer.server.services.key_service import KeyService
+from overseer.server.services.node_service import NodeService
+from overseer.server.services.resolve_service import ResolveService
+from overseer.server.services.scope_service import ScopeService
+from overseer.server.services.seal_service import SealService
+from overseer.server.services.secret_service import SecretService
+from overseer.wire.seal import Health
 
 
 class Readiness(Protocol):
@@ -42,4 +42,5 @@ class Services:
     deployments: DeploymentService
     agents: AgentService
     seal: SealService
+    keys: KeyService
     health: Readiness

@@ -52,7 +52,7 @@ class Filter(Query, frozen=True):
 )
 async def create(call: Call[Note, None]) -> Reply[Seen]:
     c = call.caller
-    facts = {"hash": c.token_hash.hex() if c.token_hash else None, "peer": c.peer, "client": c.client, "reason": c.reason}
+    facts = {"hash": c.token_hash.hex() if c.token_hash else None, "peer": c.peer, "client": c.client}
     facts |= {"request_id": c.request_id, "if_match": call.if_match, "agent": c.user_agent}
     facts["key"] = call.idempotency and [call.idempotency.key, call.idempotency.route, call.idempotency.body.decode()]
     return Reply(Seen(id="n1", text=call.body.text, caller=facts), etag='"v1-r1"')
@@ -99,12 +99,12 @@ async def live(call: Call[None, None]) -> Seen:
     return Seen(id="", text="alive")
 
 
-@route("POST", "/costly", permission=Open("test", while_sealed=True, costly=True), summary="Slow on purpose", status=204)
-async def costly(call: Call[None, None]) -> None:
+@route("POST", "/bare", permission=Open("test", while_sealed=True), summary="Neither body nor answer", status=204)
+async def bare(call: Call[None, None]) -> None:
     return None
 
 
-ROUTES = (create, find, remove, person, fail, wait, live, costly)
+ROUTES = (create, find, remove, person, fail, wait, live, bare)
 
 
 def small_app(*, sealed: bool = False, services: Any = None, edge: Edge | None = None, **options: Any) -> App:

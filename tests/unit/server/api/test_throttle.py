@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from overseer.core.errors import RateLimited
-from overseer.server.api.throttle import COSTLY_BURST, FAILURES_BURST, FAILURES_PER_SECOND, MAX_PEERS, Throttle
+from overseer.server.api.throttle import FAILURES_BURST, FAILURES_PER_SECOND, MAX_PEERS, Throttle
 
 GOOD, BAD = b"g" * 32, b"b" * 32
 
@@ -75,14 +75,3 @@ def test_memory_is_bounded() -> None:
     for number in range(MAX_PEERS + 50):
         guess(throttle, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1)
     assert len(throttle._peers) == MAX_PEERS
-
-
-def test_costly_attempts_are_few_whoever_asks() -> None:
-    clock = Clock()
-    throttle = Throttle(clock)
-    for _ in range(COSTLY_BURST):
-        throttle.admit_costly()
-    with pytest.raises(RateLimited):
-        throttle.admit_costly()
-    clock.now += 5
-    throttle.admit_costly()

@@ -1,0 +1,127 @@
+"""The one place that wires a server process: settings in, an application with its services out.
+
+Nothing here talks to the database: the pool connects with the first request, so a process starts while its database is down and
+recovers without a restart. What runs beside the requests (writing down last uses of tokens and counted denials) ends here too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from overseer.core.errors import ConfigurationProblem, KeyProblem, OverseerError
+from overseer.crypto.certificates import certificates_in, spki_hash
+from overseer.server.api.application import application
+from overseer.server.api.endpoint import Edge
+from overseer.server.api.front import App
+from overseer.server.health import ServerHealth
+from overseer.server.seals.selection import make_seal
+from overseer.server.services.agent_service import AgentService
+from overseer.server.services.audit_service import AuditService
+from overseer.server.services.bundle_service import BundleService
+from overseer.server.services.catalogue import Services
+from overseer.server.services.deployment_service import DeploymentService
+from overseer.server.services.enrolment_service import EnrolmentService
+from overseer.server.services.gate import Gate
+from overseer.server.services.idempotency import IdempotencyKeeper
+from overseer.server.services.identity_service import IdentityService
+from overseer.server.services.key_service import KeyService
+from overseer.server.services.node_service import NodeService
+from overseer.server.services.resolve_service import ResolveService
+from overseer.server.services.scope_service import ScopeService
+from overseer.server.services.seal_service import SealService, Unsealed
+from overseer.server.services.secret_service import SecretService
+from overseer.server.services.value_opener import ValueOpener
+from overseer.server.services.work_signal import WorkSignal
+from overseer.server.settings import Settings
+from overseer.server.storage.connection import service_arguments
+from overseer.server.storage.database import Database
+from overseer.server.storage.service_session import session_setup
+
+FLUSH_SECONDS: Final = 10.0
+_LOG: Final = logging.getLogger("overseer.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A wired process: ``app`` is ASGI, ``keys`` waits for the root key, setting ``draining`` ends long polls."""
+
+    app: App
+    keys: KeyService
+    services: Services
+    draining: asyncio.Event
+
+
+@asynccontextmanager
+async def composed(settings: Settings, *, on_unsealed: Unsealed) -> AsyncIterator[Composed]:
+    """Wire everything for ``settings`` (with a ``database_url``) and take it down again at the end of the block.
+
+    ``on_unsealed`` gets the root key after an unseal over the API. Raises :class:`ConfigurationProblem`.
+    """
+    if settings.database_url is None:
+        raise ConfigurationProblem("OVERSEER_DATABASE_URL is not known: the supervisor starts the embedded database")
+    database = Database(service_arguments(settings.database_url), setup=session_setup)
+    gate = Gate(database)
+    draining = asyncio.Event()
+    services = wire_services(settings, database, gate, on_unsealed, draining)
+    edge = Edge(services=services, sealed=lambda: services.keys.sealed, draining=draining)
+    app = application(edge, allowed_hosts=(settings.host, *settings.allowed_hosts), trusted_proxies=settings.trusted_proxies)
+    flushing = asyncio.create_task(_keep_flushing(gate))
+    try:
+        yield Composed(app, services.keys, services, draining)
+    finally:
+        flushing.cancel()
+        await asyncio.gather(flushing, return_exceptions=True)
+        with contextlib.suppress(OverseerError):
+            await gate.flush()
+        await database.close()
+
+
+def wire_services(
+    settings: Settings, database: Database, gate: Gate, on_unsealed: Unsealed, draining: asyncio.Event
+) -> Services:
+    """Every service over one database and one gate."""
+    keys = KeyService(database, gate)
+    idempotency = IdempotencyKeeper(keys)
+    opener = ValueOpener(keys, gate)
+    bundles = BundleService(gate, keys, idempotency)
+    signal = WorkSignal()
+    return Services(
+        secrets=SecretService(gate, keys, idempotency, opener),
+        resolve=ResolveService(gate, keys, opener),
+        scopes=ScopeService(gate, idempotency),
+        nodes=NodeService(gate, keys, idempotency, pinned_ca(settings)),
+        enrolment=EnrolmentService(gate, keys),
+        identity=IdentityService(gate, idempotency),
+        audit=AuditService(gate),
+        bundles=bundles,
+        deployments=DeploymentService(gate, bundles, opener, idempotency, signal),
+        agents=AgentService(gate, keys, opener, bundles, signal),
+        seal=SealService(database, gate, keys, make_seal(settings.seal).kind, on_unsealed),
+        keys=keys,
+        health=ServerHealth(database, sealed=lambda: keys.sealed, draining=draining.is_set),
+    )
+
+
+def pinned_ca(settings: Settings) -> bytes | None:
+    """What enrolment tokens pin: the key of the last certificate in the TLS chain file (put the CA there); None without TLS."""
+    if settings.tls_cert is None:
+        return None
+    try:
+        return spki_hash(certificates_in(settings.tls_cert.read_bytes())[-1])
+    except (OSError, KeyProblem):
+        raise ConfigurationProblem("OVERSEER_TLS_CERT holds no readable certificate") from None
+
+
+async def _keep_flushing(gate: Gate) -> None:
+    while True:
+        await asyncio.sleep(FLUSH_SECONDS)
+        try:
+            await gate.flush()
+        except OverseerError as error:
+            _LOG.warning("last uses of tokens could not be written down: %s", error.code)
