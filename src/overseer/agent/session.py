@@ -48,6 +48,10 @@ class Session:
     def close(self) -> None:
         self._http.close()
 
+    def authenticate(self) -> None:
+        """Get a token now; :class:`Unauthenticated` where the node is unknown, revoked or its clock off."""
+        self._ensure_token()
+
     def post(self, path: str, body: msgspec.Struct, returns: type[Value], timeout: float = 30.0) -> Value:
         """POST as this node. Raises the server's errors; :class:`Unauthenticated`: node unknown, revoked, or its clock is off."""
         fresh = self._ensure_token()

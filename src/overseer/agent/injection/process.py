@@ -1,8 +1,8 @@
 """The process target: a command that gets secrets in its environment or as files in memory, and nothing else of ours.
 
 Guarantees: no value in an argument; signals sent to this process reach the command, and the command's exit code is returned
-(128 + n where signal n ended it); with ``files`` the values lie in a 0700 directory in memory that is wiped when the command ends, also
-when this process is told to end. A directory left behind by a process that was killed is wiped by the next run.
+(128 + n where signal n ended it); with ``files`` the values lie in a 0700 directory in memory that is wiped when the command
+ends, also when this process is told to end. A directory left behind by a process that was killed is wiped by the next run.
 
 What it cannot do: keep a command's environment from root and from processes of the same user (``/proc/PID/environ``).
 """

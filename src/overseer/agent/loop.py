@@ -1,0 +1,260 @@
+"""The daemon: asks the server for work, does it, reports, until it is told to stop.
+
+Guarantees: connections go outwards only; different projects run at once (bounded), one project never twice; a server that is
+away is asked again after growing, jittered pauses; an outcome is reported until the server has it. On SIGTERM and SIGINT nothing
+new begins, what runs may end within ``OVERSEER_AGENT_STOP_SECONDS`` and is interrupted after that: the journal says so, the next
+start gets the work again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import queue
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from overseer import __version__
+from overseer.agent.deployments import Deployer
+from overseer.agent.engine import Engine
+from overseer.agent.hardening import harden_process
+from overseer.agent.identity import Identity, load_identity
+from overseer.agent.injection.memory_root import open_root
+from overseer.agent.journal import Journal
+from overseer.agent.private_files import private_directory
+from overseer.agent.session import TOLERATED_SKEW, Session
+from overseer.agent.settings import AgentSettings
+from overseer.core.errors import ConfigurationProblem, Conflict, NotReady, OverseerError, RateLimited, Unavailable
+from overseer.wire.agent import DeploymentReport, PollAnswer, PollRequest, Work
+from overseer.wire.deployments import DeploymentView
+
+log = logging.getLogger("overseer.agent")
+_WAIT_SECONDS: Final = 25
+_LEAST_PAUSE, _MOST_PAUSE = 0.5, 60.0
+_REPORT_SECONDS: Final = 600.0
+
+
+@dataclass(slots=True)
+class Pauses:
+    """Growing pauses with full jitter, so that a fleet does not come back at once; ``reset`` after a success."""
+
+    chance: Callable[[], float] = random.random
+    failures: int = 0
+
+    def reset(self) -> None:
+        self.failures = 0
+
+    def next(self, error: Exception | None = None) -> float:
+        """Seconds to wait after one more failure; never before the time that the server asked for."""
+        self.failures += 1
+        bound = min(_MOST_PAUSE, _LEAST_PAUSE * 2.0 ** min(self.failures, 10))
+        asked = float(error.retry_after) if isinstance(error, (NotReady, RateLimited)) else 0.0
+        return max(asked, _LEAST_PAUSE) + bound * self.chance()
+
+
+@dataclass(slots=True)
+class Agent:
+    """One running agent. ``open_session`` gives each thread a connection of its own."""
+
+    deployer: Deployer
+    open_session: Callable[[], Session]
+    parallel: int = 4
+    stop_seconds: float = 90.0
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _busy: dict[str, str] = field(default_factory=dict)  # deployment id to project
+    _free: threading.Condition = field(default_factory=threading.Condition)
+    _found: queue.SimpleQueue[Work | None] = field(default_factory=queue.SimpleQueue)
+
+    def stop(self) -> None:
+        """Begin nothing more. Safe in a signal handler."""
+        self._stopping.set()
+        self._found.put(None)
+
+    def run(self) -> None:
+        """Until :meth:`stop`; returns when nothing runs any more."""
+        # A daemon thread: a poll that hangs on the network must not hold up the end.
+        threading.Thread(target=self._poll_forever, name="poll", daemon=True).start()
+        with ThreadPoolExecutor(self.parallel, "deployment") as pool:
+            while True:
+                work = self._found.get()
+                if self._stopping.is_set():
+                    self._found.put(work)
+                    break
+                if work is not None:
+                    pool.submit(self._do, work)
+            self._await_end()
+
+    def _await_end(self) -> None:
+        deadline = time.monotonic() + self.stop_seconds
+        with self._free:
+            while not self._found.empty():  # taken and not begun: the server hands it out again
+                if (work := self._found.get()) is not None:
+                    self._busy.pop(work.deployment_id, None)
+            while self._busy and (left := deadline - time.monotonic()) > 0:
+                self._free.wait(left)
+            if self._busy:
+                log.warning("%d deployments are interrupted; they go on when the agent starts again", len(self._busy))
+                self.deployer.engine.interrupt()
+
+    # -- taking work ----------------------------------------------------------------------------------------------------------
+
+    def _poll_forever(self) -> None:
+        pauses = Pauses()
+        session = self.open_session()
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                new = self._poll(session)
+            except OverseerError as error:
+                pause = pauses.next(error)
+                log.warning("no work from the server: %s; again in %.0f s", error.message, pause)
+                self._stopping.wait(pause)
+                continue
+            pauses.reset()
+            if session.skew > TOLERATED_SKEW or session.skew < -TOLERATED_SKEW:
+                log.warning("this node's clock is %.0f s off the server's: set it (NTP)", session.skew.total_seconds())
+            if not new and time.monotonic() - began < 1.0:  # a server that does not wait must not be hammered
+                self._stopping.wait(1.0)
+
+    def _poll(self, session: Session) -> bool:
+        with self._free:
+            busy = list(self._busy)
+        request = PollRequest(wait_seconds=_WAIT_SECONDS, busy=busy, agent_version=__version__)
+        answer = session.post("/api/agent/poll", request, PollAnswer, timeout=_WAIT_SECONDS + 30.0)
+        new = False
+        with self._free:
+            for work in answer.work:
+                if work.deployment_id not in self._busy and not self._stopping.is_set():
+                    self._busy[work.deployment_id] = work.project
+                    self._found.put(work)
+                    new = True
+        return new
+
+    # -- doing it -------------------------------------------------------------------------------------------------------------
+
+    def _do(self, work: Work) -> None:
+        session = self.open_session()
+        try:
+            if self._stopping.is_set():
+                return
+            log.info("%s of app %s (project %s): deployment %s", work.action, work.app, work.project, work.deployment_id)
+            self._send(session, work, DeploymentReport(state="applying"), seconds=10.0)
+            report = self.deployer.execute(work, session)
+            if report is not None:
+                log.info("deployment %s %s", work.deployment_id, report.state)
+                self._send(session, work, report, seconds=_REPORT_SECONDS)
+        except Exception as error:  # noqa: BLE001 - a thread of the pool: the agent lives on, and the work ends in a true state
+            log.error("deployment %s failed unexpectedly: %s", work.deployment_id, type(error).__name__)
+            failed = DeploymentReport(state="failed", error=f"the agent failed unexpectedly: {type(error).__name__}")
+            self._send(session, work, failed, seconds=_REPORT_SECONDS)
+        finally:
+            session.close()
+            with self._free:
+                self._busy.pop(work.deployment_id, None)
+                self._free.notify_all()
+
+    def _send(self, session: Session, work: Work, report: DeploymentReport, seconds: float) -> None:
+        """Report, again and again for ``seconds``; a deployment that is not ours any more is no error."""
+        deadline = time.monotonic() + seconds
+        pauses = Pauses()
+        while True:
+            try:
+                session.post(f"/api/agent/deployments/{work.deployment_id}/report", report, DeploymentView)
+                return
+            except (Conflict, Unavailable) as error:
+                log.warning("the server does not take a report on deployment %s: %s", work.deployment_id, error.message)
+                return
+            except OverseerError as error:
+                pause = pauses.next(error)
+                if time.monotonic() + pause > deadline or self._stopping.wait(pause):
+                    log.error("deployment %s: could not report %s: %s", work.deployment_id, report.state, error.message)
+                    return
+
+
+def run_agent(settings: AgentSettings) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code. Call it from the main thread.
+
+    Raises :class:`ConfigurationProblem` where the node is not enrolled, an agent runs already, or memory for files or Docker is missing.
+    """
+    notes = harden_process()
+    identity = load_identity(settings.directory)
+    if identity is None:
+        raise ConfigurationProblem("this machine is no node yet: run `overseer agent join TOKEN --url URL` first")
+    with _alone(settings.directory):
+        root = open_root(settings.tmpfs_root, settings.tmpfs_allow)
+        with _alone(root.path):
+            for note in [*notes, *root.notes]:
+                log.warning("%s", note)
+            agent = _assemble(settings, identity, root.path)
+            for note in agent.deployer.heal():
+                log.warning("%s", note)
+            log.info("node %s: asking %s for work", identity.record.node, identity.record.url)
+            with _signals(agent):
+                agent.run()
+            _tidy(root.path)
+        root.release()
+    log.info("stopped")
+    return 0
+
+
+def _assemble(settings: AgentSettings, identity: Identity, root: Path) -> Agent:
+    engine = Engine.find(settings.docker, settings.compose, settings.docker_host, settings.docker_config)
+    if not engine.answers():
+        log.warning("the Docker engine does not answer yet; deployments will fail until it does")
+    deployer = Deployer(
+        engine=engine,
+        root=root,
+        identity=identity,
+        journal=Journal(settings.directory),
+        secrets_root=settings.secrets_root,
+        apps=settings.apps,
+        protected=(settings.directory,),
+    )
+    return Agent(deployer, lambda: Session(identity), settings.parallel, settings.stop_seconds)
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """One agent per directory; the kernel drops the lock with the process."""
+    private_directory(directory)
+    lock = directory / ".agent.lock"
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ConfigurationProblem(f"another agent uses {directory}") from None
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _signals(agent: Agent) -> Iterator[None]:
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        agent.stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tidy(root: Path) -> None:
+    """Leave nothing where nothing is deployed, so that the mount can go."""
+    for name in ("work", "apps"):
+        with contextlib.suppress(OSError):
+            (root / name).rmdir()
+    if not any(path.name != ".agent.lock" for path in root.iterdir()):
+        (root / ".agent.lock").unlink(missing_ok=True)

@@ -1,0 +1,216 @@
+"""From a payload to everything that ``up`` needs, without touching what runs.
+
+The bundle with placeholders lies on tmpfs only while the real ``docker compose config`` reads it; the values are filled into that
+one flattened model in memory. Whatever is wrong with a bundle or a value is found here, before anything changes.
+
+Guarantees: Compose sees the bundle's ``.env`` and the deployment's variables, never the agent's environment; a bind that reaches
+the agent's own directories or the secrets root, also through a link or from above, is refused; relative paths of the model
+lead to files of the bundle and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from overseer.agent.engine import Engine
+from overseer.agent.injection.files import SecretFile
+from overseer.agent.injection.redaction import Redactor
+from overseer.agent.project_files import ProjectFiles
+from overseer.agent.release import values_of
+from overseer.compose.bundle import Bundle
+from overseer.compose.delivery import deliver
+from overseer.compose.grammar import Reference
+from overseer.compose.injection import Injection, plan_injection
+from overseer.compose.injection import SecretFile as PlannedFile
+from overseer.compose.model import Model, parse_model, plain
+from overseer.compose.placeholders import PlaceholderBundle, Placeholders, to_placeholders
+from overseer.core.errors import InvalidInput, NodeProblem, Problem, ReferencesRefused
+from overseer.core.secret_value import SecretValue
+from overseer.wire.agent import ReleasePayload
+
+_CONFIG_SECONDS: Final = 120.0
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: Names that would change what the Docker and Compose programs do, instead of what the file says.
+_STEERING: Final = re.compile(
+    r"DOCKER_(?:HOST|CONFIG|CONTEXT|TLS.*|CERT_PATH|API_VERSION|BUILDKIT|CLI_.*|CONTENT_TRUST.*|DEFAULT_PLATFORM|AUTH_CONFIG)|"
+    r"(?:COMPOSE|BUILDKIT|BUILDX|LD|XDG|OTEL)_.*|GIT_(?:SSH|CONFIG|EXEC|ASKPASS|PROXY).*|SSH_A.*|SSL_CERT_.*|GO(?:DEBUG|TRACEBACK)|"
+    r"PATH|HOME|(?:ALL|FTP|HTTP|HTTPS|NO)_PROXY",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """``text`` goes to ``up`` on standard input. Nothing here shows in a repr but counts."""
+
+    text: SecretValue
+    injection: Injection = field(repr=False)
+    placeholders: Placeholders = field(repr=False)
+    values: Mapping[Reference, SecretValue] = field(repr=False)
+    files: Sequence[tuple[PlannedFile, SecretValue]] = field(repr=False)
+    shipped: Mapping[str, bytes] = field(repr=False)
+    warnings: str = ""
+
+    def directories(self) -> dict[str, dict[str, SecretFile]]:
+        """What each directory of files will hold, by its path below the project's services."""
+        found: dict[str, dict[str, SecretFile]] = {}
+        for planned, held in self.files:
+            found.setdefault(planned.directory, {})[planned.name] = SecretFile(
+                held,
+                planned.mode,
+                None if planned.uid is None else int(planned.uid),
+                None if planned.gid is None else int(planned.gid),
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """How to prepare one deployment on this node."""
+
+    engine: Engine
+    project: str
+    files: ProjectFiles
+    secrets_root: str
+    protected: Sequence[Path]
+
+    def prepare(self, payload: ReleasePayload, redactor: Redactor) -> Prepared:
+        """Raises :class:`ReferencesRefused` with every problem that has a place, :class:`NodeProblem` for what Compose said."""
+        originals = {one.path: one.content for one in payload.files}
+        bundle = Bundle(originals, tuple(payload.compose_files), secrets_root=self.secrets_root)
+        words = to_placeholders(bundle, allow_persisting=payload.allow_persisting)
+        variables = _checked_variables(payload.variables)
+        staging = self.files.staging / secrets.token_hex(12)
+        try:
+            _write_tree(staging, words.files)
+            output, warnings = self._config(staging, words, payload.profiles, variables, redactor)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        model, shipped = _localised(parse_model(output), str(staging), str(self.files.bundle), originals)
+        injection = plan_injection(
+            model,
+            words.placeholders,
+            root=str(self.files.services),
+            secrets_root=self.secrets_root,
+            allow_persisting=payload.allow_persisting,
+        )
+        ours = (str(self.files.services), str(self.files.bundle))
+        binds = _bind_problems(injection.model, ours, [*self.protected, Path(self.secrets_root)])
+        if binds:
+            raise ReferencesRefused("the bundle is refused; nothing was changed", problems=[*injection.problems, *binds])
+        values = values_of(payload)
+        delivery = deliver(injection, words.placeholders, values)
+        return Prepared(
+            delivery.compose_input, injection, words.placeholders, values, delivery.files, shipped, warnings
+        )
+
+    def _config(
+        self, staging: Path, words: PlaceholderBundle, profiles: list[str], variables: Mapping[str, str], redactor: Redactor
+    ) -> tuple[bytes, str]:
+        command = [*self.engine.compose, "--project-directory", str(staging), "--project-name", self.project]
+        for path in words.compose_files:
+            command += ["--file", str(staging / path)]
+        for profile in profiles:
+            command += ["--profile", profile]
+        outcome = self.engine.run(
+            [*command, "config", "--format", "json"], seconds=_CONFIG_SECONDS, variables=variables, directory=staging
+        )
+        said = redactor.clean(_plain_paths(outcome.stderr, staging))
+        if outcome.code != 0:
+            raise NodeProblem(f"docker compose config refused the bundle: {said.strip() or f'exit code {outcome.code}'}")
+        return outcome.stdout, said
+
+
+def _plain_paths(text: bytes, staging: Path) -> bytes:
+    """Messages speak of the bundle's files, not of where they lay for a moment."""
+    return text.replace(os.fsencode(staging) + b"/", b"").replace(os.fsencode(staging), b".")
+
+
+def _checked_variables(variables: Mapping[str, str]) -> Mapping[str, str]:
+    rule = "may not be set by a deployment"
+    problems = [
+        Problem(f"variables.{name}" if _VARIABLE.fullmatch(name) else "variables", rule, "bad_variable")
+        for name, text in variables.items()
+        if _VARIABLE.fullmatch(name) is None or _STEERING.fullmatch(name) or "\0" in text
+    ]
+    if problems:
+        raise InvalidInput("a variable of the deployment is refused", problems=problems)
+    return variables
+
+
+def _write_tree(root: Path, files: Mapping[str, bytes]) -> None:
+    """A bundle's paths are checked by ``Bundle``; the tree is new, so there are no links in it."""
+    root.mkdir(mode=0o700)
+    for path, data in files.items():
+        target = root / path
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with target.open("xb") as stream:
+            stream.write(data)
+
+
+def _localised(model: Model, staging: str, final: str, originals: Mapping[str, bytes]) -> tuple[Model, dict[str, bytes]]:
+    """Paths of the staging directory become those where the project's shipped files stay; and which files these are."""
+    shipped: dict[str, bytes] = {}
+    problems: list[Problem] = []
+
+    def visit(node: Any, place: str) -> Any:
+        if isinstance(node, dict):
+            return {key: visit(value, f"{place}.{key}" if place else key) for key, value in node.items()}
+        if isinstance(node, list):
+            return [visit(value, f"{place}[{number}]") for number, value in enumerate(node)]
+        if not isinstance(node, str) or not (node == staging or node.startswith(staging + "/")):
+            return node
+        path = posixpath.normpath(plain(node[len(staging) :]).lstrip("/") or ".")
+        found = {name: data for name, data in originals.items() if path in {".", name} or name.startswith(path + "/")}
+        if not found and not place.endswith((".dockerfile", ".create_host_path")):
+            rule = f"./{path} is not in the bundle: add it, or use a named volume or an absolute path"
+            problems.append(Problem(place, rule, "not_in_bundle"))
+        shipped.update(found)
+        return final + node[len(staging) :]
+
+    for service in (model.get("services") or {}).values():
+        service.pop("develop", None)  # watching is for a developer's machine
+    localised = visit(model, "")
+    if problems:
+        raise ReferencesRefused("the bundle lacks files that it mounts; nothing was changed", problems=problems)
+    return localised, shipped
+
+
+def _bind_problems(
+    model: Model, ours: Sequence[str], protected: Sequence[Path], resolve: Callable[[str], str] = os.path.realpath
+) -> list[Problem]:
+    """Binds of the host that reach a protected directory: inside it, above it, or through a link."""
+    roots = {resolve(str(path)) for path in protected}
+    problems = []
+    for place, source in _host_paths(model):
+        if any(source == one or source.startswith(one + "/") for one in ours) and ".." not in source.split("/"):
+            continue
+        real = resolve(source)
+        if any(real == root or real.startswith(root + "/") or root.startswith(real.rstrip("/") + "/") for root in roots):
+            rule = "this path reaches the agent's or another application's files, directly, from above or through a link: refused"
+            problems.append(Problem(place, rule, "secrets_root_bind"))
+    return problems
+
+
+def _host_paths(model: Model) -> list[tuple[str, str]]:
+    """Every path of the host that a container would see."""
+    found = []
+    for name, service in (model.get("services") or {}).items():
+        for volume in service.get("volumes") or []:
+            if volume.get("type") == "bind":
+                found.append((f"services.{name}: {volume.get('target', '')}", str(volume.get("source", ""))))
+    for section in ("secrets", "configs"):
+        found += [(f"{section}.{key}", str(one["file"])) for key, one in (model.get(section) or {}).items() if "file" in one]
+    for key, one in (model.get("volumes") or {}).items():
+        device = str(((one or {}).get("driver_opts") or {}).get("device", ""))
+        if device.startswith("/"):
+            found.append((f"volumes.{key}", device))
+    return [(place, plain(source)) for place, source in found]

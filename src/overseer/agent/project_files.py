@@ -1,0 +1,142 @@
+"""The files of one project below the memory root, and what a deployment changes in them until it is decided.
+
+::
+
+    <root>/work/…                                  bundles with placeholders, for seconds
+    <root>/apps/<project>/services/<service>/…     one directory per mount of a service
+    <root>/apps/<project>/bundle/…                 files of the bundle that the model mounts
+
+Guarantees: the paths of a project never change, so that an unchanged model stays unchanged for Compose; directories that may be
+mounted are kept and filled anew, never replaced; a change is committed or undone per service, for a service whose old container
+still runs must keep what it had. A wiped project leaves nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from overseer.agent.injection.files import Change, SecretFile, publish
+from overseer.core.errors import NodeProblem
+
+
+@dataclass(slots=True)
+class Publication:
+    """What one deployment wrote. ``changed``: files of a service that had another content before, as ``directory/name``."""
+
+    files: ProjectFiles
+    changes: dict[str, list[Change]] = field(default_factory=dict)
+    changed: dict[str, set[str]] = field(default_factory=dict)
+    replaced: dict[str, bytes | None] = field(default_factory=dict)
+
+    def commit(self, services: Iterable[str] | None = None) -> None:
+        """The new files stay (of ``services``, or all)."""
+        for service in list(self.changes) if services is None else services:
+            for change in self.changes.pop(service, []):
+                change.commit()
+
+    def undo(self) -> None:
+        """Whatever is not committed becomes what it was."""
+        for service, changes in self.changes.items():
+            for change in changes:
+                change.undo()
+            with contextlib.suppress(OSError):
+                (self.files.services / service).rmdir()
+        self.changes.clear()
+        for path, content in self.replaced.items():
+            if content is None:
+                (self.files.bundle / path).unlink(missing_ok=True)
+            else:
+                _replace(self.files.bundle / path, content)
+        self.replaced.clear()
+
+
+class ProjectFiles:
+    """Places below ``root``, which fulfils the guarantees of ``memory_root``."""
+
+    def __init__(self, root: Path, project: str) -> None:
+        self.staging = root / "work"
+        self.project_directory = root / "apps" / project
+        self.services = self.project_directory / "services"
+        self.bundle = self.project_directory / "bundle"
+
+    def make(self) -> None:
+        """The directories in which a deployment writes."""
+        for path in (self.staging, self.project_directory.parent, self.project_directory, self.services, self.bundle):
+            path.mkdir(mode=0o700, exist_ok=True)
+        self.bundle.chmod(0o755)  # what a container mounts from it may be the whole of it
+
+    def exist(self) -> bool:
+        """False after a restart of the machine."""
+        return self.project_directory.is_dir()
+
+    def publish(self, directories: Mapping[str, Mapping[str, SecretFile]], shipped: Mapping[str, bytes]) -> Publication:
+        """Write everything; with an error everything is as before. Each directory changes at once."""
+        publication = Publication(self)
+        try:
+            for directory, files in directories.items():
+                service = directory.partition("/")[0]
+                (self.services / service).mkdir(mode=0o700, exist_ok=True)
+                change = publish(self.services / directory, files)
+                publication.changes.setdefault(service, []).append(change)
+                publication.changed.setdefault(service, set()).update(f"{directory}/{name}" for name in change.changed)
+            for path, content in shipped.items():
+                self._ship(path, content, publication)
+        except OSError as error:
+            publication.undo()
+            raise NodeProblem(f"the project's files could not be written: {error.strerror}") from None
+        except BaseException:
+            publication.undo()
+            raise
+        return publication
+
+    def _ship(self, path: str, content: bytes, publication: Publication) -> None:
+        target = self.bundle / path
+        for parent in reversed(target.relative_to(self.bundle).parents):
+            directory = self.bundle / parent
+            directory.mkdir(mode=0o755, exist_ok=True)
+            directory.chmod(0o755)  # whatever the umask: the container's user must get through
+        before = target.read_bytes() if target.is_file() else None
+        if before == content:
+            return
+        publication.replaced[path] = before
+        _replace(target, content)
+
+    def forget_others(self, directories: Iterable[str], shipped: Iterable[str]) -> None:
+        """Remove what belongs to no service of the model any more. Only after ``up`` removed the containers that had it."""
+        kept, kept_services = set(directories), {one.partition("/")[0] for one in directories}
+        for service in self.services.iterdir():
+            if service.name not in kept_services:
+                shutil.rmtree(service)
+                continue
+            for one in service.iterdir():
+                if f"{service.name}/{one.name}" not in kept:
+                    shutil.rmtree(one)
+        wanted = set(shipped)
+        for path in sorted(self.bundle.rglob("*"), reverse=True):
+            relative = path.relative_to(self.bundle).as_posix()
+            if path.is_dir() and not path.is_symlink():
+                with contextlib.suppress(OSError):
+                    path.rmdir()  # only empty ones go
+            elif relative not in wanted:
+                path.unlink()
+
+    def wipe(self) -> None:
+        """Everything of the project goes."""
+        if self.project_directory.exists():
+            shutil.rmtree(self.project_directory)
+
+
+def _replace(target: Path, content: bytes) -> None:
+    """A bundle carries no modes: what begins like a script may be run."""
+    fresh = target.with_name(f".{secrets.token_hex(8)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        os.fchmod(descriptor, 0o755 if content.startswith(b"#!") else 0o644)
+    fresh.rename(target)
