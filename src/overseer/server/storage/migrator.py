@@ -92,9 +92,13 @@ async def migrate(url: str, *, known: Sequence[Migration] | None = None, adopt_l
 
 
 async def pending_migrations(url: str) -> tuple[str, ...]:
-    """The names of files not applied yet, without changing anything. Raises as :func:`migrate` does."""
+    """The names of files not applied yet; changes nothing, and checks the server as well. Raises as :func:`migrate` does."""
     async with login_connection(url) as connection:
-        return tuple(migration.name for migration in await _pending(connection, migrations()))
+        try:
+            await check_server(connection)
+            return tuple(migration.name for migration in await _pending(connection, migrations()))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            raise _explained(error) from None
 
 
 async def _migrate(connection: asyncpg.Connection, known: Sequence[Migration], adopt_log: bool) -> Migrated:
