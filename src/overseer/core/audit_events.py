@@ -69,6 +69,59 @@ class AuditAction(StrEnum):
     TOKEN_REVOKE = "token:revoke"
 
 
+#: One line an action for people; the reference page is made from it.
+ACTION_MEANING: Final[dict[AuditAction, str]] = {
+    AuditAction.APP_CREATE: "an app was created",
+    AuditAction.APP_DELETE: "an app was deleted",
+    AuditAction.APP_LIST: "apps were listed",
+    AuditAction.AUDIT_LIST: "the audit log was read",
+    AuditAction.BINDING_CREATE: "a role was given over a selector",
+    AuditAction.BINDING_DELETE: "a role was taken away",
+    AuditAction.BINDING_LIST: "bindings were listed",
+    AuditAction.BUNDLE_CREATE: "a bundle (Compose files) of an app was stored",
+    AuditAction.BUNDLE_LIST: "bundles of an app were listed",
+    AuditAction.DEPLOYMENT_CREATE: "a deployment or undeployment was ordered",
+    AuditAction.DEPLOYMENT_LIST: "deployments were listed",
+    AuditAction.DEPLOYMENT_READ: "one deployment was shown",
+    AuditAction.DEPLOYMENT_RELEASE: "an agent was given a deployment's files and the values that the request's other rows name",
+    AuditAction.DEPLOYMENT_REPORT: "an agent said what became of a deployment; the code is the state",
+    AuditAction.ENROLMENT_CREATE: "an enrolment token was made for a node",
+    AuditAction.ENVIRONMENT_CREATE: "an environment was created",
+    AuditAction.ENVIRONMENT_DELETE: "an environment was deleted",
+    AuditAction.ENVIRONMENT_LIST: "environments were listed",
+    AuditAction.IDENTITY_READ: "a principal asked who it is and what it may do",
+    AuditAction.KEY_READ: "the state of the keyring was shown, never a key",
+    AuditAction.NODE_AUTHENTICATE: "an agent exchanged a signed assertion for a short token",
+    AuditAction.NODE_CREATE: "a node was created",
+    AuditAction.NODE_ENROL: "an agent joined, or proved its keys",
+    AuditAction.NODE_LIST: "nodes were listed, or one was shown",
+    AuditAction.NODE_POLL: "an agent took work; a poll that hands out nothing leaves no row",
+    AuditAction.NODE_REVOKE: "a node was revoked",
+    AuditAction.ROLE_LIST: "roles were listed",
+    AuditAction.SEAL_UNSEAL: "somebody tried to unseal the server",
+    AuditAction.SECRET_ACTIVATE: "another version of a secret became the active one",
+    AuditAction.SECRET_CREATE: "a secret was created",
+    AuditAction.SECRET_DELETE: "a secret was deleted with all of its history",
+    AuditAction.SECRET_EXPLAIN: "somebody asked which secret of a name wins at a scope",
+    AuditAction.SECRET_LIST: "secrets were listed",
+    AuditAction.SECRET_PATCH: "metadata of a secret was changed",
+    AuditAction.SECRET_READ: "metadata of a secret was shown",
+    AuditAction.SECRET_RESOLVE: "values were shown to whoever asked for what applies at a scope; one row for each name",
+    AuditAction.SECRET_REVEAL: "the value of a secret was shown",
+    AuditAction.SECRET_ROTATE: "a version was made by rotation",
+    AuditAction.SECRET_UPDATE: "a version was added",
+    AuditAction.SECRET_USE: "a deployment was allowed, or refused, to consume a secret",
+    AuditAction.SECRET_VERSIONS: "the versions of a secret were listed, without values",
+    AuditAction.SERVER_INIT: "the instance was set up",
+    AuditAction.SERVICE_ACCOUNT_CREATE: "a service account was created",
+    AuditAction.SERVICE_ACCOUNT_DELETE: "a service account was deleted with its tokens and bindings",
+    AuditAction.SERVICE_ACCOUNT_LIST: "service accounts were listed",
+    AuditAction.TOKEN_CREATE: "a token was made",
+    AuditAction.TOKEN_LIST: "tokens were listed, never their text",
+    AuditAction.TOKEN_REVOKE: "a token was revoked",
+}
+
+
 class Outcome(StrEnum):
     """How it ended."""
 
