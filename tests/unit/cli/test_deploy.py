@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.cli.conftest import Overseer
+from tests.unit.client.scripted_server import Asked, Reply, scripted_server
+from tests.unit.client.test_api import NOW, deployment
+
+BUNDLE = {"id": "b", "app": "shop", "digest": "d" * 64, "size": 10, "references": ["db"], "created_at": NOW}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("overseer.client.deployments.time.sleep", lambda seconds: None)
+
+
+def _reference(matches: bool | None) -> dict[str, Any]:
+    return {
+        "reference": "db", "secret_id": "s", "name": "db", "version": 4, "kinds": ["environment"], "services": ["web"],
+        "persists": True, "matches": matches,
+    }  # fmt: skip
+
+
+def _script(*states: str, **more: Any) -> Any:
+    left = list(states)
+
+    def answer(asked: Asked) -> Reply:
+        if asked.path.endswith("/bundles"):
+            return Reply(201, BUNDLE)
+        if asked.method == "POST":
+            return Reply(201, deployment("queued"))
+        return Reply(body={**deployment(left.pop(0)), "references": [_reference(True)], **more})
+
+    return answer
+
+
+def _stack(tmp_path: Path) -> str:
+    (tmp_path / "compose.yaml").write_text("services: {}\n")
+    (tmp_path / ".env").write_bytes(b"A=\xff")
+    return str(tmp_path)
+
+
+def test_deploy_sends_the_project_and_waits_for_the_end(overseer: Overseer, tmp_path: Path) -> None:
+    with scripted_server(_script("queued", "applying", "applying", "succeeded")) as server:
+        ended = overseer(
+            "deploy",
+            _stack(tmp_path),
+            "--app",
+            "shop",
+            "--env",
+            "demo",
+            "--node",
+            "local",
+            "--var",
+            "TAG=1",
+            "--wait",
+            "90s",
+            url=server.url,
+        )
+    assert ended.code == 0
+    bundle, created = server.asked[0].json, server.asked[1].json
+    assert [(file["path"], file["content"], file["content_base64"]) for file in bundle["files"]] == [
+        ("compose.yaml", "services: {}\n", None),
+        (".env", None, "QT3/"),
+    ]
+    assert (bundle["compose_files"], bundle["variables"]) == (["compose.yaml"], {"TAG": "1"})
+    assert (created["bundle"], created["environment"], created["action"], created["wait_timeout"]) == (
+        "d" * 64,
+        "demo",
+        "deploy",
+        90,
+    )
+    states = [line.split()[0] for line in ended.err.splitlines() if line.startswith("  ")]
+    assert states == ["queued", "applying", "succeeded"]
+    assert ended.text.splitlines()[1].split() == ["db", "4", "web", "environment", "persists", "yes"]
+
+
+@pytest.mark.parametrize("state", ["failed", "superseded"])
+def test_a_deployment_that_did_not_succeed_ends_with_76(overseer: Overseer, tmp_path: Path, state: str) -> None:
+    with scripted_server(_script(state, error="web is unhealthy", output="line \x1b[1mone\nline two")) as server:
+        ended = overseer("deploy", _stack(tmp_path), "--app", "shop", "--node", "local", url=server.url)
+    assert ended.code == 76
+    assert "  line two" in ended.err
+    assert "\x1b" not in ended.err
+    assert f"deployment d {state}: web is unhealthy" in ended.err
+
+
+def test_json_goes_to_stdout_alone_even_on_failure(overseer: Overseer, tmp_path: Path) -> None:
+    with scripted_server(_script("failed")) as server:
+        ended = overseer("deploy", _stack(tmp_path), "--app", "shop", "--node", "local", "--json", url=server.url)
+    assert ended.code == 76
+    assert json.loads(ended.out)["state"] == "failed"
+
+
+def test_a_stored_bundle_and_detached(overseer: Overseer) -> None:
+    with scripted_server(_script()) as server:
+        ended = overseer("deploy", "--bundle", "e" * 64, "--app", "shop", "--node", "local", "--detach", url=server.url)
+    assert ended.code == 0
+    (asked,) = server.asked
+    assert asked.json["bundle"] == "e" * 64
+
+
+def test_undeploy(overseer: Overseer) -> None:
+    with scripted_server(_script("succeeded")) as server:
+        assert overseer("undeploy", "--app", "shop", "--node", "local", url=server.url).code == 0
+    assert server.asked[0].json["action"] == "undeploy"
+    assert server.asked[0].json["bundle"] is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("--bundle", "x", "-f", "y"), ("--bundle", "x", "--var", "A=b")],
+    ids=["neither", "bundle and file", "bundle and var"],
+)
+def test_a_project_or_a_bundle(overseer: Overseer, arguments: tuple[str, ...]) -> None:
+    assert overseer("deploy", *arguments, "--app", "a", "--node", "n").code == 2
+
+
+def test_a_deployment_is_shown_with_everything(overseer: Overseer) -> None:
+    services = [{"service": "web", "container_id": "abcdefabcdef99", "state": "running", "health": "healthy", "exit_code": None}]
+    body = {**deployment("failed"), "references": [_reference(None)], "services": services, "error": "broken", "output": "out"}
+    with scripted_server(lambda asked: Reply(body=body)) as server:
+        shown = overseer("deployment", "show", "d", url=server.url)
+        listed = overseer("deployment", "list", url=server.url)
+    assert "not reported" in shown.text
+    assert "abcdefabcdef" in shown.text
+    assert "error: broken" in shown.text
+    assert listed.code in {65, 78}  # this script answers a list with no page

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from overseer.cli.output import fit, moment, paint, print_fields, print_table, printable
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    for name in ("NO_COLOR", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    return Terminal()
+
+
+ROWS = [("db-password", "app=shop env=demo", "what the shop's database asks for, a long text " * 3), ("a", "global", "")]
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_table_fits_the_terminal(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    with redirect_stdout(terminal):
+        print_table(("NAME", "SCOPE", "DESCRIPTION"), ROWS)
+    lines = terminal.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[1].endswith("…")
+    assert lines[2].split() == ["a", "global", "-"]
+
+
+def test_in_a_pipe_nothing_is_cut_and_nothing_is_coloured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(("NAME", "SCOPE", "DESCRIPTION"), ROWS)
+    out = capsys.readouterr().out
+    assert ROWS[0][2].strip() in out
+    assert "\x1b" not in out
+
+
+def test_an_empty_table_leaves_stdout_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("NAME",), [], empty="no secret")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "no secret\n")
+
+
+def test_columns_shrink_from_the_widest_and_stay_readable() -> None:
+    assert fit([10, 20], 40) == [10, 20]
+    assert fit([10, 60, 20], 64) == [10, 30, 20]
+    assert fit([100, 100], 5) == [12, 12]
+
+
+def test_text_of_others_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "a\x1b]0;x\x07\r\n\u202eb\x9b2J"
+    print_fields([("name", evil)])
+    print_table(("NAME",), [(evil,)])
+    out = capsys.readouterr().out
+    assert not set(out) & set("\x1b\x07\r\u202e\x9b")
+    assert printable("naïve – ✓ 日本") == "naïve – ✓ 日本"
+
+
+def test_colour_needs_a_terminal_that_wants_it(monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> None:
+    assert paint("x", "red", terminal) == "\x1b[31mx\x1b[0m"
+    assert paint("x", "red", io.StringIO()) == "x"
+    monkeypatch.setenv("TERM", "dumb")
+    assert paint("x", "red", terminal) == "x"
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert paint("x", "red", terminal) == "x"
+
+
+def test_times_are_shown_in_utc() -> None:
+    assert moment(None) == "-"
+    assert moment(datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)) == "2026-01-02 03:04:05Z"
+    assert moment(datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=5)))) == "2026-01-01 22:04:05Z"
