@@ -1,0 +1,113 @@
+"""A real installation below a directory of its own: PostgreSQL with fsync on, a key file, an owner, and server processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+
+from overseer.core.secret_value import SecretValue
+from overseer.server.services.bootstrap import SealSetting, initialise
+from overseer.server.services.owner_token import owner_token_file
+from overseer.server.storage.embedded import EmbeddedPostgres
+
+RUN = "import sys; from overseer.server.supervisor import run_server; from overseer.server.settings import load_settings; "
+RUN += "sys.exit(run_server(load_settings()))"
+READY_SECONDS = 30.0
+
+
+class Installation:
+    """One data directory with an initialised database. ``postgres`` can be stopped and started; its URL stays the same."""
+
+    def __init__(self, home: Path, *, seal: str | None = None, passphrase: str | None = None) -> None:
+        self.home = home
+        self.seal = seal or f"file:{home / 'root.key'}"
+        self.postgres = EmbeddedPostgres(home)
+        self.url = self.postgres.start()
+        setting = SealSetting(self.seal, SecretValue(passphrase) if passphrase else None)
+        asyncio.run(initialise(self.url, setting, owner_token_file(home / "owner-token"), datetime.now(UTC)))
+        self.owner_token = (home / "owner-token").read_text().strip()
+
+    def settings(self, **more: str) -> dict[str, str]:
+        """Environment variables of a server over this installation, on a free port."""
+        return {
+            "OVERSEER_DATA_DIR": str(self.home),
+            "OVERSEER_DATABASE_URL": self.url,
+            "OVERSEER_SEAL": self.seal,
+            "OVERSEER_LISTEN": f"127.0.0.1:{free_port()}",
+        } | more
+
+
+class RunningServer:
+    """``overseer server run`` as a child process, with its standard error in a file."""
+
+    def __init__(self, settings: dict[str, str], log: Path) -> None:
+        self.address = settings["OVERSEER_LISTEN"]
+        self.log = log
+        self._output: IO[bytes] = log.open("ab")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("OVERSEER_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", RUN], env=kept | settings, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output
+        )
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    def get(self, path: str, token: str | None = None, **options: Any) -> httpx.Response:
+        return self.request("GET", path, token, **options)
+
+    def request(self, method: str, path: str, token: str | None = None, **options: Any) -> httpx.Response:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        return httpx.request(method, self.url + path, headers=headers | options.pop("headers", {}), timeout=30, **options)
+
+    def wait_for(self, path: str, status: int, seconds: float = READY_SECONDS) -> httpx.Response:
+        """The first answer with that status; fails with the server's log."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                answer = self.get(path)
+            except httpx.TransportError:
+                time.sleep(0.05)
+                continue
+            if answer.status_code == status:
+                return answer
+            time.sleep(0.05)
+        raise AssertionError(f"{path} never answered {status}; exit code {self.process.poll()}\n{self.said()}")
+
+    def workers(self) -> list[int]:
+        """Process ids of the living workers."""
+        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        pids = [int(pid) for path in children for pid in path.read_text().split()]
+        return [pid for pid in pids if b"overseer.server.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def stop(self, sign: int = signal.SIGTERM) -> int:
+        """The exit code after the signal; the process is killed where it does not end within 40 seconds."""
+        if self.process.poll() is None:
+            self.process.send_signal(sign)
+        try:
+            return self.process.wait(40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self._output.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

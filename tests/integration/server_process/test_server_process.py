@@ -1,0 +1,259 @@
+"""The processes of a server: start, sealed start, wrong key, database down and back, crash, drain."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from overseer.crypto.keys import RootKey
+from tests.integration.server_process.installation import Installation, RunningServer
+
+pytestmark = pytest.mark.postgres
+Run = Callable[[dict[str, str]], RunningServer]
+CANARY = "cAnArY-5e1f-value"
+
+
+def create(server: RunningServer, token: str, name: str) -> httpx.Response:
+    return server.request("POST", "/api/secrets", token, json={"name": name, "value": CANARY})
+
+
+def reveal(server: RunningServer, token: str, secret_id: str) -> httpx.Response:
+    return server.request("POST", f"/api/secrets/{secret_id}/value", token, json={})
+
+
+def test_workers_serve_with_the_key_and_show_it_nowhere(installation: Installation, run: Run) -> None:
+    server = run(installation.settings(OVERSEER_WORKERS="2"))
+    server.wait_for("/health/ready", 200)
+    created = create(server, installation.owner_token, "two-workers")
+    assert created.status_code == 201, created.text
+    for _ in range(10):
+        assert reveal(server, installation.owner_token, created.json()["id"]).json()["value"] == CANARY
+    deadline = time.monotonic() + 10
+    while len(server.workers()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    pids = [server.process.pid, *server.workers()]
+    assert len(pids) == 3
+    key_text = Path(installation.home / "root.key").read_text().split()
+    for pid in pids:
+        shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+        assert not any(word.encode() in shown for word in key_text if len(word) > 20)
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        assert next(line for line in limits.splitlines() if "core file" in line).split()[4:6] == ["0", "0"]
+        assert Path(f"/proc/{pid}/status").read_text().split("Umask:")[1].split()[0] == "0077"
+    assert server.stop() == 0
+    assert CANARY not in server.said()
+    assert installation.owner_token not in server.said()
+
+
+def test_a_process_cannot_be_dumped(installation: Installation, run: Run) -> None:
+    """PR_SET_DUMPABLE 0 gives the files below /proc/PID to root, whoever the process belongs to."""
+    server = run(installation.settings())
+    server.wait_for("/health/ready", 200)
+    if os.geteuid() == 0:
+        from overseer.server import hardening
+
+        # root owns everything anyway: ask a process of our own what it became
+        code = "from overseer.server.hardening import harden_process as h; import ctypes; h(); print(ctypes.CDLL(None).prctl(3,0,0,0,0))"
+        import subprocess
+        import sys
+
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert said.strip() == "0", hardening.__doc__
+    else:
+        assert Path(f"/proc/{server.workers()[0]}/mem").stat().st_uid == 0
+
+
+def test_a_wrong_key_refuses_to_start_and_changes_nothing(installation: Installation, run: Run, tmp_path: Path) -> None:
+    right = (installation.home / "root.key").read_text()
+    wrong = tmp_path / "wrong.key"
+    wrong.write_text(right.replace(right.split()[-1], RootKey.generate().reveal().hex()) if len(right.split()[-1]) == 64 else "")
+    wrong.chmod(0o600)
+    server = run(installation.settings(OVERSEER_SEAL=f"file:{wrong}", OVERSEER_WORKERS="2"))
+    assert server.process.wait(30) == 78
+    lines = [line for line in server.said().splitlines() if line.startswith("overseer server:")]
+    assert len(lines) == 1
+    assert "root key" in lines[0]
+    assert (installation.home / "root.key").read_text() == right
+
+
+def test_a_missing_key_file_refuses_to_start(installation: Installation, run: Run, tmp_path: Path) -> None:
+    server = run(installation.settings(OVERSEER_SEAL=f"file:{tmp_path / 'none.key'}"))
+    assert server.process.wait(30) == 78
+    assert not (tmp_path / "none.key").exists()
+
+
+def test_a_taken_port_is_one_clear_line(installation: Installation, run: Run) -> None:
+    settings = installation.settings()
+    run(settings).wait_for("/health/ready", 200)
+    second = run(settings)
+    assert second.process.wait(30) == 78
+    assert "in use" in second.said()
+
+
+def test_the_database_goes_and_comes_back_without_a_restart(installation: Installation, run: Run) -> None:
+    server = run(installation.settings())
+    server.wait_for("/health/ready", 200)
+    created = create(server, installation.owner_token, "outage").json()
+    installation.postgres.stop()
+    try:
+        server.wait_for("/health/ready", 503)
+        began = time.monotonic()
+        answer = reveal(server, installation.owner_token, created["id"])
+        assert time.monotonic() - began < 10
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+        assert server.get("/health/live").status_code == 200
+    finally:
+        installation.postgres.start()
+    server.wait_for("/health/ready", 200)
+    assert reveal(server, installation.owner_token, created["id"]).json()["value"] == CANARY
+    assert server.process.poll() is None
+
+
+def test_a_start_without_a_database_recovers_too(installation: Installation, run: Run) -> None:
+    installation.postgres.stop()
+    try:
+        server = run(installation.settings())
+        server.wait_for("/health/live", 200)
+        assert server.get("/health/ready").status_code == 503
+        refused = server.get("/api/secrets", installation.owner_token)
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) > 0
+    finally:
+        installation.postgres.start()
+    server.wait_for("/health/ready", 200)
+    assert server.get("/api/secrets", installation.owner_token).status_code == 200
+
+
+def test_a_killed_worker_is_replaced_and_has_the_key(installation: Installation, run: Run) -> None:
+    server = run(installation.settings())
+    server.wait_for("/health/ready", 200)
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while (not server.workers() or server.workers() == [worker]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    server.wait_for("/health/ready", 200)
+    assert server.get("/api/secrets", installation.owner_token).status_code == 200
+    assert server.stop() == 0
+
+
+def test_workers_end_with_a_killed_supervisor(installation: Installation, run: Run) -> None:
+    server = run(installation.settings())
+    server.wait_for("/health/ready", 200)
+    (worker,) = server.workers()
+    server.process.kill()
+    server.process.wait()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{worker}/status").exists() and time.monotonic() < deadline:
+        if "\nState:\tZ" in Path(f"/proc/{worker}/status").read_text():
+            break
+        time.sleep(0.05)
+    else:
+        assert not Path(f"/proc/{worker}").exists()
+
+
+def test_sigterm_drains_and_loses_no_acknowledged_write(installation: Installation, run: Run) -> None:
+    settings = installation.settings(OVERSEER_WORKERS="2")
+    server = run(settings)
+    server.wait_for("/health/ready", 200)
+    acknowledged: list[str] = []
+    other: list[int] = []
+
+    def write(writer: int) -> None:
+        with httpx.Client(headers={"authorization": f"Bearer {installation.owner_token}"}) as http:
+            for number in range(10_000):
+                try:
+                    name = f"drain-{writer}-{number}"
+                    answer = http.post(f"{server.url}/api/secrets", json={"name": name, "value": "x"}, timeout=30)
+                except httpx.TransportError:
+                    return
+                (acknowledged.append(name) if answer.status_code == 201 else other.append(answer.status_code))
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in writers:
+        thread.start()
+    time.sleep(1)
+    assert server.stop() == 0
+    for thread in writers:
+        thread.join(30)
+    assert len(acknowledged) > 10
+    assert set(other) <= {503}
+    again = run(settings)
+    again.wait_for("/health/ready", 200)
+    found: set[str] = set()
+    cursor = None
+    while True:
+        page = again.get("/api/secrets", installation.owner_token, params={"limit": 500} | ({"cursor": cursor} if cursor else {})).json()
+        found |= {item["name"] for item in page["items"]}
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert set(acknowledged) <= found
+
+
+def test_slow_and_huge_heads_are_cut_off(installation: Installation, run: Run) -> None:
+    import socket
+
+    server = run(installation.settings())
+    server.wait_for("/health/ready", 200)
+    host, port = server.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n")
+        line = b"X-Filler: " + b"a" * 1000 + b"\r\n"
+        with pytest.raises(OSError):  # noqa: PT011  # reset or broken pipe, as the kernel likes
+            for _ in range(10_000):
+                connection.sendall(line)
+                time.sleep(0.0005)
+
+
+def test_the_embedded_database_is_started_and_stopped(short_dir: Path, run: Run) -> None:
+    made = Installation(short_dir / "embedded")
+    made.postgres.stop()
+    settings = made.settings()
+    del settings["OVERSEER_DATABASE_URL"]
+    server = run(settings)
+    server.wait_for("/health/ready", 200)
+    assert create(server, made.owner_token, "embedded").status_code == 201
+    pid = int((made.home / "postgres" / "postmaster.pid").read_text().split()[0])
+    assert server.stop(signal.SIGINT) == 0
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_sealed_start_and_an_unseal_reach_every_worker(short_dir: Path, run: Run) -> None:
+    made = Installation(short_dir / "sealed", seal="passphrase", passphrase="correct horse battery")
+    try:
+        server = run(made.settings(OVERSEER_WORKERS="2"))
+        server.wait_for("/health/live", 200)
+        assert server.get("/api/seal").json() == {"sealed": True, "kind": "passphrase", "initialised": True}
+        assert server.get("/health/ready").json()["status"] == "sealed"
+        for answer in (server.get("/api/secrets", made.owner_token), create(server, made.owner_token, "x")):
+            assert (answer.status_code, answer.json()["code"]) == (503, "sealed")
+            assert int(answer.headers["retry-after"]) > 0
+        wrong = server.request("POST", "/api/seal/unseal", json={"passphrase": f"{CANARY} wrong"})
+        assert wrong.status_code == 403
+        assert CANARY not in wrong.text
+        right = server.request("POST", "/api/seal/unseal", json={"passphrase": "correct horse battery"})
+        assert (right.status_code, right.json()["sealed"]) == (200, False)
+        deadline = time.monotonic() + 10
+        streak = 0
+        while streak < 30 and time.monotonic() < deadline:  # connections go to either worker
+            streak = streak + 1 if server.get("/api/secrets", made.owner_token).status_code == 200 else 0
+        assert streak == 30
+        os.kill(server.workers()[0], signal.SIGKILL)
+        time.sleep(1)
+        server.wait_for("/health/ready", 200)
+        rows = server.get("/api/audit?action=seal:unseal", made.owner_token).json()["items"]
+        assert [row["outcome"] for row in rows] == ["allowed", "denied"]
+        assert server.stop() == 0
+        assert "correct horse" not in server.said()
+        assert CANARY not in server.said()
+    finally:
+        made.postgres.stop()
