@@ -168,7 +168,7 @@ class Client:
         return self.http.request("POST", "/api/seal/unseal", body, returns=SealStatus).value
 
     def health(self) -> Health:
-        """Raises what the server answers where it is not ready; one attempt."""
+        """Whether the server is ready, and which part is not; one attempt, without a token."""
         from overseer.wire.seal import Health
 
-        return self.http.request("GET", "/health/ready", returns=Health).value
+        return self.http.request("GET", "/health/ready", returns=Health, also=frozenset({503})).value

@@ -29,6 +29,7 @@ from overseer.core.secret_value import SecretValue
 USER_AGENT: Final = "overseer-cli/0.1.0"
 Value = TypeVar("Value")
 Query = Mapping[str, str | int | None]
+NONE: Final[frozenset[int]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -91,6 +92,7 @@ class HttpClient:
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        also: frozenset[int] = NONE,
     ) -> Response[Value]: ...
 
     @overload
@@ -104,6 +106,7 @@ class HttpClient:
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        also: frozenset[int] = NONE,
     ) -> Response[None]: ...
 
     def request(
@@ -116,8 +119,11 @@ class HttpClient:
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        also: frozenset[int] = NONE,
     ) -> Response[Any]:
         """Send ``body`` as JSON to ``path`` (already percent-encoded) and decode the answer as ``returns``.
+
+        An answer below 300 is one, and so is one with a status in ``also`` that is plain JSON.
 
         Raises the error that the server's problem document names, :class:`Unreachable` where the server cannot be reached in time
         (exit 69), :class:`TooLarge` and :class:`ConfigurationProblem` for answers that no Overseer server gives.
@@ -141,7 +147,8 @@ class HttpClient:
         except BaseException:
             self.close()  # interrupted half-way: what is left on the connection belongs to this request
             raise
-        if answer.status >= 300:
+        plain = answer.headers.get_content_type() == "application/json"
+        if answer.status >= 300 and not (plain and answer.status in also):
             raise error_from_answer(
                 answer.status, answer.headers.get("Content-Type", ""), raw, answer.headers.get("Retry-After"), str(self.address)
             )

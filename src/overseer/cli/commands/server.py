@@ -1,0 +1,141 @@
+"""``overseer server …``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from overseer.cli.options import Connection, json_option
+from overseer.cli.output import moment, print_fields, print_json, print_line, say
+from overseer.core.errors import ConfigurationProblem
+from overseer.core.secret_value import SecretValue
+
+if TYPE_CHECKING:
+    from overseer.server.services.bootstrap import Initialised
+    from overseer.server.settings import Settings
+
+
+@click.group()
+def server() -> None:
+    """Set up and run the server."""
+
+
+@server.command("init")
+@click.option("--stdin", is_flag=True, help="Read the passphrase of a passphrase seal from standard input.")
+@click.option("--renew-owner-token", is_flag=True, help="Only write a new owner's token: the way back in.")
+@json_option
+def init(stdin: bool, renew_owner_token: bool, as_json: bool) -> None:
+    """Set up the database, the keys and the owner; or bring an existing instance up to this release.
+
+    The owner's token goes to the file owner-token (0600) in the data directory, once. Run again, nothing is replaced.
+    """
+    settings = _settings()
+    from overseer.cli.server_setup import owner_token_path, renew_token, set_up
+
+    passphrase = _passphrase(settings, stdin, new=not renew_owner_token)
+    if renew_owner_token:
+        until = renew_token(settings, passphrase)
+        if as_json:
+            print_json({"owner_token_file": str(owner_token_path(settings)), "expires_at": until})
+        say(f"a new owner's token is in {owner_token_path(settings)}, until {moment(until)}")
+        return
+    done = set_up(settings, passphrase)
+    token_file = str(owner_token_path(settings)) if done.created else None
+    if as_json:
+        print_json(
+            {
+                "created": done.created,
+                "instance_id": done.instance_id,
+                "migrations": done.migrations,
+                "changes": done.changes,
+                "warnings": done.warnings,
+                "owner_token_file": token_file,
+                "owner_token_expires_at": done.owner_token_expires_at,
+                "recovery_kit": done.recovery_kit,
+            }
+        )
+        return
+    _tell(done, token_file)
+
+
+@server.command("run")
+def run_() -> None:
+    """Serve until Ctrl-C or SIGTERM; requests under way end first. The log goes to stderr, one JSON object a line."""
+    settings = _settings()
+    from overseer.server.supervisor import run_server
+
+    click.get_current_context().exit(run_server(settings))
+
+
+@server.command("migrate")
+def migrate() -> None:
+    """Bring the schema of the database up to this release. 'server init' does it, too."""
+    settings = _settings()
+    from overseer.cli.server_setup import migrate_database
+
+    done = migrate_database(settings)
+    for warning in done.warnings:
+        say(f"warning: {warning}")
+    say(f"applied {', '.join(done.applied)}" if done.applied else "the schema is up to date")
+
+
+@server.command("status")
+@json_option
+@click.pass_obj
+def status(connection: Connection, as_json: bool) -> None:
+    """Show whether the server is ready. Needs no token. Ends with 69 where it is not."""
+    from overseer.core.errors import NotReady
+
+    with connection.open_client() as client:
+        health, url = client.health(), client.url
+    if as_json:
+        print_json(health)
+    else:
+        print_fields([("server", url), ("status", health.status), *sorted(health.checks.items())])
+    if health.status != "ok":
+        raise NotReady(f"the server is {health.status}")
+
+
+def _settings() -> Settings:
+    try:
+        from overseer.server.settings import load_settings
+        from overseer.server.storage import embedded  # noqa: F401 - shows whether the server's packages are there
+    except ModuleNotFoundError as missing:
+        raise ConfigurationProblem(
+            f"the server's packages are not installed ({missing.name}): install overseer[server] (and overseer[embedded] for a "
+            "database of its own)"
+        ) from None
+    return load_settings()
+
+
+def _passphrase(settings: Settings, stdin: bool, *, new: bool) -> SecretValue | None:
+    """The passphrase where the seal needs one: typed twice where it may be a new one."""
+    if settings.seal.partition(":")[0] != "passphrase":
+        if stdin:
+            raise click.UsageError("--stdin goes with OVERSEER_SEAL=passphrase")
+        return None
+    from overseer.cli.terminal import ask_new_secret
+    from overseer.cli.values import read_credential
+
+    instead = "give the passphrase with --stdin"
+    if stdin or not new:
+        return read_credential(None, stdin, prompt="passphrase of the seal", instead=instead)
+    return ask_new_secret("passphrase of the seal", instead=instead)
+
+
+def _tell(done: Initialised, token_file: str | None) -> None:
+    for warning in done.warnings:
+        say(f"warning: {warning}")
+    if done.migrations:
+        say(f"applied {', '.join(done.migrations)}")
+    if not done.created:
+        say(
+            f"instance {done.instance_id} is set up"
+            + (f"; brought up to date: {', '.join(done.changes)}" if done.changes else "")
+        )
+        return
+    print_line(done.recovery_kit)
+    say(f"The owner's token is in {token_file}, until {moment(done.owner_token_expires_at)}.")
+    say("Next: overseer server run, and in another terminal:")
+    say(f"      overseer login --token-file {token_file}")

@@ -1,0 +1,86 @@
+"""Setting up a server on this machine: what ``overseer server init`` and ``overseer quickstart`` have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from overseer.core.errors import ConfigurationProblem
+from overseer.core.secret_value import SecretValue
+from overseer.server.services.bootstrap import Initialised, SealSetting, initialise, renew_owner_token
+from overseer.server.services.owner_token import FILE_NAME, owner_token_file
+from overseer.server.settings import Settings
+from overseer.server.storage.embedded import EmbeddedPostgres
+from overseer.server.storage.migrator import Migrated, migrate, pending_migrations
+
+
+def owner_token_path(settings: Settings) -> Path:
+    """Where the owner's first token lies."""
+    return settings.data_dir / FILE_NAME
+
+
+def set_up(settings: Settings, passphrase: SecretValue | None = None) -> Initialised:
+    """Make the instance, or bring it up to this release; as :func:`initialise`."""
+    _make_data_dir(settings.data_dir)
+
+    async def work() -> Initialised:
+        async with _database(settings) as url:
+            deliver = owner_token_file(owner_token_path(settings))
+            return await initialise(url, SealSetting(settings.seal, passphrase), deliver, datetime.now(UTC))
+
+    return asyncio.run(work())
+
+
+def renew_token(settings: Settings, passphrase: SecretValue | None = None) -> datetime:
+    """A new owner's token in the data directory, for whoever holds the root key; when it expires."""
+    _make_data_dir(settings.data_dir)
+
+    async def work() -> datetime:
+        async with _database(settings) as url:
+            deliver = owner_token_file(owner_token_path(settings))
+            return await renew_owner_token(url, SealSetting(settings.seal, passphrase), deliver, datetime.now(UTC))
+
+    return asyncio.run(work())
+
+
+def migrate_database(settings: Settings) -> Migrated:
+    """Bring the schema of the database up to this release."""
+
+    async def work() -> Migrated:
+        async with _database(settings) as url:
+            return await migrate(url)
+
+    return asyncio.run(work())
+
+
+def pending(settings: Settings) -> tuple[str, ...]:
+    """The migrations that the database lacks."""
+
+    async def work() -> tuple[str, ...]:
+        async with _database(settings) as url:
+            return await pending_migrations(url)
+
+    return asyncio.run(work())
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[str]:
+    """The database's URL; an embedded one runs meanwhile."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    embedded = EmbeddedPostgres(settings.data_dir)
+    try:
+        yield await asyncio.to_thread(embedded.start)
+    finally:
+        await asyncio.to_thread(embedded.stop)
+
+
+def _make_data_dir(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationProblem(f"the data directory {path} cannot be made: {(error.strerror or '').lower()}") from None
