@@ -183,7 +183,7 @@ def _rendered(document: Document, scalars: list[Scalar], placing: Placing) -> by
 
 
 def _whole(scalar: Scalar, placing: Placing) -> str | None:
-    """The short way for what nearly every reference is: one whole variable's value, available and plain. ``None`` for all else."""
+    """The short way for what nearly every reference is: a whole variable, available and plain. ``None`` for all else."""
     found = _WHOLE.fullmatch(scalar.value)
     if found is None or scalar.kind is not Kind.ENVIRONMENT or scalar.pair:
         return None

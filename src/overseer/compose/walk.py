@@ -37,6 +37,7 @@ class Scalar(NamedTuple):
     service: str
     key: str
     splits: bool = False
+    by_alias: bool = False
 
 
 class Capture(NamedTuple):
@@ -74,6 +75,7 @@ class Walk:
         self.scalars: list[Scalar] = []
         self.captures: list[Capture] = []
         self._steps = MAX_STEPS
+        self._in_alias = False
         self._seen: set[tuple[int, int, str]] = set()
 
     def run(self, root: Place = ROOT) -> Walk:
@@ -128,7 +130,9 @@ class Walk:
     def _scalar(self, index: int, value: str, head: _Frame) -> None:
         place, service = head.target()
         if "$" in value:
-            self.scalars.append(Scalar(index, value, place.kind, place.pair, service, head.key or "", place.splits))
+            self.scalars.append(
+                Scalar(index, value, place.kind, place.pair, service, head.key or "", place.splits, self._in_alias)
+            )
         if place.capture and head.is_mapping:
             self.captures.append(Capture(place.capture, service, index))
 
@@ -163,4 +167,6 @@ class Walk:
             raise DocumentFault(mark.line + 1, mark.column + 1, "aliases are nested too deeply", "alias_bomb")
         outer = _Frame(False, place, place, service)
         outer.key = head.key or ""
+        before, self._in_alias = self._in_alias, True
         self._node(target, outer, depth + 1)
+        self._in_alias = before
