@@ -29,7 +29,6 @@ from overseer.server.services.value_opener import ValueOpener
 from overseer.server.storage import principal_rows
 from overseer.server.storage.connection import service_arguments
 from overseer.server.storage.database import Database
-from overseer.server.storage.migrator import migrate
 from overseer.server.storage.scope_rows import Part, insert_part
 from overseer.server.storage.service_session import session_setup
 from overseer.wire.secrets import SecretCreate, SecretView
@@ -167,8 +166,8 @@ class World:
 
 @asynccontextmanager
 async def made_world(url: str, *, pool_size: int = 10) -> AsyncIterator[World]:
-    """A new world in the empty database of ``url``."""
-    await migrate(url, adopt_log=True)
+    """A new world in the migrated database of ``url``, whatever was in it."""
+    await _empty(url)
     database = Database(service_arguments(url), setup=session_setup, size=pool_size)
     gate = Gate(database)
     keys = KeyService(database, gate)
@@ -190,6 +189,18 @@ async def made_world(url: str, *, pool_size: int = 10) -> AsyncIterator[World]:
         yield world
     finally:
         await database.close()
+
+
+async def _empty(url: str) -> None:
+    """Delete every row: far quicker than to create and migrate a database for each test."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("SET session_replication_role = replica")  # past the audit log's own guard
+        kept = ["schema_migration", "audit_incarnation"]
+        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> ALL ($1)", kept)
+        await connection.execute("; ".join(f'DELETE FROM "{table["tablename"]}"' for table in tables))  # noqa: S608
+    finally:
+        await connection.close()
 
 
 def text(value: SecretValue) -> str:

@@ -53,7 +53,7 @@ def translate(error: BaseException) -> BaseException:
         return error
     if isinstance(error, asyncpg.UniqueViolationError):
         return AlreadyExists(f"it exists already ({error.constraint_name})")
-    if isinstance(error, asyncpg.ForeignKeyViolationError):
+    if isinstance(error, asyncpg.ForeignKeyViolationError | asyncpg.RestrictViolationError):
         return Conflict(f"it is still in use, or what it refers to is gone ({error.constraint_name})")
     if isinstance(error, _PASSING):
         return StoreUnavailable("the database does not answer as it should; try again")

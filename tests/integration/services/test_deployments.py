@@ -1,0 +1,363 @@
+"""From a bundle to a release: every reference decided at once, values only for the node, fingerprints compared."""
+
+from __future__ import annotations
+
+import os
+import re
+from uuid import UUID
+
+import pytest
+
+from overseer.core.errors import (
+    Conflict,
+    DecryptionFailed,
+    Denied,
+    InvalidInput,
+    NodeProblem,
+    ReferencesRefused,
+    Unauthenticated,
+    Unavailable,
+)
+from overseer.core.permissions import Permission
+from overseer.core.secret_value import SecretValue
+from overseer.crypto.fingerprints import fingerprint
+from overseer.crypto.keys import HmacKey
+from overseer.server.services.agent_service import SILENT_AGENT
+from overseer.server.services.deployment_service import project_name
+from overseer.server.services.idempotency import Idempotency
+from overseer.server.storage import deployment_rows
+from overseer.server.storage.scope_rows import Part
+from overseer.wire.agent import DeploymentReport, FingerprintReport, PollRequest, ReleaseRequest
+from overseer.wire.deployments import BundleCreate, BundleFile, DeploymentCreate
+from overseer.wire.secrets import SecretUpdate, ValueRequest
+from tests.integration.services.delivery import Agent, Delivery, b64
+from tests.integration.services.world import World
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
+
+SHOP = """\
+services:
+  web:
+    image: shop:1
+    environment:
+      - DATABASE_PASSWORD=${SECRET:db-password}
+    secrets: [db_password]
+  worker:
+    image: shop:1
+    volumes:
+      - /etc/secrets/api-key:/run/secrets/api-key:ro
+secrets:
+  db_password:
+    external: true
+    name: db-password
+"""
+
+
+@pytest.fixture
+def delivery(world: World) -> Delivery:
+    return Delivery(world)
+
+
+async def stocked(delivery: Delivery) -> Delivery:
+    await delivery.world.secret("db-password", "pa$word", app="shop")
+    await delivery.world.secret("api-key", "key-1", app="shop")
+    return delivery
+
+
+async def released(delivery: Delivery, agent: Agent, deployment_id: str):  # type: ignore[no-untyped-def]
+    nonce = os.urandom(32)
+    answer = await delivery.agents.release(agent.again(), UUID(deployment_id), ReleaseRequest(nonce=b64(nonce)))
+    return agent.open(answer, deployment_id, nonce)
+
+
+async def test_a_deployment_pins_versions_and_reaches_its_node_alone(delivery: Delivery) -> None:
+    await stocked(delivery)
+    agent, other = await delivery.enrolled("n1"), await delivery.enrolled("n2")
+    made = await delivery.deploy(SHOP)
+    assert made.state == "queued"
+    assert [(r.reference, r.version, r.kinds, r.services, r.persists) for r in made.references] == [
+        ("api-key", 1, ["file"], ["worker"], False),
+        ("db-password", 1, ["external", "inline"], ["web"], True),
+    ]
+    [work] = (await delivery.agents.poll(agent.again(), PollRequest(wait_seconds=0))).work
+    assert (work.deployment_id, work.action, work.project, work.attempt) == (made.id, "deploy", "shop-prod", 1)
+    assert (await delivery.agents.poll(other.again(), PollRequest(wait_seconds=0))).work == []
+    with pytest.raises(Unavailable):
+        await delivery.agents.release(other.again(), UUID(made.id), ReleaseRequest(nonce=b64(bytes(32))))
+    payload = await released(delivery, agent, made.id)
+    assert {(v.reference, v.version, v.value) for v in payload.values} == {
+        ("db-password", 1, b"pa$word"),
+        ("api-key", 1, b"key-1"),
+    }
+    assert {file.path: file.content.decode() for file in payload.files} == {"compose.yaml": SHOP}
+
+
+async def test_a_new_version_does_not_change_a_deployment_that_was_made(delivery: Delivery) -> None:
+    await stocked(delivery)
+    agent = await delivery.enrolled()
+    made = await delivery.deploy(SHOP)
+    [reference] = [r for r in made.references if r.name == "db-password"]
+    await delivery.world.secrets.update(delivery.world.owner, UUID(reference.secret_id), SecretUpdate(value="new"), None)
+    payload = await released(delivery, agent, made.id)
+    assert {v.value for v in payload.values if v.name == "db-password"} == {b"pa$word"}
+
+
+async def test_what_was_sealed_for_one_request_opens_for_no_other(delivery: Delivery) -> None:
+    await stocked(delivery)
+    agent = await delivery.enrolled()
+    made = await delivery.deploy(SHOP)
+    nonce = os.urandom(32)
+    answer = await delivery.agents.release(agent.again(), UUID(made.id), ReleaseRequest(nonce=b64(nonce)))
+    with pytest.raises(NodeProblem):
+        agent.open(answer, made.id, os.urandom(32))
+    with pytest.raises(NodeProblem):
+        agent.open(answer, str(UUID(int=5)), nonce)
+
+
+async def test_each_released_secret_has_its_row_on_behalf_of_the_deployer(delivery: Delivery) -> None:
+    await stocked(delivery)
+    agent = await delivery.enrolled()
+    made = await delivery.deploy(SHOP)
+    caller = agent.again()
+    await delivery.agents.release(caller, UUID(made.id), ReleaseRequest(nonce=b64(bytes(32))))
+    [owner] = await delivery.world.sql("SELECT id FROM principal WHERE name = 'owner'")
+    rows = await delivery.world.audit(caller)
+    assert [(r["action"], r["outcome"], r["resource_kind"], r["resource_name"], r["version"]) for r in rows] == [
+        ("deployment:release", "allowed", "deployment", "shop", None),
+        ("deployment:release", "allowed", "secret", "api-key", 1),
+        ("deployment:release", "allowed", "secret", "db-password", 1),
+    ]
+    assert {r["on_behalf_of"] for r in rows} == {owner["id"]}
+    assert {r["actor_name"] for r in rows} == {"n1"}
+
+
+async def test_missing_and_denied_references_are_all_listed_with_their_places(delivery: Delivery) -> None:
+    await stocked(delivery)
+    await delivery.world.secret("infra-token", "t")
+    compose = SHOP + "x-more: ${SECRET:infra-token}\nx-gone: ${SECRET:nothing}\nx-old: ${SECRET:api-key@7}\n"
+    deployer = await delivery.world.service_account("deployer", app="shop")
+    with pytest.raises(ReferencesRefused) as caught:
+        await delivery.deploy(compose, caller=deployer)
+    assert [(p.place, p.code) for p in caught.value.problems] == [
+        ("compose.yaml:15:9", "unavailable"),
+        ("compose.yaml:16:9", "missing"),
+        ("compose.yaml:17:8", "no_version"),
+    ]
+    rows = [(r["action"], r["resource_name"], r["outcome"], r["code"]) for r in await delivery.world.audit(deployer)]
+    assert rows == [
+        ("deployment:create", "shop", "failed", "references_refused"),
+        ("secret:use", "db-password", "failed", "references_refused"),
+        ("secret:use", "api-key", "failed", "references_refused"),
+        ("secret:use", "infra-token", "denied", "no_binding"),
+        ("secret:use", "nothing", "failed", "unavailable"),
+        ("secret:use", "api-key", "failed", "references_refused"),
+    ]
+    assert await delivery.world.sql("SELECT 1 FROM deployment") == []
+
+
+async def test_a_refused_winner_does_not_fall_through_to_a_less_specific_secret(delivery: Delivery) -> None:
+    await delivery.world.secret("token", "global")
+    await delivery.world.secret("token", "of-prod", app="shop", environment="prod")
+    deployer = await delivery.world.service_account(frozenset({Permission.APP_DEPLOY}))
+    await delivery.world.bind(deployer, frozenset({Permission.SECRET_USE}), app="unset")
+    with pytest.raises(ReferencesRefused) as caught:
+        await delivery.deploy("services: {a: {image: x, environment: {T: '${SECRET:token}'}}}\n", caller=deployer)
+    assert [p.code for p in caught.value.problems] == ["unavailable"]
+
+
+async def test_a_default_stands_in_for_a_missing_secret_only(delivery: Delivery) -> None:
+    made = await delivery.deploy("services: {a: {image: x, environment: {T: '${SECRET:token:-none}'}}}\n")
+    assert made.references == []
+
+
+async def test_reveal_is_not_needed_to_deploy_and_use_does_not_reveal(delivery: Delivery) -> None:
+    await stocked(delivery)
+    deployer = await delivery.world.service_account("deployer", app="shop")
+    made = await delivery.deploy(SHOP, caller=deployer)
+    [reference] = [r for r in made.references if r.name == "api-key"]
+    with pytest.raises(Denied):
+        await delivery.world.secrets.reveal(
+            delivery.world.caller(deployer.token_hash), UUID(reference.secret_id), ValueRequest()
+        )
+
+
+async def test_a_bundle_needs_its_own_permission(delivery: Delivery) -> None:
+    deployer = await delivery.world.service_account("deployer", app="shop")
+    with pytest.raises(Denied):
+        await delivery.bundle(SHOP, caller=deployer)
+
+
+async def test_equal_bundles_are_stored_once_and_encrypted(delivery: Delivery) -> None:
+    first = await delivery.bundle(SHOP, app_env="PASSWORD=plain-text-of-people\n")
+    again = await delivery.bundle(SHOP, app_env="PASSWORD=plain-text-of-people\n")
+    assert (first.id, first.digest) == (again.id, again.digest)
+    other = await delivery.bundle(SHOP, app="blog", app_env="PASSWORD=plain-text-of-people\n")
+    assert other.digest != first.digest
+    rows = await delivery.world.sql("SELECT * FROM bundle")
+    assert len(rows) == 2
+    assert b"plain-text-of-people" not in b"".join(row["ciphertext"] for row in rows)
+
+
+async def test_a_flipped_byte_of_a_bundle_is_found_and_audited(delivery: Delivery) -> None:
+    agent = await delivery.enrolled()
+    made = await delivery.deploy("services: {a: {image: x}}\n")
+    await delivery.world.sql("UPDATE bundle SET ciphertext = set_byte(ciphertext, 20, get_byte(ciphertext, 20) # 1)")
+    caller = agent.again()
+    with pytest.raises(DecryptionFailed, match="bundle"):
+        await delivery.agents.release(caller, UUID(made.id), ReleaseRequest(nonce=b64(bytes(32))))
+    assert [(r["outcome"], r["code"]) for r in await delivery.world.audit(caller)] == [
+        ("allowed", ""),
+        ("failed", "decryption_failed"),
+    ]
+
+
+async def test_fingerprints_tell_whether_containers_hold_what_they_should(delivery: Delivery) -> None:
+    await stocked(delivery)
+    agent = await delivery.enrolled()
+    made = await delivery.deploy(SHOP)
+    payload = await released(delivery, agent, made.id)
+    key = HmacKey(payload.fingerprint_key)
+    held = {"db-password": ("web", "pa$word"), "api-key": ("worker", "old")}
+    reports = [
+        FingerprintReport(reference=name, service=service, fingerprint=b64(fingerprint(key, name, SecretValue(value))))
+        for name, (service, value) in held.items()
+    ]
+    after = await delivery.agents.report(agent.again(), UUID(made.id), DeploymentReport(state="succeeded", fingerprints=reports))
+    assert after.state == "succeeded"
+    assert {r.reference: r.matches for r in after.references} == {"db-password": True, "api-key": False}
+    with pytest.raises(Conflict, match="ended already"):
+        await delivery.agents.report(agent.again(), UUID(made.id), DeploymentReport(state="failed"))
+
+
+async def test_a_field_is_taken_out_on_the_server(delivery: Delivery) -> None:
+    await delivery.world.secret("db", '{"user": "u", "password": "p"}', app="shop")
+    agent = await delivery.enrolled()
+    made = await delivery.deploy("services: {a: {image: x, environment: {P: '${SECRET:db#password}'}}}\n")
+    payload = await released(delivery, agent, made.id)
+    assert [(v.reference, v.value) for v in payload.values] == [("db#password", b"p")]
+    with pytest.raises(ReferencesRefused) as caught:
+        await delivery.deploy("services: {a: {image: x, environment: {P: '${SECRET:db#nope}'}}}\n")
+    assert [p.code for p in caught.value.problems] == ["no_field"]
+    assert "password" not in str(caught.value.problems[0])
+
+
+async def test_a_restarted_agent_gets_interrupted_work_again_and_not_for_ever(delivery: Delivery) -> None:
+    await stocked(delivery)
+    agent = await delivery.enrolled()
+    made = await delivery.deploy(SHOP)
+    for attempt in (1, 2, 3):
+        [work] = (await delivery.agents.poll(agent.again(), PollRequest(wait_seconds=0))).work
+        assert work.attempt == attempt
+        busy = PollRequest(wait_seconds=0, busy=[made.id])
+        assert (await delivery.agents.poll(agent.again(), busy)).work == []
+    assert (await delivery.agents.poll(agent.again(), PollRequest(wait_seconds=0))).work == []
+    after = await delivery.deployments.get_deployment(delivery.world.owner, UUID(made.id))
+    assert (after.state, "3 times" in after.error) == ("failed", True)
+
+
+async def test_a_silent_agent_leaves_a_true_state(delivery: Delivery) -> None:
+    await stocked(delivery)
+    agent = await delivery.enrolled()
+    made = await delivery.deploy(SHOP)
+    await delivery.agents.poll(agent.again(), PollRequest(wait_seconds=0))
+    await released(delivery, agent, made.id)
+    await delivery.world.sql("UPDATE deployment SET lease_until = now() - interval '1 second'")
+    async with delivery.world.database.work() as session:
+        assert await deployment_rows.expire(session, SILENT_AGENT) == 1
+    after = await delivery.deployments.get_deployment(delivery.world.owner, UUID(made.id))
+    assert (after.state, after.error) == ("failed", SILENT_AGENT)
+
+
+async def test_a_node_revoked_during_a_deployment_gets_nothing(delivery: Delivery) -> None:
+    await stocked(delivery)
+    agent = await delivery.enrolled()
+    made = await delivery.deploy(SHOP)
+    await delivery.nodes.revoke_node(delivery.world.owner, "n1")
+    with pytest.raises(Unauthenticated):
+        await delivery.agents.release(agent.again(), UUID(made.id), ReleaseRequest(nonce=b64(bytes(32))))
+    after = await delivery.deployments.get_deployment(delivery.world.owner, UUID(made.id))
+    assert (after.state, after.error) == ("failed", "the node was revoked")
+    with pytest.raises(Conflict, match="revoked"):
+        await delivery.deploy(SHOP)
+
+
+async def test_two_apps_cannot_share_a_project_on_a_node(delivery: Delivery) -> None:
+    await delivery.world.add(Part.APP, "SHOP")
+    await delivery.deploy("services: {a: {image: x}}\n")
+    bundle = await delivery.bundle("services: {a: {image: x}}\n", app="SHOP")
+    body = DeploymentCreate(app="SHOP", node="n1", environment="prod", bundle=bundle.digest)
+    with pytest.raises(Conflict, match="another app has the Compose project"):
+        await delivery.deployments.create_deployment(delivery.world.owner, body)
+
+
+async def test_a_newer_deployment_supersedes_one_that_nobody_took(delivery: Delivery) -> None:
+    first = await delivery.deploy("services: {a: {image: x}}\n")
+    await delivery.deploy("services: {a: {image: y}}\n")
+    assert (await delivery.deployments.get_deployment(delivery.world.owner, UUID(first.id))).state == "superseded"
+
+
+async def test_a_repeated_request_makes_one_deployment(delivery: Delivery) -> None:
+    bundle = await delivery.bundle("services: {a: {image: x}}\n")
+    body = DeploymentCreate(app="shop", node="n1", bundle=bundle.digest)
+    key = Idempotency("k", "POST /api/deployments", b"1")
+    first = await delivery.deployments.create_deployment(delivery.world.owner, body, key)
+    again = await delivery.deployments.create_deployment(delivery.world.owner, body, key)
+    assert first.id == again.id
+    assert len(await delivery.world.sql("SELECT 1 FROM deployment")) == 1
+
+
+async def test_undeploy_needs_no_bundle_and_no_secret(delivery: Delivery) -> None:
+    body = DeploymentCreate(app="shop", node="n1", environment="prod", action="undeploy")
+    made = await delivery.deployments.create_deployment(delivery.world.owner, body)
+    assert (made.action, made.bundle, made.references) == ("undeploy", None, [])
+    agent = await delivery.enrolled()
+    with pytest.raises(Conflict, match="nothing to release"):
+        await delivery.agents.release(agent.again(), UUID(made.id), ReleaseRequest(nonce=b64(bytes(32))))
+
+
+async def test_deployments_of_other_apps_are_hidden(delivery: Delivery) -> None:
+    made = await delivery.deploy("services: {a: {image: x}}\n")
+    blogger = await delivery.world.service_account("owner", app="blog")
+    with pytest.raises(Unavailable):
+        await delivery.deployments.get_deployment(blogger, UUID(made.id))
+    assert (await delivery.deployments.list_deployments(blogger)).items == []
+    body = DeploymentCreate(app="shop", node="n1", action="undeploy")
+    with pytest.raises(Unavailable):
+        await delivery.deployments.create_deployment(blogger, body)
+    with pytest.raises(Unavailable):
+        await delivery.bundle("services: {a: {image: x}}\n", caller=blogger)
+    assert [d.id for d in (await delivery.deployments.list_deployments(delivery.world.owner)).items] == [made.id]
+
+
+async def test_pages_of_deployments_are_complete(delivery: Delivery) -> None:
+    made = [(await delivery.deploy(f"services: {{a: {{image: x{n}}}}}\n")).id for n in range(5)]
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = await delivery.deployments.list_deployments(delivery.world.owner, cursor=cursor, limit=2)
+        seen += [item.id for item in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == made[::-1]
+
+
+async def test_bad_requests_are_refused_by_rule(delivery: Delivery) -> None:
+    owner = delivery.world.owner
+    for body in (
+        DeploymentCreate(app="shop", node="n1", action="explode"),
+        DeploymentCreate(app="shop", node="n1"),
+        DeploymentCreate(app="shop", node="n1", bundle="00"),
+        DeploymentCreate(app="shop", node="n1", action="undeploy", wait_timeout=0),
+    ):
+        with pytest.raises(InvalidInput):
+            await delivery.deployments.create_deployment(owner, body)
+    with pytest.raises(ReferencesRefused):
+        await delivery.bundle("services: {a: {image: x, environment: {T: '${SECRET: bad}'}}}\n")
+    with pytest.raises(InvalidInput, match="Compose file"):
+        await delivery.bundles.create_bundle(owner, "shop", BundleCreate(files=[BundleFile(path="a.txt", content="")]))
+
+
+@pytest.mark.parametrize("text", ["", "Shop", "a.b", "_x", "-x"])
+def test_project_names_are_what_compose_accepts(text: str) -> None:
+    assert re.fullmatch(r"[a-z0-9][a-z0-9_-]*", project_name(text, "Prod.1"))
