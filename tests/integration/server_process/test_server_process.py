@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -52,22 +55,11 @@ def test_workers_serve_with_the_key_and_show_it_nowhere(installation: Installati
     assert installation.owner_token not in server.said()
 
 
-def test_a_process_cannot_be_dumped(installation: Installation, run: Run) -> None:
-    """PR_SET_DUMPABLE 0 gives the files below /proc/PID to root, whoever the process belongs to."""
-    server = run(installation.settings())
-    server.wait_for("/health/ready", 200)
-    if os.geteuid() == 0:
-        from overseer.server import hardening
-
-        # root owns everything anyway: ask a process of our own what it became
-        code = "from overseer.server.hardening import harden_process as h; import ctypes; h(); print(ctypes.CDLL(None).prctl(3,0,0,0,0))"
-        import subprocess
-        import sys
-
-        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        assert said.strip() == "0", hardening.__doc__
-    else:
-        assert Path(f"/proc/{server.workers()[0]}/mem").stat().st_uid == 0
+def test_a_process_cannot_be_dumped() -> None:
+    get_dumpable = 3
+    code = "from overseer.server.hardening import harden_process; import ctypes; harden_process(); "
+    code += f"print(ctypes.CDLL(None).prctl({get_dumpable}, 0, 0, 0, 0))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "0"
 
 
 def test_a_wrong_key_refuses_to_start_and_changes_nothing(installation: Installation, run: Run, tmp_path: Path) -> None:
@@ -191,7 +183,8 @@ def test_sigterm_drains_and_loses_no_acknowledged_write(installation: Installati
     found: set[str] = set()
     cursor = None
     while True:
-        page = again.get("/api/secrets", installation.owner_token, params={"limit": 500} | ({"cursor": cursor} if cursor else {})).json()
+        parameters = {"limit": "500"} | ({"cursor": cursor} if cursor else {})
+        page = again.get("/api/secrets", installation.owner_token, params=parameters).json()
         found |= {item["name"] for item in page["items"]}
         cursor = page["next_cursor"]
         if cursor is None:
@@ -199,19 +192,19 @@ def test_sigterm_drains_and_loses_no_acknowledged_write(installation: Installati
     assert set(acknowledged) <= found
 
 
-def test_slow_and_huge_heads_are_cut_off(installation: Installation, run: Run) -> None:
-    import socket
-
+def test_a_huge_head_is_cut_off(installation: Installation, run: Run) -> None:
     server = run(installation.settings())
     server.wait_for("/health/ready", 200)
     host, port = server.address.split(":")
+    sent = 0
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n")
-        line = b"X-Filler: " + b"a" * 1000 + b"\r\n"
-        with pytest.raises(OSError):  # noqa: PT011  # reset or broken pipe, as the kernel likes
-            for _ in range(10_000):
-                connection.sendall(line)
-                time.sleep(0.0005)
+        try:
+            while sent < 50_000_000:
+                sent += connection.send(b"X-Filler: " + b"a" * 1000 + b"\r\n")
+        except OSError:
+            pass  # reset or broken pipe, as the kernel likes
+    assert sent < 50_000_000
 
 
 def test_the_embedded_database_is_started_and_stopped(short_dir: Path, run: Run) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from overseer.core.errors import AlreadyExists, Conflict, OverseerError, StoreUnavailable
+from overseer.core.errors import AlreadyExists, Conflict, InvalidInput, OverseerError, StoreUnavailable
 from overseer.server.storage.queries import named_queries
 
 ACQUIRE_SECONDS: Final = 5.0
@@ -55,6 +55,8 @@ def translate(error: BaseException) -> BaseException:
         return AlreadyExists(f"it exists already ({error.constraint_name})")
     if isinstance(error, asyncpg.ForeignKeyViolationError | asyncpg.RestrictViolationError):
         return Conflict(f"it is still in use, or what it refers to is gone ({error.constraint_name})")
+    if isinstance(error, asyncpg.CharacterNotInRepertoireError | asyncpg.UntranslatableCharacterError):
+        return InvalidInput("a text holds a character that cannot be stored, such as NUL")
     if isinstance(error, _PASSING):
         return StoreUnavailable("the database does not answer as it should; try again")
     return error
