@@ -1,0 +1,111 @@
+"""Every public method of every service, and arguments that make sense to each: found by inspection, not from a list.
+
+A new method is called like the others. One that takes no caller, or whose arguments cannot be made from the samples, fails
+the test that enumerates, so that nobody forgets it.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import inspect
+import typing
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import UnionType
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from overseer.server.services.catalogue import Services
+from overseer.server.services.idempotency import Idempotency
+from overseer.wire.agent import ConfirmRequest, EnrolRequest, ReleaseRequest
+from overseer.wire.deployments import BundleFile
+
+#: Methods for the server itself: they take no caller because no edge may call them, or because they tell nothing.
+INTERNAL = {
+    "bundles.open",
+    "health.check",
+    "keys.keyring_for",
+    "keys.open",
+    "keys.prepare_to_encrypt",
+    "keys.unlock",
+    "seal.status",
+}
+#: The credential is in the body, so a caller's rights do not count; see the reasons at their routes.
+OPEN = {"enrolment.enrol", "enrolment.confirm", "enrolment.authenticate", "seal.unseal"}
+#: Any live token may ask who it is.
+SELF = {"identity.me"}
+
+_B32 = base64.b64encode(bytes(32)).decode()
+_SPECIAL: dict[type, msgspec.Struct] = {
+    EnrolRequest: EnrolRequest(
+        token="ovse_x", encryption_key=_B32, signing_key=_B32, nonce=_B32, proof=base64.b64encode(bytes(64)).decode()
+    ),
+    ConfirmRequest: ConfirmRequest(key_id=str(UUID(int=9)), response=_B32),
+    ReleaseRequest: ReleaseRequest(nonce=_B32),
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """``name`` as ``service.method``; ``call`` is bound."""
+
+    name: str
+    call: Callable[..., Awaitable[Any]]
+
+    @property
+    def takes_caller(self) -> bool:
+        return "caller" in inspect.signature(self.call).parameters
+
+
+def every_method(services: Services) -> list[Method]:
+    """All public coroutine methods of the catalogue."""
+    found = []
+    for field in dataclasses.fields(services):
+        service = getattr(services, field.name)
+        for name, function in inspect.getmembers(type(service), inspect.iscoroutinefunction):
+            if not name.startswith("_") and function.__module__.startswith("overseer."):
+                found.append(Method(f"{field.name}.{name}", getattr(service, name)))
+    return found
+
+
+def arguments(method: Method, samples: dict[str, Any]) -> dict[str, Any]:
+    """An argument for each required parameter but the caller; ``samples`` by parameter or field name."""
+    hints = typing.get_type_hints(method.call, localns={"Idempotency": Idempotency})
+    made = {}
+    for name, parameter in inspect.signature(method.call).parameters.items():
+        if name == "caller" or (parameter.default is not inspect.Parameter.empty):
+            continue
+        made[name] = _sample(hints[name], name, samples)
+    return made
+
+
+def _sample(hint: Any, name: str, samples: dict[str, Any]) -> Any:
+    if typing.get_origin(hint) in (typing.Union, UnionType):
+        return None
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return _struct(hint, samples)
+    if name not in samples:
+        raise AssertionError(f"no sample for the parameter {name}: add one, so that the new method is tested like the others")
+    return samples[name]
+
+
+def _struct(kind: type[msgspec.Struct], samples: dict[str, Any]) -> msgspec.Struct:
+    if kind in _SPECIAL:
+        return _SPECIAL[kind]
+    fields = {
+        field.name: _field(field, samples)
+        for field in msgspec.structs.fields(kind)
+        if field.required or field.name in ("value", "names")
+    }
+    return kind(**fields)
+
+
+def _field(field: msgspec.structs.FieldInfo, samples: dict[str, Any]) -> Any:
+    if field.name == "files":
+        return [BundleFile(path="compose.yaml", content="services: {a: {image: x}}\n")]
+    if field.name not in samples:
+        raise AssertionError(f"no sample for the field {field.name}: add one, so that the new message is tested like the others")
+    return samples[field.name]

@@ -1,0 +1,145 @@
+"""First invariant: a powerless caller is denied by every public service method, and leaves exactly one audit row."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from overseer.core.errors import Denied, OverseerError, Unauthenticated, Unavailable
+from overseer.core.principals import Caller
+from overseer.server.services.catalogue import Services
+from overseer.wire.access import BindingCreate, ServiceAccountCreate, TokenCreate
+from overseer.wire.deployments import BundleCreate, BundleFile, DeploymentCreate
+from tests.integration.invariants.service_methods import INTERNAL, OPEN, SELF, Method, arguments, every_method
+from tests.integration.services.world import World
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
+
+COMPOSE = "services: {a: {image: x, environment: {T: '${SECRET:db-password}'}}}\n"
+
+
+@pytest.fixture
+async def samples(world: World, services: Services) -> dict[str, Any]:
+    """The ids and names of things that exist, so that a refusal is a refusal and not a missing row."""
+    owner = world.owner
+    secret = await world.secret("db-password", "v")
+    account = await services.identity.create_service_account(owner, ServiceAccountCreate(name="ci"))
+    token = await services.identity.create_token(owner, TokenCreate(principal="ci"))
+    binding = await services.identity.create_binding(
+        owner, BindingCreate(principal="ci", role="viewer", app="shop", environment="*", node="*", name="*")
+    )
+    files = [BundleFile(path="compose.yaml", content=COMPOSE)]
+    bundle = await services.bundles.create_bundle(owner, "shop", BundleCreate(files=files))
+    deployment = await services.deployments.create_deployment(
+        owner, DeploymentCreate(app="shop", node="n1", bundle=bundle.digest)
+    )
+    return {
+        "action": "deploy",
+        "app": "shop",
+        "assertion": "a.b.c",
+        "binding_id": UUID(binding.id),
+        "bundle": bundle.digest,
+        "deployment_id": UUID(deployment.id),
+        "environment": "*",
+        "name": "shop",
+        "names": ["db-password"],
+        "node": "n1",
+        "passphrase": "not the passphrase",
+        "principal": "ci",
+        "principal_id": UUID(account.id),
+        "role": "viewer",
+        "secret_id": UUID(secret.id),
+        "state": "applying",
+        "token_id": UUID(token.id),
+        "value": "new-value",
+        "version": 1,
+    }
+
+
+def spelled_for(method: Method, samples: dict[str, Any]) -> dict[str, Any]:
+    """Names mean an app in most methods and a node in some."""
+    return {**samples, "name": "n1"} if method.name.startswith("nodes.") else samples
+
+
+async def rows(world: World, caller: Caller) -> list[tuple[str, str]]:
+    return [(row["outcome"], row["code"]) for row in await world.audit(caller)]
+
+
+async def test_every_method_takes_the_caller(services: Services) -> None:
+    without = {method.name for method in every_method(services) if not method.takes_caller}
+    assert without == INTERNAL
+
+
+async def test_the_enumeration_sees_the_services(services: Services) -> None:
+    names = {method.name for method in every_method(services)}
+    assert {"secrets.reveal", "resolve.resolve", "agents.release", "identity.create_binding", "keys.state"} <= names
+    assert names >= OPEN | SELF
+
+
+async def test_a_powerless_caller_is_denied_with_one_row(world: World, services: Services, samples: dict[str, Any]) -> None:
+    powerless = await world.service_account()
+    for method in every_method(services):
+        if not method.takes_caller or method.name in OPEN | SELF:
+            continue
+        caller = world.caller(powerless.token_hash)
+        with pytest.raises((Denied, Unavailable)):
+            await method.call(caller, **arguments(method, spelled_for(method, samples)))
+            pytest.fail(f"{method.name} let a powerless caller through")
+        found = await rows(world, caller)
+        assert [outcome for outcome, _ in found] == ["denied"], f"{method.name} left {found}"
+
+
+async def test_a_caller_without_a_token_is_refused_with_one_row(
+    world: World, services: Services, samples: dict[str, Any]
+) -> None:
+    for number, method in enumerate(every_method(services)):
+        if not method.takes_caller or method.name in OPEN:
+            continue
+        caller = Caller(None, f"stranger-{number}", f"192.0.2.{number}", "test")
+        with pytest.raises(Unauthenticated):
+            await method.call(caller, **arguments(method, spelled_for(method, samples)))
+            pytest.fail(f"{method.name} let a stranger through")
+        assert await rows(world, caller) == [("denied", "unauthenticated")], method.name
+
+
+async def test_open_methods_refuse_a_wrong_credential_with_one_row(
+    world: World, services: Services, samples: dict[str, Any]
+) -> None:
+    for number, name in enumerate(sorted(OPEN - {"seal.unseal"})):
+        [method] = [found for found in every_method(services) if found.name == name]
+        caller = Caller(None, f"open-{number}", f"192.0.2.{number}", "test")
+        with pytest.raises(OverseerError):
+            await method.call(caller, **arguments(method, samples))
+        found = await rows(world, caller)
+        assert [outcome for outcome, _ in found] in (["denied"], ["failed"]), f"{name} left {found}"
+
+
+async def test_unsealing_what_is_unsealed_changes_and_tells_nothing(
+    world: World, services: Services, samples: dict[str, Any]
+) -> None:
+    """A sealed server refuses a wrong passphrase with one row: see ``tests/integration/services``."""
+    [method] = [found for found in every_method(services) if found.name == "seal.unseal"]
+    before = await world.audit()
+    assert await method.call(world.caller(None), **arguments(method, samples)) == await services.seal.status()
+    assert await world.audit() == before
+
+
+async def test_whoever_asks_who_they_are_is_answered_with_one_row(world: World, services: Services) -> None:
+    powerless = await world.service_account()
+    assert (await services.identity.me(powerless)).bindings == []
+    assert await rows(world, powerless) == [("allowed", "")]
+
+
+async def test_nothing_changed_while_everything_was_refused(
+    world: World, services: Services, samples: dict[str, Any]
+) -> None:
+    tables = ("secret", "secret_version", "binding", "principal", "token", "app", "environment", "node", "bundle", "deployment")
+    powerless = await world.service_account()
+    before = [await world.sql(f"SELECT * FROM {table} ORDER BY 1") for table in tables]
+    for method in every_method(services):
+        if method.takes_caller and method.name not in OPEN | SELF:
+            with pytest.raises((Denied, Unavailable)):
+                await method.call(world.caller(powerless.token_hash), **arguments(method, spelled_for(method, samples)))
+    assert [await world.sql(f"SELECT * FROM {table} ORDER BY 1") for table in tables] == before
