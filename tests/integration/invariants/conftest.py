@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ __all__ = ["services", "services_database", "world"]
 
 
 @pytest.fixture
-async def services(world: World) -> AsyncIterator[Services]:
+async def services(world: World) -> Services:
     """Every public service, over the world's database and gate, unsealed."""
 
     async def nobody(_root_key: object) -> None:
@@ -27,4 +26,4 @@ async def services(world: World) -> AsyncIterator[Services]:
     settings = Settings(data_dir=Path("/nonexistent"), database_url=world.url, seal="env")
     made = wire_services(settings, world.database, world.gate, nobody, asyncio.Event())
     await made.keys.open(world.root_key)
-    yield made
+    return made
