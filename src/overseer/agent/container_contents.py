@@ -27,7 +27,7 @@ _SYS_OPENAT2: Final = 437  # the same number on every architecture but Alpha
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 #: A file from a template may be a little longer than the value in it.
 _LARGEST: Final = 2 * MAX_VALUE_BYTES
-_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_FLAGS: Final = os.O_PATH | os.O_CLOEXEC
 
 
 def variable(container: Container, name: str) -> SecretValue | None:
@@ -78,10 +78,16 @@ def _file_in_root(pid: int, path: str) -> SecretValue | None:
         os.close(root)
     if descriptor < 0:
         return None
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
+        # Looked at before it is opened for reading: opening a device or a pipe can do something.
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        content = stream.read(_LARGEST + 1)
+        with Path(f"/proc/self/fd/{descriptor}").open("rb") as stream:
+            content = stream.read(_LARGEST + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
     return SecretValue(content) if len(content) <= _LARGEST else None
 
 

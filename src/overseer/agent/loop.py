@@ -184,7 +184,7 @@ class Agent:
 def run_agent(settings: AgentSettings) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code. Call it from the main thread.
 
-    Raises :class:`ConfigurationProblem` where the node is not enrolled, an agent runs already, or memory for files or Docker is missing.
+    Raises :class:`ConfigurationProblem` where the node is not enrolled, an agent runs already, or memory or Docker is missing.
     """
     notes = harden_process()
     identity = load_identity(settings.directory)

@@ -1,4 +1,4 @@
-"""``overseer agent status``: what this node is and what it runs, from its own files and engine; the server is asked only for a token.
+"""``overseer agent status``: what this node is and what it runs, by its own files and engine; the server only gives a token.
 
 Guarantee: nothing changes, and no value is read.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from overseer.agent.containers import containers_of
 from overseer.agent.engine import Engine
 from overseer.agent.identity import load_identity
-from overseer.agent.journal import Journal
+from overseer.agent.journal import Entry, Journal
 from overseer.agent.session import Session
 from overseer.agent.settings import AgentSettings
 from overseer.core.errors import OverseerError
@@ -60,11 +60,11 @@ def agent_status(settings: AgentSettings) -> AgentStatus:
             engine, said = None, "does not answer"
     except OverseerError as error:
         said = error.message
-    projects = tuple(
-        ProjectStatus(
-            one.project, one.app, one.environment, one.deployment_id, one.phase.value,
-            tuple(f"{container.service}: {container.state}" for container in containers_of(engine, one.project)) if engine else (),
-        )
-        for one in Journal(settings.directory).entries()
-    )  # fmt: skip
+    projects = tuple(_project(entry, engine) for entry in Journal(settings.directory).entries())
     return AgentStatus(identity.record.node, identity.record.url, server, said, projects)
+
+
+def _project(entry: Entry, engine: Engine | None) -> ProjectStatus:
+    found = containers_of(engine, entry.project) if engine is not None else []
+    states = tuple(f"{one.service}: {one.state}" for one in found)
+    return ProjectStatus(entry.project, entry.app, entry.environment, entry.deployment_id, entry.phase.value, states)
