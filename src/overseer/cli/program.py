@@ -16,7 +16,7 @@ import click
 from overseer.cli.lazy_group import LazyCommand, LazyGroup
 from overseer.cli.options import Connection
 from overseer.cli.output import report, say
-from overseer.core.errors import OverseerError
+from overseer.core.errors import InvalidInput, OverseerError
 
 _COMMANDS: Final = "overseer.cli.commands."
 USAGE, INTERNAL, INTERRUPTED, CLOSED_PIPE = 2, 70, 130, 141
@@ -95,8 +95,7 @@ def run(arguments: list[str]) -> int:
         say("\noverseer: interrupted")
         return INTERRUPTED
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return _report_usage(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that the interpreter's last flush is silent too
         return CLOSED_PIPE
@@ -104,6 +103,18 @@ def run(arguments: list[str]) -> int:
         say(f"overseer: internal error: {type(error).__name__} at {_place(error)}; please report it")
         return INTERNAL
     return code if isinstance(code, int) else 0
+
+
+def _report_usage(error: click.ClickException) -> int:
+    """A wrong command line: how the command is used, then what was wrong, in the form of every other error."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        say(error.ctx.get_usage())
+        say(f"  ('{error.ctx.command_path} --help' explains it)")
+    report(InvalidInput(error.format_message()))
+    return error.exit_code
 
 
 def _place(error: BaseException) -> str:
