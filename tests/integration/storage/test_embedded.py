@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import pwd
@@ -164,6 +165,27 @@ async def test_a_start_after_the_server_was_killed_recovers_what_was_committed(h
     connection.terminate()
     with again:
         assert await _value(again.url, "SELECT number FROM kept") == 7
+
+
+@pytest.mark.anyio
+async def test_a_start_waits_for_a_busy_backend_of_a_killed_server(home: Path) -> None:
+    """It does not notice that its server is gone, and holds the shared memory that a new one must not share."""
+    server = EmbeddedPostgres(home)
+    connection = await asyncpg.connect(server.start())
+    loop = "WHILE clock_timestamp() < t + interval '2s' LOOP END LOOP;"
+    busy = f"DO $$ DECLARE t timestamptz := clock_timestamp(); BEGIN {loop} END $$"
+    statement = asyncio.ensure_future(connection.execute(busy))
+    await asyncio.sleep(0.2)
+    process, server._process = server._process, None
+    assert process is not None
+    process.kill()
+    process.wait()
+    server.stop()
+    with EmbeddedPostgres(home) as again:
+        assert "still in use" in (home / "postgres.log").read_text()
+        assert await _value(again.url, "SELECT 1") == 1
+    await statement  # it came to its end under the dead server
+    connection.terminate()
 
 
 def test_a_process_id_that_now_belongs_to_another_is_no_server(home: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import secrets
 import signal
 import socket
 import subprocess
@@ -19,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from overseer.server.storage.postgres_account import server_account
 
-PASSWORD = secrets.token_urlsafe(12)
+PASSWORD = "long-and-used-in-tests-only"
 RULES = "local all postgres trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
 
 

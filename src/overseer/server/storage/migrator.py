@@ -188,7 +188,8 @@ async def _in_cluster(connection: asyncpg.Connection, statement: str) -> None:
     for attempt in range(10):
         try:
             await connection.execute(statement)
-        except (asyncpg.InternalServerError, asyncpg.UniqueViolationError):  # "tuple concurrently updated"
+        except (asyncpg.UniqueViolationError, asyncpg.DuplicateObjectError, asyncpg.InternalServerError):
+            # The last is "tuple concurrently updated".
             await asyncio.sleep(0.05 * (attempt + 1))
         else:
             return

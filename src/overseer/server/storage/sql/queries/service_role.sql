@@ -1,5 +1,5 @@
 -- The role that the server works under. It owns nothing, makes nothing, and can only append to the audit log.
--- Roles belong to the whole cluster, so another database may make or grant it at the same moment.
+-- Roles belong to the whole cluster, so another database may make or grant it at the same moment: the migrator tries again then.
 
 -- name: service_role_create
 DO $$
@@ -7,8 +7,6 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'overseer_service') THEN
         CREATE ROLE overseer_service NOLOGIN;
     END IF;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN
-    NULL;  -- made by another database of the cluster just now
 END $$;
 
 -- name: service_role_join
