@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import importlib.util
-import os
 import secrets
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from overseer.cli.deployment_text import require_success
 from overseer.client.api import Client
 from overseer.core.errors import AlreadyExists, ConfigurationProblem, NodeProblem, Unavailable
 from overseer.core.scopes import Scope
+from overseer.core.secret_value import SecretValue
 from overseer.wire.deployments import DeploymentCreate, DeploymentView
 
 APP: Final = "shop"
@@ -34,6 +34,8 @@ NODE: Final = "local"
 SCOPE: Final = Scope(APP, ENVIRONMENT)
 GENERATORS: Final = {"db-password": "password", "api-key": "token"}
 WAIT_SECONDS: Final = 60
+#: How the example's forms are called in its README.
+_FORMS: Final = {"inline": "environment", "external": "docker secret"}
 _KEY_VARIABLE: Final = "QUICKSTART_FINGERPRINT_KEY"
 
 #: What the process target runs: it names each secret with the HMAC of what it got. Nothing of Overseer is in it.
@@ -112,14 +114,16 @@ def arrivals_in_containers(view: DeploymentView) -> list[Arrival]:
     return [Arrival(r.reference, " ".join(r.services), ", ".join(r.kinds), r.version, r.matches is True) for r in view.references]
 
 
-def arrivals_in_process(client: Client, url: str, token: str) -> list[Arrival]:
-    """The same by ``overseer run``: once as environment variables, once as files in memory."""
+def arrivals_in_process(client: Client, token: SecretValue, environment: Mapping[str, str]) -> list[Arrival]:
+    """The same by ``overseer run`` in ``environment``: once as environment variables, once as files in memory."""
+    credentials = {"OVERSEER_URL": client.url, "OVERSEER_TOKEN": token.reveal().decode("ascii")}
     revealed = client.secrets.resolve(list(GENERATORS), SCOPE, reason="quickstart proof")
     found = []
     for form in ("environment", "file"):
         key = secrets.token_bytes(32)
         names = {name: variable_name(name) if form == "environment" else name for name in revealed}
-        seen = _probe(url, token, key, list(names.values()), files=form == "file")
+        run_environment = {**environment, **credentials, _KEY_VARIABLE: key.hex()}
+        seen = _probe(run_environment, list(names.values()), files=form == "file")
         for name, item in revealed.items():
             expected = hmac.new(key, item.value.reveal(), hashlib.sha256).hexdigest()
             arrived = hmac.compare_digest(seen.get(names[name], ""), expected)
@@ -127,10 +131,9 @@ def arrivals_in_process(client: Client, url: str, token: str) -> list[Arrival]:
     return found
 
 
-def _probe(url: str, token: str, key: bytes, names: list[str], *, files: bool) -> Mapping[str, str]:
+def _probe(environment: Mapping[str, str], names: list[str], *, files: bool) -> Mapping[str, str]:
     command = [sys.executable, "-P", "-m", "overseer.cli.main", "run", "--app", APP, "--env", ENVIRONMENT]
     command += ["--only", ",".join(GENERATORS), "--reason", "quickstart proof", *(["--files"] if files else [])]
-    environment = {**os.environ, "OVERSEER_URL": url, "OVERSEER_TOKEN": token, _KEY_VARIABLE: key.hex()}
     done = subprocess.run(
         [*command, "--", sys.executable, "-I", "-c", _PROBE, *names],
         env=environment,

@@ -98,7 +98,7 @@ class Quickstart:
                 client.nodes.create(example.NODE, "this machine")
             current.note = f"node {example.NODE}"
             self._enrol(client)
-            allowance = self._memory_allowance()
+            self._environment["OVERSEER_TMPFS_ALLOW"] = self._memory_allowance().value
             try:
                 engine = Engine.find(
                     self._agent_settings.docker,
@@ -110,7 +110,6 @@ class Quickstart:
                 current.note += ", enrolled; its agent is not started without Docker"
                 self._without_docker = reason.message
                 return None
-            self._environment["OVERSEER_TMPFS_ALLOW"] = allowance.value
             agent = self._child(started, "agent", ["agent", "run"], AGENT_STOP_SECONDS)
             self._await_agent(agent, client)
         self._without_docker = "no Docker engine answers" if os.geteuid() == 0 else "no Docker engine answers to this user"
@@ -136,7 +135,7 @@ class Quickstart:
             self._without_docker = f"the example's image cannot be made: {reason}"
         say(f"    {self._without_docker}: proving the same with a process, by 'overseer run'")
         with step("process with the secrets"):
-            return example.arrivals_in_process(client, self._settings.url, token.reveal().decode("ascii"))
+            return example.arrivals_in_process(client, token, self._environment)
 
     def _undeploy(self, client: Client) -> None:
         try:

@@ -100,7 +100,20 @@ def _start(command: Sequence[str], values: Mapping[str, SecretValue], *, files: 
     from overseer.agent.injection.process import run_process
     from overseer.cli.output import say
 
-    code = run_process(command, values, files=files)
+    if files:
+        from overseer.agent.injection.memory_root import open_root
+        from overseer.agent.settings import AgentSettings
+
+        settings = AgentSettings.load()
+        root = open_root(settings.tmpfs_root, settings.tmpfs_allow)
+        for note in root.notes:
+            say(f"overseer: {note}")
+        try:
+            code = run_process(command, values, files=True, root=root)
+        finally:
+            root.release()
+    else:
+        code = run_process(command, values)
     if code in (126, 127):
         say(f"overseer: {command[0]}: {'not found' if code == 127 else 'may not be run'} (or it ended with {code} itself)")
     return code
