@@ -1,4 +1,4 @@
-"""A node whose server is a double: it keeps values in memory, seals real bundles to the node's real keys, and remembers reports."""
+"""A node whose server is a double: it keeps values in memory and seals real bundles to the node's real keys."""
 
 from __future__ import annotations
 
@@ -131,8 +131,9 @@ class Node:
 
     def work(self, action: str, identifier: str, wait: int) -> Work:
         return Work(
-            deployment_id=identifier, action=action, app="shop", environment="prod", project=self.project, wait_timeout=wait, attempt=1
-        )
+            deployment_id=identifier, action=action, app="shop", environment="prod", project=self.project,
+            wait_timeout=wait, attempt=1,
+        )  # fmt: skip
 
     # -- looking around -------------------------------------------------------------------------------------------------------
 

@@ -43,7 +43,8 @@ def test_environment_holds_exactly_the_value(node: Node) -> None:
 
 
 def test_env_file_and_compose_variables(node: Node) -> None:
-    compose = f"services:\n  a:\n    image: {IMAGE}\n    {SLEEP}\n    env_file: [app.env]\n    environment:\n      FROM: ${{WHERE}}-${{MORE}}\n"
+    compose = f"services:\n  a:\n    image: {IMAGE}\n    {SLEEP}\n    env_file: [app.env]\n"
+    compose += "    environment:\n      FROM: ${WHERE}-${MORE}\n"
     files = {"compose.yaml": compose, "app.env": "TOKEN=${SECRET:token}\nPLAIN=p\n", ".env": "WHERE=dotenv\nMORE=m\n"}
     report = node.deploy(files, {"token": "s3$cr3t"}, variables={"MORE": "variable"})
     assert report.state == "succeeded", report.error + report.output

@@ -17,7 +17,10 @@ pytestmark = pytest.mark.docker
 
 IMAGE = "overseer-example/shop:1"
 FAST = "stop_grace_period: 1s\n    init: true"
-SIMPLE = f"services:\n  a:\n    image: {IMAGE}\n    command: [sleep, '600']\n    {FAST}\n    environment: {{V: '${{SECRET:v}}'}}\n"
+SIMPLE = (
+    f"services:\n  a:\n    image: {IMAGE}\n    command: [sleep, '600']\n    {FAST}\n"
+    "    environment: {V: '${SECRET:v}'}\n"
+)
 
 
 def test_a_container_that_holds_something_else_is_told_apart(node: Node) -> None:
