@@ -130,6 +130,11 @@ class _Planner:
             if remaining:
                 self.model[section] = remaining
         self._check_volumes()
+        if "models" not in self.model and any("models" in service for service in (self.model.get("services") or {}).values()):
+            # Compose 2.40 leaves the top-level models out of its JSON: without them the services could not be started.
+            self.problem(
+                "models", "this Compose does not print models in its model; deploy that service without Overseer", "lost_models"
+            )
         persists = tuple(self._persisting())
         return Injection(self.model, files, persists, tuple(dict.fromkeys(self.problems)))
 

@@ -65,12 +65,13 @@ def _environment(one: Occurrence, said: str, mentions: dict[str, set[str]], imag
     service = one.services[0] if len(one.services) == 1 else ""
     if one.kind is Kind.ENV_FILE:
         yield Finding("OVS007", *place, f"{said} goes to every service that reads this file: {', '.join(one.services)}", service)
-    forms = {form for name in one.services if (form := file_variable(images.get(name, ""), one.key)) is not None}
-    if forms:
-        variable, source = sorted(forms)[0]
-        yield Finding("OVS005", *place, f"{said}: the image reads {variable} from a file ({source})", service)
-    else:
-        yield Finding("OVS010", *place, f"{said} in the environment is kept on the node's disk with the container", service)
+    for name in one.services:
+        form = file_variable(images.get(name, ""), one.key)
+        if form is not None:
+            yield Finding("OVS005", *place, f'{said}: the image of "{name}" reads {form[0]} from a file ({form[1]})', name)
+        else:
+            message = f'{said} in the environment of "{name}" is kept on the node\'s disk with the container'
+            yield Finding("OVS010", *place, message, name)
     if len(one.services) > 1:
         for name in one.services:
             if str(one.reference.name) not in mentions.get(name, set()):

@@ -23,7 +23,16 @@ def parse_model(output: str | bytes) -> Model:
         raise InvalidInput("docker compose config did not print a JSON model") from None
     if not isinstance(model, dict):
         raise InvalidInput("docker compose config did not print a JSON model")
+    for service in (model.get("services") or {}).values():
+        _repair_devices(service.get("blkio_config") or {})
     return model
+
+
+def _repair_devices(blkio: Model) -> None:
+    """Compose prints ``Path``, ``Weight`` and ``Rate`` of block devices with capitals and does not read them so."""
+    for name, devices in blkio.items():
+        if isinstance(devices, list):
+            blkio[name] = [{key.lower(): value for key, value in device.items()} for device in devices]
 
 
 def _halve_keys(node: Any) -> Any:

@@ -45,7 +45,12 @@ class RealCompose:
     program: Path
 
     def raw(
-        self, files: Mapping[str, bytes], compose_files: Sequence[str] = (), *, stdin: bytes | None = None, profiles: Sequence[str] = ()
+        self,
+        files: Mapping[str, bytes],
+        compose_files: Sequence[str] = (),
+        *,
+        stdin: bytes | None = None,
+        profiles: Sequence[str] = (),
     ) -> bytes:
         """What ``config --format json`` prints. Raises :class:`ComposeRefused`."""
         with tempfile.TemporaryDirectory() as directory:

@@ -11,11 +11,37 @@ from tests.docker.compose_language.real_compose import ComposeRefused, RealCompo
 
 REFERENCE = "${SECRET:a}"
 PIECES = st.sampled_from(
-    [REFERENCE, "${A}", "$A", "$$", "\\$", "\\", "\\\\", '\\"', "\\'", '"', "'", " ", "  #c", "#", "\n", "\r\n", "\t", "v", "=", ":", "é", "\\n", "\x85"]
-)  # fmt: skip
+    [
+        REFERENCE,
+        "${A}",
+        "$A",
+        "$$",
+        "\\$",
+        "\\",
+        "\\\\",
+        '\\"',
+        "\\'",
+        '"',
+        "'",
+        " ",
+        "  #c",
+        "#",
+        "\n",
+        "\r\n",
+        "\t",
+        "v",
+        "=",
+        ":",
+        "é",
+        "\\n",
+        "\x85",
+    ]
+)
 LINES = st.lists(
     st.tuples(
-        st.sampled_from(["K{n}=", "K{n}: ", "K{n} = ", "export K{n}=", "  K{n}=", "K{n}.x-y=", "# K{n}=", "K{n}", "B AD{n}=", "K[{n}]="]),
+        st.sampled_from(
+            ["K{n}=", "K{n}: ", "K{n} = ", "export K{n}=", "  K{n}=", "K{n}.x-y=", "# K{n}=", "K{n}", "B AD{n}=", "K[{n}]="]
+        ),
         st.sampled_from(["", '"', "'"]),
         st.lists(PIECES, max_size=6).map("".join),
     ).map(lambda line: line[0] + line[1] + line[2] + line[1]),
@@ -36,7 +62,7 @@ def _files(env: str) -> dict[str, bytes]:
 @example(env=f"K=${REFERENCE}$${REFERENCE}\n")
 @example(env=f"\ufeffK={REFERENCE}\r\nL='{REFERENCE}\r\n'\r\n")
 @example(env="K=1")
-@example(env=f"K=a#{REFERENCE}\nL=\"x\" {REFERENCE}\n")
+@example(env=f'K=a#{REFERENCE}\nL="x" {REFERENCE}\n')
 def test_compose_agrees_about_every_file(compose: RealCompose, env: str) -> None:
     try:
         expected = compose.model(_files(env.replace(REFERENCE, "${A}")))["services"]["a"].get("environment")

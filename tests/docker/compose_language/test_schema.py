@@ -68,9 +68,34 @@ def test_every_key_of_a_service_that_the_program_knows_has_been_judged(schema: d
     """A key that only a newer Compose knows is refused; this test says when to look at one."""
     welcome = {
         path for path, _ in _leaves(schema, schema, ()) if path[:2] == ("services", "*") and _place(path).kind not in NEVER
-    }  # fmt: skip
+    }
     assert {path[2] for path in welcome} == {
-        "annotations", "build", "command", "container_name", "deploy", "dns", "dns_opt", "dns_search", "domainname", "entrypoint",
-        "environment", "extra_hosts", "healthcheck", "hostname", "image", "labels", "logging", "mac_address", "networks",
-        "post_start", "pre_stop", "provider", "security_opt", "stop_signal", "sysctls", "tmpfs", "user", "working_dir",
-    }  # fmt: skip
+        "annotations",
+        "build",
+        "command",
+        "container_name",
+        "deploy",
+        "dns",
+        "dns_opt",
+        "dns_search",
+        "domainname",
+        "entrypoint",
+        "environment",
+        "extra_hosts",
+        "healthcheck",
+        "hostname",
+        "image",
+        "labels",
+        "logging",
+        "mac_address",
+        "networks",
+        "post_start",
+        "pre_stop",
+        "provider",
+        "security_opt",
+        "stop_signal",
+        "sysctls",
+        "tmpfs",
+        "user",
+        "working_dir",
+    }

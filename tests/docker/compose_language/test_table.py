@@ -18,29 +18,111 @@ from tests.docker.compose_language.real_compose import ComposeRefused, RealCompo
 
 PEM = "-----BEGIN KEY-----\nMIIB\tVg==\r\n  indented\n-----END KEY-----\n"
 HARD_VALUES = [
-    "pa$word", "a$$b", "${HOME}", "${SECRET:x}", "$HOME", "${", "$", "$$$",
-    "yes", "null", "~", "1e3", "0o17", "010", "1_000", "1:30", ".inf", "2024-01-01", "true", "<<", "=", "0x1F",
-    "a: b", "a #b", "- a", "*x", "&x", "!x", "@x", "%x", "{", "[", "}", "]", "'", '"', "'\"", "\\", "\\n", "`", "|", ">", "?", ",", "a,b",
-    "", " ", " lead", "trail ", "\t", "\n", "\n\n", "a\n", "\na", "\r", "\r\n", "a\r\nb", PEM, PEM.rstrip("\n"),
-    "\x85", "a\x85b", "\u2028", "\u2029", "\ufeff", "\ufeffa", "\uffff", "\ufffe", "\x80", "\x9f", "\x7f", "\x01", "\x1b[0m", "\x0b",
-    "🙂", "é", "日本", "e\u0301", "\U0010ffff", "K=V", "=", "a=b=c", "x" * 5000, "a\\u0041", "#", " #", "---", "...", "%YAML 1.2",
-]  # fmt: skip
+    "pa$word",
+    "a$$b",
+    "${HOME}",
+    "${SECRET:x}",
+    "$HOME",
+    "${",
+    "$",
+    "$$$",
+    "yes",
+    "null",
+    "~",
+    "1e3",
+    "0o17",
+    "010",
+    "1_000",
+    "1:30",
+    ".inf",
+    "2024-01-01",
+    "true",
+    "<<",
+    "=",
+    "0x1F",
+    "a: b",
+    "a #b",
+    "- a",
+    "*x",
+    "&x",
+    "!x",
+    "@x",
+    "%x",
+    "{",
+    "[",
+    "}",
+    "]",
+    "'",
+    '"',
+    "'\"",
+    "\\",
+    "\\n",
+    "`",
+    "|",
+    ">",
+    "?",
+    ",",
+    "a,b",
+    "",
+    " ",
+    " lead",
+    "trail ",
+    "\t",
+    "\n",
+    "\n\n",
+    "a\n",
+    "\na",
+    "\r",
+    "\r\n",
+    "a\r\nb",
+    PEM,
+    PEM.rstrip("\n"),
+    "\x85",
+    "a\x85b",
+    "\u2028",
+    "\u2029",
+    "\ufeff",
+    "\ufeffa",
+    "\uffff",
+    "\ufffe",
+    "\x80",
+    "\x9f",
+    "\x7f",
+    "\x01",
+    "\x1b[0m",
+    "\x0b",
+    "🙂",
+    "é",
+    "日本",
+    "e\u0301",
+    "\U0010ffff",
+    "K=V",
+    "=",
+    "a=b=c",
+    "x" * 5000,
+    "a\\u0041",
+    "#",
+    " #",
+    "---",
+    "...",
+    "%YAML 1.2",
+]
 
 POSITIONS: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
-    "mapping": ("environment: {K: \"${SECRET:v}\"}", lambda s: s["environment"]["K"]),
+    "mapping": ('environment: {K: "${SECRET:v}"}', lambda s: s["environment"]["K"]),
     "plain": ("environment:\n      K: ${SECRET:v}", lambda s: s["environment"]["K"]),
     "single": ("environment:\n      K: '${SECRET:v}'", lambda s: s["environment"]["K"]),
     "list": ("environment:\n      - K=${SECRET:v}", lambda s: s["environment"]["K"]),
     "literal": ("environment:\n      K: |-\n        ${SECRET:v}\n", lambda s: s["environment"]["K"]),
     "folded": ("environment:\n      K: >-\n        ${SECRET:v}\n", lambda s: s["environment"]["K"]),
-    "command list": ("command: [\"echo\", \"${SECRET:v}\"]", lambda s: s["command"][1]),
+    "command list": ('command: ["echo", "${SECRET:v}"]', lambda s: s["command"][1]),
     "entrypoint list": ("entrypoint:\n      - run\n      - ${SECRET:v}", lambda s: s["entrypoint"][1]),
-    "healthcheck list": ("healthcheck: {test: [CMD, \"${SECRET:v}\"]}", lambda s: s["healthcheck"]["test"][1]),
-    "label": ("labels: {l: \"${SECRET:v}\"}", lambda s: s["labels"]["l"]),
-    "label list": ("labels: [\"l=${SECRET:v}\"]", lambda s: s["labels"]["l"]),
-    "build argument": ("build: {context: /x, args: {a: \"${SECRET:v}\"}}", lambda s: s["build"]["args"]["a"]),
-    "logging": ("logging: {driver: x, options: {token: \"${SECRET:v}\"}}", lambda s: s["logging"]["options"]["token"]),
-}  # fmt: skip
+    "healthcheck list": ('healthcheck: {test: [CMD, "${SECRET:v}"]}', lambda s: s["healthcheck"]["test"][1]),
+    "label": ('labels: {l: "${SECRET:v}"}', lambda s: s["labels"]["l"]),
+    "label list": ('labels: ["l=${SECRET:v}"]', lambda s: s["labels"]["l"]),
+    "build argument": ('build: {context: /x, args: {a: "${SECRET:v}"}}', lambda s: s["build"]["args"]["a"]),
+    "logging": ('logging: {driver: x, options: {token: "${SECRET:v}"}}', lambda s: s["logging"]["options"]["token"]),
+}
 
 
 def one_service(body: str) -> dict[str, bytes]:
@@ -245,7 +327,9 @@ def test_two_documents_a_byte_order_mark_and_crlf(compose: RealCompose, way: str
         assert model["services"]["a"]["environment"] == {"K": "v\n", "L": "é v\n", "M": "one\nv\n\n"}
 
 
-@pytest.mark.parametrize("kind", ["environment: {K: \"${SECRET:a}\"}", "environment: [\"K=${SECRET:a}\"]", "command: [\"${SECRET:a}\"]"])
+@pytest.mark.parametrize(
+    "kind", ['environment: {K: "${SECRET:a}"}', 'environment: ["K=${SECRET:a}"]', 'command: ["${SECRET:a}"]']
+)
 def test_nul_and_bytes_that_are_no_text_are_refused(compose: RealCompose, kind: str) -> None:
     for value, code in ((b"a\0b", "value_has_nul"), (b"\xff\xfe", "value_not_text")):
         for way in (compose.placed, lambda files, values: render_file(files["compose.yaml"], values)):
@@ -284,13 +368,26 @@ def test_a_reference_in_a_key_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        "ports: ['${SECRET:a}:80']", "ports: [{target: \"${SECRET:a}\"}]", "cpus: ${SECRET:a}", "privileged: ${SECRET:a}",
-        "deploy: {replicas: \"${SECRET:a}\"}", "mem_limit: ${SECRET:a}", "healthcheck: {interval: \"${SECRET:a}\"}",
-        "network_mode: ${SECRET:a}", "depends_on: [\"${SECRET:a}\"]", "env_file: ${SECRET:a}", "volumes: [\"${SECRET:a}:/x\"]",
-        "restart: ${SECRET:a}", "secrets: [\"${SECRET:a}\"]", "profiles: [\"${SECRET:a}\"]", "pull_policy: ${SECRET:a}",
-        "unknown_key: ${SECRET:a}", "environment: {K: !!int \"${SECRET:a}\"}", "stop_grace_period: ${SECRET:a}",
+        "ports: ['${SECRET:a}:80']",
+        'ports: [{target: "${SECRET:a}"}]',
+        "cpus: ${SECRET:a}",
+        "privileged: ${SECRET:a}",
+        'deploy: {replicas: "${SECRET:a}"}',
+        "mem_limit: ${SECRET:a}",
+        'healthcheck: {interval: "${SECRET:a}"}',
+        "network_mode: ${SECRET:a}",
+        'depends_on: ["${SECRET:a}"]',
+        "env_file: ${SECRET:a}",
+        'volumes: ["${SECRET:a}:/x"]',
+        "restart: ${SECRET:a}",
+        'secrets: ["${SECRET:a}"]',
+        'profiles: ["${SECRET:a}"]',
+        "pull_policy: ${SECRET:a}",
+        "unknown_key: ${SECRET:a}",
+        'environment: {K: !!int "${SECRET:a}"}',
+        "stop_grace_period: ${SECRET:a}",
     ],
-)  # fmt: skip
+)
 def test_typed_fields_and_names_are_refused_whatever_is_allowed(body: str) -> None:
     problems = find_references(Bundle(one_service(body)), allow_persisting=True).problems
     assert [problem.code for problem in problems if problem.code != "missing_file"] == ["reference_in_typed_field"]
@@ -300,9 +397,16 @@ def test_typed_fields_and_names_are_refused_whatever_is_allowed(body: str) -> No
 
 @pytest.mark.parametrize(
     "body",
-    ["image: r/${SECRET:a}", "labels: {l: \"${SECRET:a}\"}", "labels: [\"l=${SECRET:a}\"]", "build: {context: ., args: {k: \"${SECRET:a}\"}}",
-     "container_name: c-${SECRET:a}", "annotations: {l: \"${SECRET:a}\"}", "deploy: {labels: {l: \"${SECRET:a}\"}}"],
-)  # fmt: skip
+    [
+        "image: r/${SECRET:a}",
+        'labels: {l: "${SECRET:a}"}',
+        'labels: ["l=${SECRET:a}"]',
+        'build: {context: ., args: {k: "${SECRET:a}"}}',
+        "container_name: c-${SECRET:a}",
+        'annotations: {l: "${SECRET:a}"}',
+        'deploy: {labels: {l: "${SECRET:a}"}}',
+    ],
+)
 def test_metadata_is_refused_unless_allowed(body: str) -> None:
     files = {"compose.yaml": f"services:\n  a:\n    {body}\n".encode()}
     for problems in (find_references(Bundle(files)).problems, _render_problems(files)):
@@ -313,9 +417,16 @@ def test_metadata_is_refused_unless_allowed(body: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    ["command: [\"${SECRET:a}\"]", "entrypoint: x ${SECRET:a}", "healthcheck: {test: \"x ${SECRET:a}\"}", "hostname: ${SECRET:a}",
-     "logging: {options: {t: \"${SECRET:a}\"}}", "post_start: [{command: [\"${SECRET:a}\"]}]", "sysctls: [\"k=${SECRET:a}\"]"],
-)  # fmt: skip
+    [
+        'command: ["${SECRET:a}"]',
+        "entrypoint: x ${SECRET:a}",
+        'healthcheck: {test: "x ${SECRET:a}"}',
+        "hostname: ${SECRET:a}",
+        'logging: {options: {t: "${SECRET:a}"}}',
+        'post_start: [{command: ["${SECRET:a}"]}]',
+        'sysctls: ["k=${SECRET:a}"]',
+    ],
+)
 def test_arguments_healthchecks_and_options_are_refused_in_deployments_and_warned_about_in_files(body: str) -> None:
     files = one_service(body)
     assert [problem.code for problem in find_references(Bundle(files)).problems] == ["reference_persists"]
@@ -351,7 +462,9 @@ services:
 
 def test_an_anchor_that_ends_in_labels_is_refused_where_it_is_used() -> None:
     text = 'x-a: &a "${SECRET:a}"\nservices: {s: {image: x, labels: {l: *a}}}\n'
-    assert [problem.code for problem in find_references(Bundle({"compose.yaml": text.encode()})).problems] == ["reference_persists"]
+    assert [problem.code for problem in find_references(Bundle({"compose.yaml": text.encode()})).problems] == [
+        "reference_persists"
+    ]
 
 
 @pytest.mark.parametrize("way", ["spliced", "placed"])
@@ -366,8 +479,8 @@ services:
     profiles: [debug]
     env_file: [one.env, {path: missing.env, required: false}]
 """,
-        "compose.override.yaml": b"services: {web: {environment: [\"OVER=${SECRET:over}\"]}}\n",
-        "sub/part.yaml": b"services: {part: {image: x, env_file: part.env, environment: {P: \"${SECRET:part}\"}}}\n",
+        "compose.override.yaml": b'services: {web: {environment: ["OVER=${SECRET:over}"]}}\n',
+        "sub/part.yaml": b'services: {part: {image: x, env_file: part.env, environment: {P: "${SECRET:part}"}}}\n',
         "sub/part.env": b"PE=${SECRET:partenv}\n",
         "base/common.yaml": b"""
 services:
@@ -380,8 +493,13 @@ services:
     values = secrets(over="1", part="2", partenv="3", base="4$", one="5$x", baseenv="6", unused="")
     model = getattr(compose, way)(files, values)
     assert model["services"]["web"]["environment"] == {
-        "BASE": "4$", "BE": "${SECRET:literal}", "BF": "6", "ONE": "5$x", "OVER": "1", "TWO": "5$x2",
-    }  # fmt: skip
+        "BASE": "4$",
+        "BE": "${SECRET:literal}",
+        "BF": "6",
+        "ONE": "5$x",
+        "OVER": "1",
+        "TWO": "5$x2",
+    }
     assert model["services"]["part"]["environment"] == {"P": "2", "PE": "3"}
     found = {one.reference.name: one.services for one in find_references(Bundle(files)).occurrences}
     web, part = ("web",), ("part",)
@@ -433,8 +551,12 @@ def test_all_problems_at_once_one_line_each() -> None:
     with pytest.raises(ReferencesRefused) as refused:
         render_file(text.encode(), {})
     assert sorted(str(problem).partition(" ")[0] for problem in refused.value.problems) == [
-        "compose.yaml:5:11:", "compose.yaml:5:33:", "compose.yaml:6:11:", "compose.yaml:7:17:", "compose.yaml:7:17:",
-    ]  # fmt: skip
+        "compose.yaml:5:11:",
+        "compose.yaml:5:33:",
+        "compose.yaml:6:11:",
+        "compose.yaml:7:17:",
+        "compose.yaml:7:17:",
+    ]
     assert all("\n" not in str(problem) for problem in refused.value.problems)
 
 
