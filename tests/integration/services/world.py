@@ -196,9 +196,9 @@ async def _empty(url: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("SET session_replication_role = replica")  # past the audit log's own guard
-        kept = ["schema_migration", "audit_incarnation"]
-        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> ALL ($1)", kept)
-        await connection.execute("; ".join(f'DELETE FROM "{table["tablename"]}"' for table in tables))  # noqa: S608
+        found = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> ALL ($1)"
+        tables = await connection.fetch(found, ["schema_migration", "audit_incarnation"])
+        await connection.execute("; ".join(f'DELETE FROM "{table["tablename"]}"' for table in tables))
     finally:
         await connection.close()
 
