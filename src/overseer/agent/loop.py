@@ -192,16 +192,17 @@ def run_agent(settings: AgentSettings) -> int:
         raise ConfigurationProblem("this machine is no node yet: run `overseer agent join TOKEN --url URL` first")
     with _alone(settings.directory):
         root = open_root(settings.tmpfs_root, settings.tmpfs_allow)
-        with _alone(root.path):
+        place = root.path / str(identity.record.node_id)  # several agents of one machine share the root
+        with _alone(place):
             for note in [*notes, *root.notes]:
                 log.warning("%s", note)
-            agent = _assemble(settings, identity, root.path)
+            agent = _assemble(settings, identity, place)
             for note in agent.deployer.heal():
                 log.warning("%s", note)
             log.info("node %s: asking %s for work", identity.record.node, identity.record.url)
             with _signals(agent):
                 agent.run()
-            _tidy(root.path)
+            _tidy(place)
         root.release()
     log.info("stopped")
     return 0
@@ -218,7 +219,7 @@ def _assemble(settings: AgentSettings, identity: Identity, root: Path) -> Agent:
         journal=Journal(settings.directory),
         secrets_root=settings.secrets_root,
         apps=settings.apps,
-        protected=(settings.directory,),
+        protected=(settings.directory, root.parent),
     )
     return Agent(deployer, lambda: Session(identity), settings.parallel, settings.stop_seconds)
 
@@ -253,8 +254,9 @@ def _signals(agent: Agent) -> Iterator[None]:
 
 def _tidy(root: Path) -> None:
     """Leave nothing where nothing is deployed, so that the mount can go."""
-    for name in ("work", "apps"):
-        with contextlib.suppress(OSError):
-            (root / name).rmdir()
-    if not any(path.name != ".agent.lock" for path in root.iterdir()):
+    with contextlib.suppress(OSError):
+        for name in ("work", "apps"):
+            if (root / name).is_dir():
+                (root / name).rmdir()
         (root / ".agent.lock").unlink(missing_ok=True)
+        root.rmdir()

@@ -26,7 +26,8 @@ from overseer.core.errors import ConfigurationProblem
 
 DEFAULT_ROOT: Final = Path("/run/overseer/secrets")
 _MEMORY: Final = frozenset({"tmpfs", "ramfs"})
-_MS_NOSUID, _MS_NODEV, _MNT_DETACH = 2, 4, 2
+_SOURCE: Final = "overseer"
+_MS_NOSUID, _MS_NODEV = 2, 4
 _FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS, _FS_IMMUTABLE_FL = 0x80086601, 0x40086602, 0x10
 
 
@@ -40,16 +41,16 @@ class Allow(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MemoryRoot:
-    """A root that fulfils the guarantees; ``notes`` say what the operator had to allow; ``mounted`` by this process."""
+    """A root that fulfils the guarantees; ``notes`` say what the operator had to allow; ``own_mount``: made by Overseer."""
 
     path: Path
     notes: tuple[str, ...] = ()
-    mounted: bool = False
+    own_mount: bool = False
 
     def release(self) -> None:
-        """Unmount what this process mounted, where nothing is left in it."""
-        if self.mounted and not any(self.path.iterdir()):
-            _libc().umount2(os.fsencode(self.path), _MNT_DETACH)
+        """Unmount what Overseer mounted, where nothing is left in it and nobody is in it."""
+        if self.own_mount and not any(self.path.iterdir()):
+            _libc().umount2(os.fsencode(self.path), 0)
 
 
 def open_root(wanted: Path | None, allow: Allow = Allow.NONE, environ: Mapping[str, str] | None = None) -> MemoryRoot:
@@ -81,19 +82,16 @@ def _default_places(env: Mapping[str, str]) -> list[Path]:
 
 def _prepared(path: Path, allow: Allow) -> MemoryRoot:
     _make_private(path)
-    mounted = False
     problem = _swappable(path)
-    if problem and os.geteuid() == 0:
-        mounted = _mount(path)
-        if mounted:
-            path.chmod(0o700)
-            problem = _swappable(path)
+    if problem and os.geteuid() == 0 and _mount(path):
+        path.chmod(0o700)
+        problem = _swappable(path)
     if problem == "disk" and allow is not Allow.DISK:
         raise _Unfit("is on disk and nothing could be mounted there")
     if problem == "swap" and allow is Allow.NONE and os.geteuid() == 0:
         raise _Unfit("may be swapped out")
     _check_private(path)
-    return MemoryRoot(path, (f"files of secrets in {path} may reach the {problem}",) if problem else (), mounted)
+    return MemoryRoot(path, (f"files of secrets in {path} may reach the {problem}",) if problem else (), _is_own_mount(path))
 
 
 def _make_private(path: Path) -> None:
@@ -116,6 +114,10 @@ def _check_private(path: Path) -> None:
             raise _Unfit("is open to others") from None
 
 
+def _is_own_mount(path: Path) -> bool:
+    return os.path.ismount(path) and _filesystem(path)[2] == _SOURCE
+
+
 def is_memory(path: Path) -> bool:
     """True where ``path`` lies on tmpfs or ramfs."""
     return _filesystem(path)[0] in _MEMORY
@@ -123,7 +125,7 @@ def is_memory(path: Path) -> bool:
 
 def _swappable(path: Path) -> str:
     """``disk``, ``swap`` or nothing."""
-    kind, options = _filesystem(path)
+    kind, options, _ = _filesystem(path)
     if kind not in _MEMORY:
         return "disk"
     if kind == "ramfs" or "noswap" in options or not _swap_is_on():
@@ -138,16 +140,16 @@ def _swap_is_on() -> bool:
         return True
 
 
-def _filesystem(path: Path) -> tuple[str, frozenset[str]]:
-    """Type and options of the mount that ``path`` is on: the newest one of its device (proc(5), mountinfo)."""
+def _filesystem(path: Path) -> tuple[str, frozenset[str], str]:
+    """Type, options and source of the mount that ``path`` is on: the newest one of its device (proc(5), mountinfo)."""
     device = path.stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
     for line in reversed(Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()):
         left, _, right = line.partition(" - ")
         if left.split(" ")[2] == number:
-            kind, _, options = right.split(" ", 2)
-            return kind, frozenset(options.split(","))
-    return "unknown", frozenset()
+            kind, source, options = right.split(" ", 2)
+            return kind, frozenset(options.split(",")), source
+    return "unknown", frozenset(), ""
 
 
 def _mount(path: Path) -> bool:
@@ -155,7 +157,7 @@ def _mount(path: Path) -> bool:
     _make_immutable(path)
     libc = _libc()
     for options in (b"noswap,mode=0700,size=25%", *(() if _swap_is_on() else (b"mode=0700,size=25%",))):
-        if libc.mount(b"overseer", os.fsencode(path), b"tmpfs", _MS_NOSUID | _MS_NODEV, options) == 0:
+        if libc.mount(_SOURCE.encode("ascii"), os.fsencode(path), b"tmpfs", _MS_NOSUID | _MS_NODEV, options) == 0:
             return True
         if ctypes.get_errno() != errno.EINVAL:
             return False

@@ -68,7 +68,7 @@ def test_root_mounts_memory_that_is_not_swapped(tmp_path: Path) -> None:
     path = tmp_path / "root"
     root = open_root(path)
     try:
-        if not root.mounted:
+        if not root.own_mount:
             pytest.skip("this machine may not mount")
         assert os.path.ismount(path)
         assert is_memory(path)
@@ -78,7 +78,8 @@ def test_root_mounts_memory_that_is_not_swapped(tmp_path: Path) -> None:
         major, minor = (int(part) for part in os.uname().release.split(".")[:2])
         assert ("noswap" in line) == ((major, minor) >= (6, 4))
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
-        assert open_root(path).mounted is False  # found again, not mounted twice
+        assert open_root(path) == root  # found again, not mounted twice
+        assert Path("/proc/self/mountinfo").read_text().count(f" {path} ") == 1
         (path / "left").write_text("x")
         root.release()
         assert os.path.ismount(path)  # something is left: it stays
