@@ -20,7 +20,7 @@ import asyncpg
 import pytest
 
 from overseer.core.errors import ConfigurationProblem, OverseerError
-from overseer.server.storage import postgres_account, postgres_programs
+from overseer.server.storage import embedded, postgres_account, postgres_programs
 from overseer.server.storage.embedded import EmbeddedPostgres
 from overseer.server.storage.postgres_account import Account, server_account
 from overseer.server.storage.postgres_programs import Programs, find_programs, usable_programs
@@ -254,20 +254,26 @@ def test_an_installed_postgresql_does_without_the_wheel(monkeypatch: pytest.Monk
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root")
-def test_programs_that_the_account_cannot_reach_are_copied(home: Path) -> None:
+def test_programs_that_the_account_cannot_reach_are_copied(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = find_programs()
-    hidden = home / "venv"
-    shutil.copytree(found.directory.parent, hidden, symlinks=True)
-    account = server_account()
-    copies = Path(f"{home}-copies")
+    package = found.directory.parent.parent
+    for part in (package, package.with_name(package.name + ".libs")):
+        shutil.copytree(part, home / "venv" / part.name, symlinks=True)
+    hidden = Programs(home / "venv" / package.name / "pginstall" / "bin", found.major, found.version)
+    account, copies = server_account(), Path(f"{home}-copies")
     try:
-        usable = usable_programs(Programs(hidden / "bin", found.major, found.version), account, copies)
-        assert usable.directory == copies / found.version / "bin"
+        usable = usable_programs(hidden, account, copies)
+        assert usable.directory.is_relative_to(copies / found.version)
         written = (usable.directory / "postgres").stat().st_mtime_ns
-        assert usable_programs(Programs(hidden / "bin", found.major, found.version), account, copies) == usable
+        assert usable_programs(hidden, account, copies) == usable
         assert (usable.directory / "postgres").stat().st_mtime_ns == written
         assert (copies / found.version).stat().st_uid == 0
         assert not [path for path in copies.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o022]
+
+        monkeypatch.setattr(embedded, "find_programs", lambda major=None: hidden)
+        monkeypatch.setattr(embedded, "usable_programs", lambda programs, account: usable_programs(programs, account, copies))
+        with EmbeddedPostgres(home / "data") as server:
+            assert Path(f"/proc/{server.process_id}/exe").resolve().is_relative_to(copies)
     finally:
         shutil.rmtree(copies)
 

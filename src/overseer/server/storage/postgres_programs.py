@@ -58,14 +58,16 @@ def usable_programs(programs: Programs, account: Account, copies: Path = ACCOUNT
     """``programs``, or a copy of them below ``copies`` where ``account`` cannot reach them."""
     if _runs(programs.directory, account):
         return programs
+    install = programs.directory.parent
     target = copies / programs.version
-    if not _runs(target / "bin", account):
-        _copy(programs.directory.parent, target)
-    if not _runs(target / "bin", account):
+    copy = target / install.parent.name / install.name / programs.directory.name
+    if not _runs(copy, account):
+        _copy(install, target)
+    if not _runs(copy, account):
         raise ConfigurationProblem(
-            f"the account that PostgreSQL runs under cannot run the programs in {target}: check its mount options"
+            f"the account that PostgreSQL runs under cannot run the programs in {copy}: check its mount options"
         )
-    return Programs(target / "bin", programs.major, programs.version)
+    return Programs(copy, programs.major, programs.version)
 
 
 def _directories() -> list[Path]:
@@ -92,34 +94,42 @@ def _at(directory: Path) -> Programs | None:
 
 
 def _runs(directory: Path, account: Account) -> bool:
-    """Asked by running it: that covers modes, access lists and mount options alike."""
+    """Asked by running them: that covers modes, access lists, mount options and shared libraries alike."""
+    return all(_answers(directory / name, account) for name in ("postgres", "initdb"))
+
+
+def _answers(program: Path, account: Account) -> bool:
+    command: list[str | Path] = [program, "--version"]
     try:
-        answer = subprocess.run(
-            [directory / "postgres", "--version"],
-            capture_output=True,
-            check=False,
-            cwd="/",
-            timeout=30,
-            **account.popen_arguments(),
-        )
+        answer = subprocess.run(command, capture_output=True, check=False, cwd="/", timeout=30, **account.popen_arguments())
     except OSError:
         return False
     return answer.returncode == 0
 
 
 def _copy(install: Path, target: Path) -> None:
+    """``PACKAGE/pginstall`` and ``PACKAGE.libs`` side by side, as the programs look for their libraries by a relative path."""
+    package = install.parent
     target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     target.parent.chmod(0o755)
     partial = Path(tempfile.mkdtemp(prefix=".copy-", dir=target.parent))
     try:
-        shutil.copytree(install, partial, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("include"))
-        for folder, _, names in os.walk(partial):
-            Path(folder).chmod(0o755)
-            for name in names:
-                file = Path(folder, name)
-                if not file.is_symlink():
-                    file.chmod(file.stat().st_mode & 0o700 | (0o055 if file.stat().st_mode & 0o100 else 0o044))
+        leave = shutil.ignore_patterns("include")
+        shutil.copytree(install, partial / package.name / install.name, symlinks=True, ignore=leave)
+        libraries = package.with_name(package.name + ".libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, partial / libraries.name, symlinks=True)
+        _open_to_read(partial)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _open_to_read(tree: Path) -> None:
+    """Everybody may read, root alone may write: the modes of a private environment would hide the copy as well."""
+    for folder, _, names in os.walk(tree):
+        Path(folder).chmod(0o755)
+        for file in (Path(folder, name) for name in names):
+            if not file.is_symlink():
+                file.chmod(0o755 if file.stat().st_mode & 0o100 else 0o644)
