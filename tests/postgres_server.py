@@ -147,20 +147,19 @@ def _identity(account: tuple[int, int] | None) -> dict[str, Any]:
 
 def _reachable(directory: Path, account: tuple[int, int]) -> bool:
     try:
-        _run([directory / "initdb", "--version"], account)
+        _run([directory / "postgres", "--version"], account)
     except (PermissionError, subprocess.CalledProcessError):
         return False
     return True
 
 
-def _copy(install: Path, target: Path) -> Path:
-    package = install.parent  # the programs look for the wheel's libraries beside the package, by a relative path
-    shutil.copytree(install, target / package.name / install.name, symlinks=True)
-    libraries = package.with_name(package.name + ".libs")
-    if libraries.is_dir():
-        shutil.copytree(libraries, target / libraries.name, symlinks=True)
-    target.chmod(0o755)
-    return target / package.name / install.name
+def _copy(directory: Path, target: Path) -> Path:
+    """Copy the wheel's files to where the account can read them; its programs find their libraries beside the package."""
+    package = directory.parents[1]
+    target.mkdir()
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(part, target / part.name, symlinks=True)
+    return target / directory.relative_to(package.parent)
 
 
 def _run(command: list[str | Path], account: tuple[int, int] | None) -> None:
