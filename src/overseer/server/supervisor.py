@@ -23,13 +23,13 @@ from typing import Final
 
 from overseer.core.errors import ConfigurationProblem, OverseerError, StoreUnavailable
 from overseer.crypto.keys import RootKey
+from overseer.server.database_keeper import DatabaseKeeper
 from overseer.server.hardening import harden_process
 from overseer.server.key_channel import Channel, Refused, Serving, Start, ToSupervisor, Unsealed, settings_to_wire
 from overseer.server.listening import listening_sockets, tls_context
 from overseer.server.log_format import start_logging
 from overseer.server.seals.selection import make_seal
 from overseer.server.settings import Settings
-from overseer.server.storage.embedded import EmbeddedPostgres
 from overseer.server.storage.migrator import pending_migrations
 
 DRAIN_SECONDS: Final = 25.0  # a worker's own 20, and time to end
@@ -72,21 +72,33 @@ class Supervisor:
         if not seal.needs_operator:
             self._root_key = await seal.root_key()
         sockets = listening_sockets(self._settings.host, self._settings.port)
-        embedded = EmbeddedPostgres(self._settings.data_dir) if self._settings.database_url is None else None
+        keeper = DatabaseKeeper(self._settings.data_dir) if self._settings.database_url is None else None
+        watching: asyncio.Task[None] | None = None
         try:
-            if embedded is not None:
-                self._settings = replace(self._settings, database_url=await asyncio.to_thread(embedded.start))
+            if keeper is not None:
+                self._settings = replace(self._settings, database_url=await keeper.start())
+                watching = asyncio.create_task(keeper.watch(self._database_restarted))
             await self._check_schema()
             await self._supervise(sockets)
         finally:
             for bound in sockets:
                 bound.close()
-            if embedded is not None:
-                await asyncio.to_thread(embedded.stop)
+            if watching is not None:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+            if keeper is not None:
+                await keeper.stop()
         if self._refused is not None:
             sys.stderr.write(f"overseer server: {self._refused.message}\n")
             return self._refused.exit_code
         return 0
+
+    def _database_restarted(self, url: str) -> None:
+        """Workers that hold another URL are ended, and started again with the new one."""
+        if url != self._settings.database_url:
+            self._settings = replace(self._settings, database_url=url)
+            for number in list(self._processes):
+                self._terminate(number)
 
     async def _check_schema(self) -> None:
         """Refuse to serve a database of another version; one that does not answer is looked at later, by the workers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,8 +16,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from overseer.core.secret_value import SecretValue
+from overseer.crypto.certificates import spki_hash
 from overseer.crypto.keys import RootKey
+from overseer.wire.enrolment_token import parse_enrolment_token
 from tests.integration.server_process.installation import Installation, RunningServer
+from tests.unit.server.certificate import self_signed
 
 pytestmark = pytest.mark.postgres
 Run = Callable[[dict[str, str]], RunningServer]
@@ -207,7 +212,7 @@ def test_a_huge_head_is_cut_off(installation: Installation, run: Run) -> None:
     assert sent < 50_000_000
 
 
-def test_the_embedded_database_is_started_and_stopped(short_dir: Path, run: Run) -> None:
+def test_the_embedded_database_is_started_restarted_and_stopped(short_dir: Path, run: Run) -> None:
     made = Installation(short_dir / "embedded")
     made.postgres.stop()
     settings = made.settings()
@@ -215,7 +220,12 @@ def test_the_embedded_database_is_started_and_stopped(short_dir: Path, run: Run)
     server = run(settings)
     server.wait_for("/health/ready", 200)
     assert create(server, made.owner_token, "embedded").status_code == 201
-    pid = int((made.home / "postgres" / "postmaster.pid").read_text().split()[0])
+    state = made.home / "postgres" / "postmaster.pid"
+    os.kill(int(state.read_text().split()[0]), signal.SIGKILL)
+    server.wait_for("/health/ready", 503)
+    server.wait_for("/health/ready", 200)
+    assert create(server, made.owner_token, "after-the-crash").status_code == 201
+    pid = int(state.read_text().split()[0])
     assert server.stop(signal.SIGINT) == 0
     assert not Path(f"/proc/{pid}").exists()
 
@@ -250,3 +260,33 @@ def test_a_sealed_start_and_an_unseal_reach_every_worker(short_dir: Path, run: R
         assert CANARY not in server.said()
     finally:
         made.postgres.stop()
+
+
+def test_tls_is_served_and_plain_text_is_not(installation: Installation, run: Run, tmp_path: Path) -> None:
+    cert, key = self_signed(tmp_path)
+    settings = installation.settings(OVERSEER_TLS_CERT=str(cert), OVERSEER_TLS_KEY=str(key))
+    server = run(settings)
+    trust = ssl.create_default_context(cafile=cert)
+    deadline = time.monotonic() + 30
+    answer = None
+    while answer is None and time.monotonic() < deadline:
+        try:
+            answer = httpx.get(f"https://{server.address}/health/ready", verify=trust)
+        except httpx.TransportError:
+            time.sleep(0.1)
+    assert answer is not None, server.said()
+    assert answer.status_code == 200
+    with pytest.raises(httpx.TransportError):
+        server.get("/health/live")
+    old = ssl.create_default_context(cafile=cert)
+    old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"https://{server.address}/health/live", verify=old)
+    owner = {"authorization": f"Bearer {installation.owner_token}"}
+    with httpx.Client(verify=trust, headers=owner, base_url=f"https://{server.address}") as http:
+        http.post("/api/nodes", json={"name": "tls-node"})
+        token = http.post("/api/enrolment-tokens", json={"node": "tls-node"}).json()["token"]
+    pinned = parse_enrolment_token(SecretValue(token)).ca_spki
+    assert pinned == spki_hash(ssl.PEM_cert_to_DER_cert(cert.read_text()))

@@ -61,7 +61,7 @@ def bearer_hash(headers: Headers) -> bytes | None:
 def user_agent(headers: Headers) -> str:
     """The User-Agent as free text: printable, at most 500 characters."""
     text = b" ".join(headers.get(b"user-agent", [])).decode("latin-1")[:MAX_FREE_TEXT]
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return text if text.isprintable() else "".join(character if character.isprintable() else "?" for character in text)
 
 
 def client_product(agent: str) -> str:

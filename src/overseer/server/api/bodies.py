@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 from overseer.core.errors import InvalidInput, TooLarge, UnsupportedMedia
 
 BODY_SECONDS: Final = 30.0
+DISCARD_BYTES: Final = 16 * 1024 * 1024
+DISCARD_SECONDS: Final = 5.0
 
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Headers = Mapping[bytes, list[bytes]]
 
 
 class ClientGone(Exception):
     """The client closed the connection; there is nobody to answer."""
+
+
+class Incoming:
+    """The request's messages, and what becomes of a body that is refused unread.
+
+    A server that answers and closes while a body is still coming makes the kernel reset the connection, and the answer is lost.
+    So the rest is read and thrown away first: at most 16 MiB, for at most five seconds, and not where the client waits to be
+    asked for it (Expect: 100-continue).
+    """
+
+    __slots__ = ("_finished", "_receive")
+
+    def __init__(self, receive: Receive, headers: Headers) -> None:
+        self._receive = receive
+        announced = b"content-length" in headers or b"transfer-encoding" in headers
+        self._finished = not announced or b"expect" in headers
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """The next ASGI message."""
+        message = await self._receive()
+        if not message.get("more_body", False):
+            self._finished = True
+        return message
+
+    async def discard_rest(self) -> None:
+        """Read what is left of the body, within the limits above."""
+        left = DISCARD_BYTES
+        try:
+            async with asyncio.timeout(None if self._finished else DISCARD_SECONDS):
+                while not self._finished and left > 0:
+                    left -= len((await self.receive()).get("body", b""))
+        except TimeoutError:
+            return
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:

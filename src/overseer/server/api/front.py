@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from overseer.core.errors import OverseerError
 from overseer.server.api.authentication import RequestFacts, client_product, request_id, user_agent
-from overseer.server.api.bodies import ClientGone
+from overseer.server.api.bodies import ClientGone, Incoming
 from overseer.server.api.error_responses import Headers, problem_response
 from overseer.server.api.hosts import HostRule
 from overseer.server.api.peers import PeerRule
@@ -59,10 +59,11 @@ class Front:
         agent = user_agent(headers)
         facts = RequestFacts(request_id(headers), self._peers.peer(dict(scope)), client_product(agent), agent)
         scope[FACTS], scope[HEADERS] = facts, headers
-        answer = _Answer(send, facts.request_id)
+        incoming = Incoming(receive, headers)
+        answer = _Answer(send, facts.request_id, incoming)
         try:
             self._hosts.check(scope, headers)
-            await self._app(scope, receive, answer.send)
+            await self._app(scope, incoming.receive, answer.send)
         except ClientGone:
             pass
         except Exception as error:  # noqa: BLE001  # the net below everything: a defect is a 500 without its text
@@ -74,16 +75,18 @@ class Front:
 class _Answer:
     """Adds the headers of every answer on its way, and remembers what was said."""
 
-    __slots__ = ("_request_id", "_send", "size", "status")
+    __slots__ = ("_incoming", "_request_id", "_send", "size", "status")
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, incoming: Incoming) -> None:
         self._send = send
+        self._incoming = incoming
         self._request_id = request_id.encode("ascii")
         self.status = 0
         self.size = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            await self._incoming.discard_rest()
             self.status = message["status"]
             headers = [*message.get("headers", ()), *SECURITY_HEADERS, (b"x-request-id", self._request_id)]
             if not any(name == b"content-security-policy" for name, _ in headers):

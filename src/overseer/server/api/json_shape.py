@@ -18,8 +18,9 @@ MAX_DEPTH: Final = 32
 MAX_PARTS: Final = 50_000
 MAX_INTEGER: Final = 2**31 - 1
 
-# The loops are unrolled, so that each byte is looked at once and no input makes the expression backtrack.
-_PART: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:]|\d{10,}(?![.eE\d])', re.DOTALL)
+# Possessive loops, and a closing quote that may be missing: each byte is looked at once, whatever the input. (A text without
+# its end must match as well, or the search would begin again at every quote inside it.)
+_PART: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\]:]|\d[\d.eE+-]{9,}', re.DOTALL)
 _TEXT: Final = msgspec.json.Decoder(str)
 
 
@@ -40,7 +41,7 @@ def check_shape(text: bytes) -> None:
                 open_objects.pop()
         elif part == b":":
             _add_key(open_objects, previous)
-        elif part[:1] != b'"' and int(part[:20]) > MAX_INTEGER:
+        elif part.isdigit() and int(part[:20]) > MAX_INTEGER:
             raise _refused(f"holds an integer beyond {MAX_INTEGER:,}", "too_big_integer")
         previous = part
 

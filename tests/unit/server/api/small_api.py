@@ -89,8 +89,12 @@ async def fail(call: Call[None, None], name: str) -> Seen:
 
 @route("POST", "/wait", permission=Permission.NODE_SERVE, summary="Wait for ever", returns=Seen, held=True)
 async def wait(call: Call[None, None]) -> Seen:
-    call.services.waiting.set()  # type: ignore[attr-defined]
-    await asyncio.Event().wait()
+    services: Any = call.services
+    services.waiting.set()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        services.cancelled.set()
     return Seen(id="", text="")
 
 

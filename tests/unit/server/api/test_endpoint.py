@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from overseer.server.api.bodies import DISCARD_BYTES
 from overseer.server.api.endpoint import Edge
 from overseer.server.api.throttle import FAILURES_BURST
 from overseer.server.log_format import JsonFormatter
@@ -111,8 +112,8 @@ async def test_the_body_limit_holds_for_announced_and_for_streamed_bodies() -> N
     async def endless() -> AsyncIterator[bytes]:
         nonlocal read
         while True:
-            read += 100
-            yield b" " * 100
+            read += 64 * 1024
+            yield b" " * 64 * 1024
 
     json = {"content-type": "application/json"}
     async with client(small_app()) as http:
@@ -123,7 +124,7 @@ async def test_the_body_limit_holds_for_announced_and_for_streamed_bodies() -> N
         assert (announced.status_code, announced.json()["code"]) == (413, "too_large")
         streamed = await http.post("/notes", content=endless(), headers=json)
         assert streamed.status_code == 413
-        assert read <= 1200
+        assert read <= DISCARD_BYTES + 128 * 1024
 
 
 async def test_a_route_without_a_body_refuses_one() -> None:
@@ -206,7 +207,7 @@ async def test_guessing_is_limited_and_health_is_not() -> None:
 
 
 async def test_draining_ends_a_long_poll_at_once() -> None:
-    services = SimpleNamespace(waiting=asyncio.Event())
+    services = SimpleNamespace(waiting=asyncio.Event(), cancelled=asyncio.Event())
     edge = Edge(services=services, sealed=lambda: False)  # type: ignore[arg-type]
     async with client(small_app(edge=edge)) as http:
         poll = asyncio.create_task(http.post("/wait"))
@@ -214,6 +215,7 @@ async def test_draining_ends_a_long_poll_at_once() -> None:
         edge.draining.set()
         answer = await asyncio.wait_for(poll, 5)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert services.cancelled.is_set()
 
 
 async def test_a_foreign_host_is_refused_before_any_route() -> None:

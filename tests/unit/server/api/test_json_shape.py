@@ -66,7 +66,17 @@ def test_at_the_limits(text: bytes) -> None:
     check_shape(text)
 
 
-@pytest.mark.parametrize("text", [b'"' + b"\\\\" * 4_000_000, b'"' + b"a" * 8_000_000, b'{"a":"' + b'\\"' * 4_000_000 + b'"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'"' + b"\\\\" * 4_000_000,
+        b'"' + b"a" * 8_000_000,
+        b'{"a":"' + b'\\"' * 4_000_000 + b'"}',
+        b'"' + b'\\"' * 4_000_000,
+        b"1." * 4_000_000,
+    ],
+    ids=["backslashes", "open text", "quotes", "open quotes", "points"],
+)
 def test_large_texts_are_scanned_in_linear_time(text: bytes) -> None:
     began = time.perf_counter()
     check_shape(text)

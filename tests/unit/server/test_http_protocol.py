@@ -1,0 +1,97 @@
+"""A real server on a real socket: heads that are late or huge are cut off, ordinary ones pass, and nothing of uvicorn shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import uvicorn
+
+from overseer.server import http_protocol
+from overseer.server.api.endpoint import Edge
+from overseer.server.http_protocol import HEAD_BYTES, protocol_options
+from overseer.server.listening import listening_sockets
+from tests.unit.server.api.small_api import small_app
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.5)
+    (bound,) = listening_sockets("127.0.0.1", 0)
+    server: Any = uvicorn.Server(uvicorn.Config(small_app(), **protocol_options()))
+    running = asyncio.create_task(server._serve([bound]))
+    yield bound.getsockname()[1]
+    server.should_exit = True
+    await running
+
+
+async def exchange(port: int, *parts: bytes, pause: float = 0.0) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(pause)
+        return await asyncio.wait_for(reader.read(), 10)
+    except ConnectionError:
+        return b"reset"
+    finally:
+        writer.close()
+
+
+GET = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
+
+
+async def test_an_ordinary_request_passes_and_nothing_of_the_server_shows(port: int) -> None:
+    answer = await exchange(port, GET + b"Connection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"uvicorn" not in answer.lower()
+
+
+async def test_two_requests_on_one_connection_pass(port: int) -> None:
+    answer = await exchange(port, GET + b"\r\n", GET + b"Connection: close\r\n\r\n", pause=0.3)
+    assert answer.count(b"HTTP/1.1 200 ") == 2
+
+
+@pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\n", GET])
+async def test_a_head_that_never_ends_is_cut_off(port: int, head: bytes) -> None:
+    assert (await exchange(port, head)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_late_second_head_is_cut_off(port: int) -> None:
+    answer = await exchange(port, GET + b"\r\n", b"GET / HT", pause=0.1)
+    assert b"HTTP/1.1 200 " in answer
+    assert b"HTTP/1.1 408 " in answer
+
+
+async def test_a_huge_head_is_cut_off(port: int) -> None:
+    answer = await exchange(port, GET, b"X: " + b"a" * (HEAD_BYTES + 1))
+    assert answer.startswith(b"HTTP/1.1 431 ") or answer == b"reset"
+
+
+async def test_a_large_body_in_one_piece_is_no_head(port: int) -> None:
+    body = b'{"text":"' + b"a" * (2 * HEAD_BYTES) + b'"}'
+    head = b"POST /notes HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: "
+    answer = await exchange(port, head + str(len(body)).encode() + b"\r\n\r\n" + body)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"too_large" in answer
+
+
+async def test_a_client_that_leaves_ends_its_long_poll() -> None:
+    services = SimpleNamespace(waiting=asyncio.Event(), cancelled=asyncio.Event())
+    edge = Edge(services=services, sealed=lambda: False)  # type: ignore[arg-type]
+    (bound,) = listening_sockets("127.0.0.1", 0)
+    server: Any = uvicorn.Server(uvicorn.Config(small_app(edge=edge), **protocol_options()))
+    running = asyncio.create_task(server._serve([bound]))
+    _, writer = await asyncio.open_connection("127.0.0.1", bound.getsockname()[1])
+    writer.write(b"POST /wait HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+    await asyncio.wait_for(services.waiting.wait(), 5)
+    writer.close()
+    await asyncio.wait_for(services.cancelled.wait(), 5)
+    server.should_exit = True
+    await running
