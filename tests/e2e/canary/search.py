@@ -47,8 +47,8 @@ class Search:
         self._add(name, token[middle:].encode())
 
     def _add(self, purpose: str, secret: bytes) -> None:
-        known = {pattern for _, _, pattern in self._patterns}
-        self._patterns += [(purpose, form, one) for form, one in forms(secret).items() if one not in known]
+        by_pattern = {pattern: form for form, pattern in reversed(forms(secret).items())}  # of two that are alike the first
+        self._patterns += [(purpose, form, pattern) for pattern, form in by_pattern.items()]
 
     def in_bytes(self, content: bytes | mmap.mmap, place: str) -> list[Finding]:
         """At most one finding for each canary and form."""
