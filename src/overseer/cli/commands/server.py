@@ -69,12 +69,13 @@ def run_() -> None:
 
 
 @server.command("migrate")
-def migrate() -> None:
+@click.option("--adopt-log", is_flag=True, help="This copy or restored database takes the original's place: go on with its log.")
+def migrate(adopt_log: bool) -> None:
     """Bring the schema of the database up to this release. 'server init' does it, too."""
     settings = _settings()
     from overseer.cli.server_setup import migrate_database
 
-    done = migrate_database(settings)
+    done = migrate_database(settings, adopt_log=adopt_log)
     for warning in done.warnings:
         say(f"warning: {warning}")
     say(f"applied {', '.join(done.applied)}" if done.applied else "the schema is up to date")
