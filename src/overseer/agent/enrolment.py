@@ -1,4 +1,4 @@
-"""``overseer agent join TOKEN --url URL``: this machine becomes a node.
+"""``overseer agent join --url URL``: this machine becomes a node, by an enrolment token.
 
 Guarantees: nothing is believed that the token does not pin. Under TLS only the CA whose key (SPKI) the token names is trusted,
 bundles will only be taken from the server key of the token, and the node proves that it holds both of its keys. The same token

@@ -53,7 +53,7 @@ class WrapBudget:
         self.__total = max(self.__total, total)
         if total > MAX_WRAPS:
             # The count stays above the bound, so every later try ends here too: the term encrypts no more.
-            raise KeyProblem(f"key-encryption key term {self.term} is used up; run `overseer key rotate`")
+            raise KeyProblem(f"key-encryption key term {self.term} is used up: upgrade to a release that adds a new term")
         self.__left += count
 
     async def spend(self, count: int = 1) -> None:

@@ -63,6 +63,6 @@ def parse_enrolment_token(text: SecretValue) -> EnrolmentToken:
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         raise InvalidInput(
             "this is no enrolment token of a server of this version: copy all of it, or make a new one with "
-            "`overseer node enrolment-token NODE`"
+            "`overseer node enrol-token NODE`"
         ) from None
     return EnrolmentToken(SecretValue(secret), trust.node, trust.verify_key, trust.ca_spki)
