@@ -224,3 +224,43 @@ def problem_of(words: list[str]) -> str:
     except click.UsageError as error:
         return f"overseer {' '.join(words)}: {error.format_message()}"
     return f"overseer {' '.join(words)}: too many arguments" if left else ""
+
+
+@cache
+def texts_in_code() -> tuple[str, ...]:
+    """Every text constant of the package, docstrings too; the pieces of an f-string one by one."""
+    found: list[str] = []
+    for path in tracked("src/overseer/*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        found += [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return tuple(found)
+
+
+def test_every_command_that_the_program_names_is_a_real_one() -> None:
+    """What a message or a docstring tells people to run; words in capitals and dots stand for something."""
+    named = {found for text in texts_in_code() for found in re.findall(r"`overseer ((?:[a-z-]+ ?)+(?:--[a-z-]+)?)(?=[`A-Z….-])", text)}
+    assert len(named) >= 10
+    assert [words for words in sorted(named) if not is_named_rightly(words.split())] == []
+
+
+def is_named_rightly(words: list[str]) -> bool:
+    command: click.Command = program
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        found = command.get_command(click.Context(command), words[0])
+        if found is None:
+            return False
+        command, words = found, words[1:]
+    return {word for word in words if word.startswith("--")} <= {"--", *(name for one in command.params for name in one.opts)}
+
+
+def test_the_messages_that_troubleshooting_explains_are_the_programs_own() -> None:
+    page = text_of("docs/how-to/troubleshoot.md")
+    quoted = [cell for line in page.splitlines() if line.startswith("| `") for cell in re.findall(r"^\| `([^`]+)` \|", line)]
+    assert len(quoted) >= 12
+    foreign = [
+        piece
+        for message in quoted
+        for piece in re.split(r"\s*…\s*", message)
+        if len(piece) > 3 and not any(piece in " ".join(text.split()) for text in texts_in_code())
+    ]
+    assert foreign == []
