@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -70,6 +71,7 @@ class Deployer:
     protected: tuple[Path, ...] = field(default=())
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
+    _held: threading.local = field(default_factory=threading.local, repr=False)  # the project's lock of each thread
 
     def execute(self, work: Work, server: Server) -> DeploymentReport | None:
         """Do ``work`` and return what to report, or ``None`` where the agent's stop interrupted it: it will be done again."""
@@ -79,7 +81,7 @@ class Deployer:
                 raise Denied(f"this node does not take app {work.app}: its own OVERSEER_AGENT_APPS does not list it")
             if not 0 <= work.wait_timeout <= _LARGEST_WAIT:
                 raise InvalidInput("wait_timeout is out of range")
-            with self.journal.lock(work.project):
+            with self.journal.lock(work.project) as self._held.lock:
                 if work.action == "deploy":
                     return self._deploy(work, server)
                 if work.action == "undeploy":
@@ -154,8 +156,13 @@ class Deployer:
             "--file", "-", "up", "--detach", "--wait", "--wait-timeout", str(work.wait_timeout),
             "--remove-orphans", "--quiet-pull",
         ]  # fmt: skip
+        # A Compose that outlives a killed agent keeps the lock: the next agent waits for its end and does not run beside it.
         outcome = self.engine.run(
-            command, seconds=work.wait_timeout + _UP_EXTRA_SECONDS, stdin=prepared.text.reveal(), directory=self.root
+            command,
+            seconds=work.wait_timeout + _UP_EXTRA_SECONDS,
+            stdin=prepared.text.reveal(),
+            directory=self.root,
+            hold=(self._held.lock,),
         )
         output = redactor.clean(outcome.stderr + outcome.stdout)
         if outcome.code != 0 and not _ENDED_WELL.search(outcome.stderr):
@@ -221,7 +228,7 @@ class Deployer:
     def _down(self, project: str) -> Outcome:
         """By the project's name alone: Compose finds containers and networks by its labels. Volumes stay."""
         command = [*self._compose(project, self.root), "down", "--remove-orphans"]
-        return self.engine.run(command, seconds=_DOWN_SECONDS, directory=self.root)
+        return self.engine.run(command, seconds=_DOWN_SECONDS, directory=self.root, hold=(self._held.lock,))
 
     # -- leftovers ------------------------------------------------------------------------------------------------------------
 
@@ -238,6 +245,8 @@ class Deployer:
             files = ProjectFiles(self.root, entry.project)
             if entry.phase is Phase.APPLYING:
                 notes.append(f"project {entry.project}: deployment {entry.deployment_id} was interrupted; it comes again")
+                if self.journal.is_locked(entry.project):
+                    continue  # a Compose of the agent's former life still works; the deployment waits for it
                 if entry.running_id is None and not containers_of(self.engine, entry.project):
                     files.wipe()
                     self.journal.remove(entry.project)

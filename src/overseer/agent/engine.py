@@ -108,8 +108,12 @@ class Engine:
         stdin: bytes | None = None,
         variables: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        hold: Sequence[int] = (),
     ) -> Outcome:
-        """Run ``command`` to its end or for ``seconds``; :class:`NodeProblem` where it cannot be started or the agent stops."""
+        """Run ``command`` to its end or for ``seconds``; :class:`NodeProblem` where it cannot be started or the agent stops.
+
+        ``hold``: descriptors that the command keeps open, such as a lock that must outlive an agent that is killed.
+        """
         with self._lock:
             if self.interrupted:
                 raise NodeProblem("the agent is stopping")
@@ -121,6 +125,7 @@ class Engine:
                     stderr=subprocess.PIPE,
                     env={**self.environment, **(variables or {})},
                     cwd=directory or "/",
+                    pass_fds=hold,
                     start_new_session=True,  # a Ctrl-C at the agent's terminal is the agent's to handle
                 )
             except OSError as error:

@@ -68,16 +68,27 @@ class Journal:
         self._path(project).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def lock(self, project: str) -> Iterator[None]:
-        """Hold the project; waits for whoever holds it."""
+    def lock(self, project: str) -> Iterator[int]:
+        """Hold the project; waits for whoever holds it. The lock lasts as long as anyone has the descriptor that is yielded."""
         descriptor = os.open(
             self._locks / f"{check_project(project)}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
+            yield descriptor
         finally:
             os.close(descriptor)
+
+    def is_locked(self, project: str) -> bool:
+        """True while someone holds the project: a Compose that outlived its agent, or another agent."""
+        try:
+            with (self._locks / f"{check_project(project)}.lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def _path(self, project: str) -> Path:
         return self._entries / f"{check_project(project)}.json"

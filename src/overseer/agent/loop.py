@@ -83,7 +83,7 @@ class Agent:
     def run(self) -> None:
         """Until :meth:`stop`; returns when nothing runs any more."""
         # A daemon thread: a poll that hangs on the network must not hold up the end.
-        threading.Thread(target=self._poll_forever, name="poll", daemon=True).start()
+        threading.Thread(target=self._poll_forever, name="agent-poll", daemon=True).start()
         with ThreadPoolExecutor(self.parallel, "deployment") as pool:
             while True:
                 work = self._found.get()
@@ -109,8 +109,14 @@ class Agent:
     # -- taking work ----------------------------------------------------------------------------------------------------------
 
     def _poll_forever(self) -> None:
-        pauses = Pauses()
         session = self.open_session()
+        try:
+            self._poll_until_stopped(session)
+        finally:
+            session.close()
+
+    def _poll_until_stopped(self, session: Session) -> None:
+        pauses = Pauses()
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
@@ -189,7 +195,7 @@ def run_agent(settings: AgentSettings) -> int:
     notes = harden_process()
     identity = load_identity(settings.directory)
     if identity is None:
-        raise ConfigurationProblem("this machine is no node yet: run `overseer agent join TOKEN --url URL` first")
+        raise ConfigurationProblem("this machine is no node yet: run `overseer agent join --url URL` first")
     with _alone(settings.directory):
         root = open_root(settings.tmpfs_root, settings.tmpfs_allow)
         place = root.path / str(identity.record.node_id)  # several agents of one machine share the root

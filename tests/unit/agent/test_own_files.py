@@ -104,10 +104,13 @@ def test_one_at_a_time(tmp_path: Path) -> None:
             order.append("other")
 
     journal = Journal(tmp_path / "agent")
+    assert not journal.is_locked("p")
     with journal.lock("p"), journal.lock("q"):
+        assert journal.is_locked("p")
         thread = threading.Thread(target=other)
         thread.start()
         thread.join(0.2)
         order.append("first")
     thread.join(5)
+    assert not journal.is_locked("p")
     assert order == ["first", "other"]

@@ -24,7 +24,8 @@ def test_defaults(tmp_path: Path) -> None:
 
 
 def test_variables_win_over_the_file(tmp_path: Path) -> None:
-    (tmp_path / "overseer.toml").write_text('OVERSEER_AGENT_APPS = ["shop", "blog"]\nOVERSEER_AGENT_PARALLEL = 2\nOVERSEER_LISTEN = "x"\n')
+    lines = ['OVERSEER_AGENT_APPS = ["shop", "blog"]', "OVERSEER_AGENT_PARALLEL = 2", 'OVERSEER_LISTEN = "x"']
+    (tmp_path / "overseer.toml").write_text("\n".join(lines))
     assert load(tmp_path).apps == {"shop", "blog"}
     assert load(tmp_path).parallel == 2
     assert load(tmp_path, OVERSEER_AGENT_APPS="shop , wiki").apps == {"shop", "wiki"}

@@ -86,7 +86,8 @@ def test_root_mounts_memory_that_is_not_swapped(tmp_path: Path) -> None:
         (path / "left").unlink()
         root.release()
         assert not os.path.ismount(path)
-        if shutil.which("lsattr") and "i" in subprocess.run(["lsattr", "-d", path], capture_output=True, text=True).stdout.split()[0]:
+        command = ["lsattr", "-d", str(path)]
+        if shutil.which("lsattr") and "i" in subprocess.run(command, capture_output=True, text=True, check=False).stdout[:20]:
             with pytest.raises(PermissionError):
                 (path / "on-disk").write_text("x")
     finally:
@@ -96,7 +97,8 @@ def test_root_mounts_memory_that_is_not_swapped(tmp_path: Path) -> None:
 
 def test_default_places(tmpfs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_root, "DEFAULT_ROOT", tmpfs_dir / "system")
-    assert open_root(None, Allow.SWAP, {}).path == (tmpfs_dir / "system" if ROOT else Path(f"/dev/shm/overseer-{os.geteuid()}"))
-    monkeypatch.setattr(os, "geteuid", lambda: os.getuid())
-    places = memory_root._default_places({"XDG_RUNTIME_DIR": str(tmpfs_dir)})
-    assert places[-1] == Path(f"/dev/shm/overseer-{os.getuid()}")
+    shared = Path(f"/dev/shm/overseer-{os.geteuid()}")
+    assert open_root(None, Allow.SWAP, {}).path == (tmpfs_dir / "system" if ROOT else shared)
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    places = memory_root._default_places({"XDG_RUNTIME_DIR": "/run/user/4711"})
+    assert places == [Path("/run/user/4711/overseer/secrets"), Path("/dev/shm/overseer-4711")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import signal
@@ -50,7 +51,7 @@ def test_environment_exactly(tmp_path: Path) -> None:
     script = f"import os; open({str(tmp_path / 'out')!r}, 'w').write(repr(dict(os.environb)))"
     environ = {"PATH": os.environ["PATH"], "OVERSEER_TOKEN": "ovs_mine", "KEPT": "k"}
     code = run_process([PYTHON, "-c", script], {name: SecretValue(value) for name, value in values.items()}, environ=environ)
-    found = eval((tmp_path / "out").read_text())
+    found = ast.literal_eval((tmp_path / "out").read_text())
     assert code == 0
     assert {name: found[name.encode()] for name in values} == values
     assert found[b"KEPT"] == b"k"
@@ -71,7 +72,8 @@ def test_what_cannot_be_a_variable(tmp_path: Path, name: str, value: str) -> Non
 
 def test_the_longest_variable_arrives() -> None:
     value = "x" * (MAX_ENVIRONMENT_BYTES - 2)
-    assert run_process([PYTHON, "-c", f"import os,sys; sys.exit(len(os.environ['A']) != {len(value)})"], {"A": SecretValue(value)}) == 0
+    script = f"import os,sys; sys.exit(len(os.environ['A']) != {len(value)})"
+    assert run_process([PYTHON, "-c", script], {"A": SecretValue(value)}) == 0
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 255])
@@ -92,8 +94,10 @@ def test_files_are_private_and_wiped(tmpfs_dir: Path, tmp_path: Path) -> None:
     script = (
         "import os, stat, json\n"
         f"d = os.environ[{DIRECTORY_VARIABLE!r}]\n"
-        "found = {n: [open(f'{d}/{n}', 'rb').read().hex(), stat.S_IMODE(os.stat(f'{d}/{n}').st_mode)] for n in ('db-password', 'key')}\n"
-        f"json.dump([d, stat.S_IMODE(os.stat(os.path.dirname(d)).st_mode), found, dict(os.environ)], open({str(tmp_path / 'out')!r}, 'w'))"
+        "mode = lambda path: stat.S_IMODE(os.stat(path).st_mode)\n"
+        "names = ('db-password', 'key')\n"
+        "found = {n: [open(f'{d}/{n}', 'rb').read().hex(), mode(f'{d}/{n}')] for n in names}\n"
+        f"json.dump([d, mode(os.path.dirname(d)), found, dict(os.environ)], open({str(tmp_path / 'out')!r}, 'w'))"
     )
     values = {"db-password": SecretValue(b"\0\xff"), "key": SecretValue("canary-in-file")}
     root = MemoryRoot(tmpfs_dir)
@@ -150,7 +154,7 @@ def test_a_terminals_interrupt_comes_once(tmpfs_dir: Path) -> None:
     code = PARENT.replace("json.load(sys.stdin)", f"json.loads({told!r})")
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execv(PYTHON, [PYTHON, "-c", code])
+        os.execv(PYTHON, [PYTHON, "-c", code])  # noqa: S606 - a test's own program
     seen = b""
     while b"ready" not in seen:
         seen += os.read(terminal, 100)
