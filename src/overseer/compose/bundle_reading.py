@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from overseer.compose import dotenv
 from overseer.compose.bundle import Bundle, below_root, resolve
 from overseer.compose.captures import Captures, Delivered, Origin
-from overseer.compose.document import Document, DocumentFault, decode, locate, parse
+from overseer.compose.document import MAX_EVENTS, Document, DocumentFault, decode, locate, parse
 from overseer.compose.dotenv import Entry
 from overseer.compose.grammar import Reference, Scan, Token, scan
-from overseer.compose.positions import Kind, refusal
+from overseer.compose.lines import Lines
+from overseer.compose.positions import TEXT_TAGS, Kind, refusal
 from overseer.compose.walk import Scalar, Walk
 from overseer.core.errors import Problem
 from overseer.core.identifiers import NAME_RULE, is_name
 
-_TEXT_TAGS = frozenset({None, "!", "tag:yaml.org,2002:str", "!reset", "!override"})
+MAX_PROBLEMS = 10_000
+MAX_REFERENCES = 50_000
 
 
 @dataclass(slots=True)
@@ -62,11 +64,14 @@ class Reading:
         self._uses: list[tuple[str, Origin]] = []
         self._todo: deque[tuple[str, str, tuple[str, ...]]] = deque()
         self._read: set[tuple[str, str]] = set()
+        self._count = 0
+        self._events = MAX_EVENTS  # of all files together
         self._users: dict[tuple[str, str], set[str]] = {}
 
     def problem(self, file: str, place: tuple[int, int], rule: str, code: str) -> None:
-        """Note a problem; the text of ``rule`` never quotes a value."""
-        self.problems.append(Problem(f"{file}:{place[0]}:{place[1]}", rule, code))
+        """Note a problem; the text of ``rule`` never quotes a value. Past :data:`MAX_PROBLEMS` the rest is not told."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(f"{file}:{place[0]}:{place[1]}", rule, code))
 
     def run(self) -> None:
         """Read from the main files on until nothing new is reached."""
@@ -99,7 +104,8 @@ class Reading:
 
     def _yaml(self, path: str, base: str, chain: tuple[str, ...]) -> None:
         try:
-            document = parse(self.bundle.files[path])
+            document = parse(self.bundle.files[path], self._events)
+            self._events -= len(document.events)
             if document.fault is not None:
                 raise document.fault
             walk = Walk(document).run()
@@ -121,6 +127,8 @@ class Reading:
         if not found.tokens:
             return
         places = locate(document, scalar.event, scalar.value, [token.start for token in found.tokens])
+        if not self._counted(len(found.tokens), file.path):
+            return
         for token, place in zip(found.tokens, places, strict=True):
             refused = refusal(_kind(document, scalar, token), self.refused)
             if refused is not None:
@@ -129,6 +137,14 @@ class Reading:
         self.inline.append(
             Origin(file.path, scalar.kind, scalar.service, scalar.key, tuple(places), found.tokens, file.path),
         )
+
+    def _counted(self, more: int, path: str) -> bool:
+        """Count uses of references; past the limit one problem, and ``False``: nothing more is kept."""
+        before = self._count
+        self._count += more
+        if before <= MAX_REFERENCES < self._count:
+            self.problem(path, (1, 1), f"the bundle uses references more than {MAX_REFERENCES} times", "too_many_references")
+        return self._count <= MAX_REFERENCES
 
     def dotenv(self, path: str, service: str, owner: str) -> None:
         """Read an env_file (or ``.env``) of the bundle, if it is there."""
@@ -140,27 +156,30 @@ class Reading:
                 text = decode(self.bundle.files[path])
                 file = self.scans.setdefault(path, FileScan(path, None, text))
                 file.entries = dotenv.entries(text)
+                lines = Lines(text)
                 for number, entry in enumerate(file.entries):
-                    self._entry(file, number, entry)
+                    self._entry(file, number, entry, lines)
         except DocumentFault as fault:
             self.problem(path, (fault.line, fault.column), fault.rule, fault.code)
             return
         except dotenv.DotenvFault as fault:
-            self.problem(path, dotenv.locate(file.text if file else "", fault.offset), fault.rule, "broken_env_file")
+            self.problem(path, Lines(file.text if file else "").at(fault.offset), fault.rule, "broken_env_file")
+            return
+        if not self._counted(sum(map(len, file.tokens.values())), path):
             return
         for number, tokens in file.tokens.items():
             key = file.entries[number].key
             self.inline.append(Origin(path, Kind.ENV_FILE, service, key, file.places[number], tokens, owner))
 
-    def _entry(self, file: FileScan, number: int, entry: Entry) -> None:
+    def _entry(self, file: FileScan, number: int, entry: Entry, lines: Lines) -> None:
         found = Scan((), (), ()) if entry.quote == "'" else scan(entry.text)
         for fault in found.faults:
-            place = dotenv.locate(file.text, entry.raw_span(fault.offset, fault.offset + 1)[0])
+            place = lines.at(entry.raw_span(fault.offset, fault.offset + 1)[0])
             self.problem(file.path, place, fault.rule, fault.code)
         if found.tokens:
             file.tokens[number] = found.tokens
             starts = (entry.raw_span(token.start, token.end)[0] for token in found.tokens)
-            file.places[number] = tuple(dotenv.locate(file.text, start) for start in starts)
+            file.places[number] = tuple(lines.at(start) for start in starts)
 
     # -- after all files --------------------------------------------------------------------------------------------------
 
@@ -228,7 +247,7 @@ def _kind(document: Document, scalar: Scalar, token: Token) -> Kind:
         equals = scalar.value.find("=")
         if equals < 0 or token.start < equals:
             return Kind.KEY
-    return scalar.kind if document.events[scalar.event].tag in _TEXT_TAGS else Kind.TYPED
+    return scalar.kind if document.events[scalar.event].tag in TEXT_TAGS else Kind.TYPED
 
 
 def read_bundle(bundle: Bundle, refused: frozenset[Kind]) -> Reading:

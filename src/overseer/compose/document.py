@@ -8,8 +8,9 @@ It does not judge whether the file is a valid Compose file; that is Compose's jo
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 import yaml
@@ -17,6 +18,15 @@ import yaml
 from overseer.compose.emit import double_quoted
 
 MAX_BYTES: Final = 5 * 1024 * 1024
+MAX_EVENTS: Final = 250_000  # about 200 bytes of memory each
+MAX_DEPTH: Final = 200
+_CHUNK: Final = 4096
+_DEEPER: Final = {
+    yaml.MappingStartEvent: 1,
+    yaml.SequenceStartEvent: 1,
+    yaml.MappingEndEvent: -1,
+    yaml.SequenceEndEvent: -1,
+}
 BOM: Final = "\ufeff"
 
 _PROPERTY: Final = re.compile(r"(?:[ \t\r\n]+|#[^\n]*\n|&[^\s]+(?=\s)|!<[^>]*>|![^\s]*(?=\s))")
@@ -61,17 +71,17 @@ def decode(data: bytes) -> str:
         raise DocumentFault(line, 1, "the file is not UTF-8 text; save it as UTF-8", "not_utf8") from None
 
 
-def parse(data: bytes) -> Document:
+def parse(data: bytes, max_events: int = MAX_EVENTS) -> Document:
     """Parse ``data`` as far as it is YAML. Broken YAML is not raised but kept as ``fault``; undecodable bytes are raised."""
     text = decode(data)
     bom = text.startswith(BOM)
     if bom:
         text = text[1:]
     document = Document(data, text, bom, [], None)
-    append = document.events.append
     try:
-        for event in iter(yaml.CSafeLoader(text).get_event, None):
-            append(event)
+        _read(document, iter(yaml.CSafeLoader(text).get_event, None), max_events)
+    except DocumentFault as fault:
+        document.fault = fault
     except yaml.MarkedYAMLError as error:
         document.fault = _fault(text, error)
     except yaml.YAMLError as error:
@@ -82,6 +92,21 @@ def parse(data: bytes) -> Document:
     if "*" in text:
         _link(document)
     return document
+
+
+def _read(document: Document, events: Iterator[Any], max_events: int) -> None:
+    """Read all events, looking at the limits only now and then: an ordinary file is one chunk."""
+    depth = 0
+    while chunk := list(islice(events, _CHUNK)):
+        document.events += chunk
+        if len(chunk) < _CHUNK:
+            return
+        depth += sum(_DEEPER.get(type(event), 0) for event in chunk)
+        too_many = len(document.events) > max_events
+        if depth > MAX_DEPTH or too_many:
+            mark = chunk[-1].start_mark
+            rule = f"the file has more than {max_events} parts" if too_many else f"nested more than {MAX_DEPTH} deep"
+            raise DocumentFault(mark.line + 1, mark.column + 1, rule, "too_large" if too_many else "too_deep")
 
 
 def _fault(text: str, error: yaml.MarkedYAMLError) -> DocumentFault:

@@ -114,8 +114,3 @@ _ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"}
 def escaped(text: str) -> str:
     """``text`` as it stands between double quotes. Dollars are left: they are doubled where they belong to a value."""
     return "".join(_ESCAPES.get(character, character) for character in text)
-
-
-def locate(text: str, offset: int) -> tuple[int, int]:
-    """Line and column, from one."""
-    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)

@@ -21,7 +21,7 @@ _MALFORMED: Final = re.compile(
 )
 _FLOW_WORD: Final = re.compile(r"[^\s,\[\]{}\"'#&*!|>%@`:$]*\$\{SECRET:[A-Za-z0-9_][A-Za-z0-9_.@#-]*\}(?=[ \t]*[,\]}\r\n])")
 _PLAIN_WORDS: Final = re.compile(r"(?:[A-Za-z0-9_@%+=:,./-]|\$\{SECRET:[A-Za-z0-9_][A-Za-z0-9_.@#-]*\})+")
-_MAX_QUOTES: Final = 10_000
+_MAX_QUOTES: Final = 200
 
 
 def fix_file(data: bytes) -> bytes:

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from overseer.core.identifiers import NAME_RULE
 
 MAX_NESTING: Final = 32
+MAX_TOKENS: Final = 10_000  # references and faults of one scalar
 MAX_REFERENCE: Final = 4096  # characters of one reference with its default
 MAX_VERSION: Final = 2_147_483_647
 
@@ -105,6 +106,9 @@ class _Run:
             return
         at = text.find("$", start, end)
         while at >= 0:
+            if len(self.tokens) + len(self.faults) > MAX_TOKENS:
+                self.faults.append(Fault(at, f"one text holds more than {MAX_TOKENS} references", "too_many_references"))
+                return
             following = text[at + 1 : at + 2]
             if following == "$":
                 after = at + 2
@@ -187,7 +191,7 @@ class _Run:
 
     def close(self, at: int, end: int) -> int:
         """Where the expression at ``at`` closes; -1 for never, or once looking has cost many times the text's length."""
-        if self.work > 8 * len(self.text) + 65536:
+        if self.work > 3 * len(self.text) + 65536:
             return -1
         close = _closing_brace(self.text, at, end)
         # A count that never came back to zero has looked at everything, also where the last brace was taken instead.

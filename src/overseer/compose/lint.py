@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from overseer.compose import dotenv, plaintext
+from overseer.compose import plaintext
 from overseer.compose.bundle import Bundle
 from overseer.compose.bundle_reading import FileScan
 from overseer.compose.document import Document, DocumentFault, locate
@@ -16,6 +16,7 @@ from overseer.compose.file_variables import file_variable
 from overseer.compose.findings import RULES, Finding
 from overseer.compose.grammar import scan
 from overseer.compose.injection import OWN_DIRECTORIES
+from overseer.compose.lines import Lines
 from overseer.compose.nodes import Leaf, Node, Reader
 from overseer.compose.positions import EXPOSED, METADATA, Kind
 from overseer.compose.references import BundleScan, Form, Occurrence, find_references
@@ -123,8 +124,9 @@ class _File:
     def _tokens(self) -> Iterator[Finding]:
         """Known forms of tokens anywhere in the text, comments too: whoever reads the file reads them."""
         text = self.document.text
+        lines = Lines(text)
         for start, _, message in plaintext.tokens(text):
-            yield Finding("OVS001", self.path, *dotenv.locate(text, start), message)
+            yield Finding("OVS001", self.path, *lines.at(start), message)
 
     def _environment(self, node: Node, service: str) -> Iterator[Finding]:
         pairs: list[tuple[str, str, Leaf]] = []
@@ -167,13 +169,14 @@ def _text(node: Node) -> str:
 
 
 def _env_file(file: FileScan) -> Iterator[Finding]:
+    lines = Lines(file.text)
     told: set[int] = set()
     for start, _, message in plaintext.tokens(file.text):
-        line, column = dotenv.locate(file.text, start)
+        line, column = lines.at(start)
         told.add(line)
         yield Finding("OVS001", file.path, line, column, message)
     for entry in file.entries:
-        line, column = dotenv.locate(file.text, entry.start)
+        line, column = lines.at(entry.start)
         why = plaintext.in_variable(entry.key, entry.text)
         if why is not None and line not in told:
             yield Finding("OVS001", file.path, line, column, why)

@@ -211,6 +211,9 @@ ROOT: Final = Place(
     }
 )
 
+#: Tags with which a scalar is still text.
+TEXT_TAGS: Final = frozenset({None, "!", "tag:yaml.org,2002:str", "!reset", "!override"})
+
 _REFUSALS: Final = {
     Kind.ARGUMENT: "an argument of a command is shown in process lists and kept in the container's metadata",
     Kind.BUILD: "a build argument or option is kept in the image",

@@ -10,11 +10,10 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from overseer.compose.document import Document, DocumentFault
+from overseer.compose.document import MAX_DEPTH, Document, DocumentFault
 from overseer.compose.positions import ROOT, Kind, Place
 
-MAX_DEPTH: Final = 200
-MAX_STEPS: Final = 2_000_000
+MAX_STEPS: Final = 1_000_000
 MAX_ALIAS_DEPTH: Final = 64
 
 _SCALAR: Final = yaml.ScalarEvent

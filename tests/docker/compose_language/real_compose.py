@@ -17,7 +17,8 @@ from overseer.compose.injection import plan_injection
 from overseer.compose.model import parse_model
 from overseer.compose.placeholders import to_placeholders
 from overseer.compose.references import find_references
-from overseer.compose.render import render_env_file, render_file
+from overseer.compose.render import render_file
+from overseer.compose.render_env import render_env_file
 from overseer.core.secret_value import SecretValue
 
 Values = Mapping[Reference, SecretValue]

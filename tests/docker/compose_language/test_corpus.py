@@ -14,7 +14,8 @@ from overseer.compose.document import parse, splice
 from overseer.compose.grammar import Reference
 from overseer.compose.nodes import Leaf, Reader
 from overseer.compose.references import find_references
-from overseer.compose.render import render_env_file, render_file
+from overseer.compose.render import render_file
+from overseer.compose.render_env import render_env_file
 from overseer.compose.walk import Walk
 from overseer.core.errors import ReferencesRefused
 from overseer.core.secret_value import SecretValue
