@@ -46,12 +46,12 @@ def renew_token(settings: Settings, passphrase: SecretValue | None = None) -> da
     return asyncio.run(work())
 
 
-def migrate_database(settings: Settings) -> Migrated:
+def migrate_database(settings: Settings, *, adopt_log: bool = False) -> Migrated:
     """Bring the schema of the database up to this release."""
 
     async def work() -> Migrated:
         async with _database(settings) as url:
-            return await migrate(url)
+            return await migrate(url, adopt_log=adopt_log)
 
     return asyncio.run(work())
 
