@@ -111,7 +111,11 @@ def undeploy(client: Client) -> None:
 
 def arrivals_in_containers(view: DeploymentView) -> list[Arrival]:
     """What the agent saw inside the containers, by fingerprint; not seen is not arrived."""
-    return [Arrival(r.reference, " ".join(r.services), ", ".join(r.kinds), r.version, r.matches is True) for r in view.references]
+    found = []
+    for reference in view.references:
+        services, forms = ", ".join(reference.services), ", ".join(_FORMS.get(kind, kind) for kind in reference.kinds)
+        found.append(Arrival(reference.reference, services, forms, reference.version, reference.matches is True))
+    return found
 
 
 def arrivals_in_process(client: Client, token: SecretValue, environment: Mapping[str, str]) -> list[Arrival]:

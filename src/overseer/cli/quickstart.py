@@ -8,6 +8,7 @@ where there is no Docker engine, or where it had to accept that memory may be sw
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -28,6 +29,7 @@ from overseer.cli.child_processes import ChildProcess
 from overseer.cli.output import paint, print_line, print_table, report, say
 from overseer.cli.progress import step
 from overseer.cli.server_setup import owner_token_path, renew_token, set_up
+from overseer.client.addresses import DEFAULT_URL
 from overseer.client.api import Client
 from overseer.core.errors import (
     AlreadyExists,
@@ -70,7 +72,7 @@ class Quickstart:
             with Client(self._settings.url, token) as client:
                 engine = self._start_agent(started, client)
                 arrivals = self._prove(started, client, engine, directory, token)
-                self._tell(arrivals)
+                self._tell(arrivals, staying=not once)
                 if not once:
                     self._stay()
 
@@ -145,8 +147,8 @@ class Quickstart:
             report(error)
 
     def _stay(self) -> None:
-        say("\nRunning; Ctrl-C stops everything that was started here.")
         try:
+            say("\nRunning; Ctrl-C stops everything that was started here.")
             while True:
                 for child in self._children:
                     child.require_running()
@@ -245,7 +247,7 @@ class Quickstart:
             return Allow.SWAP
         return allow
 
-    def _tell(self, arrivals: list[example.Arrival]) -> None:
+    def _tell(self, arrivals: list[example.Arrival], *, staying: bool) -> None:
         say("")
         print_table(
             ("REFERENCE", "READ IN", "FORM", "VERSION", "FINGERPRINT"),
@@ -257,14 +259,20 @@ class Quickstart:
         token = owner_token_path(self._settings)
         seconds = time.monotonic() - self._began
         say(f"\nEvery secret arrived, as its fingerprint shows; no value was printed. {seconds:.0f} s after the start.\n")
-        for label, text in (
+        rows = [
             ("server", self._settings.url),
             ("owner's token", f"{token} (0600)"),
             ("data, logs", str(self._settings.data_dir)),
-            ("try", f"overseer login --token-file {token}"),
-            ("", f"overseer secret list --app {example.APP}"),
-            ("", "overseer audit list"),
-        ):
+        ]
+        if staying:
+            command = "overseer" if shutil.which("overseer") else sys.argv[0]
+            where = "" if self._settings.url == DEFAULT_URL else f"{self._settings.url} "
+            rows += [
+                ("try", f"{command} login {where}--token-file {token}"),
+                ("", f"{command} secret list --app {example.APP}"),
+                ("", f"{command} audit list"),
+            ]
+        for label, text in rows:
             print_line(f"{paint(label.ljust(13), 'dim', sys.stdout)}  {text}")
         sys.stdout.flush()
 

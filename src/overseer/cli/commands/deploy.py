@@ -62,7 +62,9 @@ def deploy(
     allow_persisting: bool,
     as_json: bool,
 ) -> None:
-    """Deploy the Compose project in STACK_DIR on a node, with the secrets that it refers to.
+    """Deploy a Compose project on a node.
+
+    Its containers get the secrets that it refers to.
 
     Sent are the Compose files and what they name below STACK_DIR. Ends with 76 when the deployment failed.
     """
@@ -96,7 +98,10 @@ def deploy(
 def undeploy(
     client: Client, app: str, environment: str | None, node: str, wait_timeout: int, detach: bool, as_json: bool
 ) -> None:
-    """Stop an app's containers on a node and wipe the secrets that they had there. Volumes stay."""
+    """Stop an app on a node and wipe its secrets there.
+
+    Its containers are removed; its volumes stay.
+    """
     from overseer.wire.deployments import DeploymentCreate
 
     request = DeploymentCreate(app=app, node=node, environment=environment, action="undeploy", wait_timeout=wait_timeout)

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_obj
 def login(connection: Connection, url: str | None, token_file: str | None, stdin: bool, as_json: bool) -> None:
-    """Keep a server's URL and a token for later commands, in a file that only you can read.
+    """Keep a server's URL and a token for later commands.
+
+    They lie in a file that only you can read.
 
     URL may also be given as --url or $OVERSEER_URL; the default is this machine. The token is checked before it is kept.
     """
@@ -48,7 +50,10 @@ def login(connection: Connection, url: str | None, token_file: str | None, stdin
 
 @click.command()
 def logout() -> None:
-    """Forget the stored token. It stays valid: revoke it with 'overseer token revoke' to end it."""
+    """Forget the stored token.
+
+    It stays valid: revoke it with 'overseer token revoke' to end it.
+    """
     from overseer.client.login_store import forget_login
 
     say("logged out; the token itself stays valid until it expires or is revoked" if forget_login() else "there was no login")

@@ -43,7 +43,9 @@ def run(
     reason: str,
     command: tuple[str, ...],
 ) -> None:
-    """Run COMMAND with the secrets of an app in its environment, and end with its exit code.
+    """Run a command with an app's secrets in its environment.
+
+    The exit code is the command's.
 
     A secret becomes the variable of its name in capitals, with _ for '-' and '.': db-password is DB_PASSWORD. Two secrets that
     would become one variable are refused, and so is a name that would steer shells or loaders (PATH, LD_PRELOAD): use --map.

@@ -10,7 +10,7 @@ import click
 from overseer.cli.options import json_option, pass_client, scope_options, yes_option
 from overseer.cli.output import moment, print_bytes, print_fields, print_json, print_table, say
 from overseer.cli.values import name_argument, read_value, value_options
-from overseer.core.errors import InvalidInput, Unavailable
+from overseer.core.errors import Denied, InvalidInput, Unavailable
 from overseer.core.scopes import Scope
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def set_(
 @scope_options
 @click.option("--version", type=click.IntRange(min=1), metavar="N", help="This version (default: the active one).")
 @click.option("--reason", default="", metavar="TEXT", help="Why; goes to the audit log.")
-@click.option("--resolve", is_flag=True, help="The value that a consumer at this scope gets, wherever it is set.")
+@click.option("--resolve", is_flag=True, help="The value that a consumer at this scope gets; needs no right to list.")
 @click.option("--force", is_flag=True, help="Print bytes to a terminal that are not plain text.")
 @json_option
 @pass_client
@@ -266,7 +266,7 @@ def explain(client: Client, name: str, scope: Scope[str], as_json: bool) -> None
 def _find(client: Client, name: str, scope: Scope[str]) -> SecretView | None:
     try:
         return client.secrets.find(name, scope)
-    except Unavailable:
+    except (Unavailable, Denied):  # who may write without listing still can create
         return None
 
 
