@@ -146,3 +146,31 @@ class DeploymentReport(Request, frozen=True):
     error: str = ""
     services: list[ServiceState] = []
     fingerprints: list[FingerprintReport] = []
+
+
+class DeploymentHolding(Request, frozen=True):
+    """What the containers of one deployment hold and how they are now; the fingerprints as in a report of that deployment.
+
+    A service that the agent does not find any more is absent from ``services``; a reference that no container holds has no
+    fingerprint.
+    """
+
+    deployment_id: str
+    fingerprints: list[FingerprintReport] = []
+    services: list[ServiceState] = []
+
+
+class HoldingsReport(Request, frozen=True):
+    """Sent now and then: one holding for each current deployment of the agent's node, at most 200 a report."""
+
+    holdings: list[DeploymentHolding]
+
+
+class HoldingsAnswer(Answer, frozen=True):
+    """``accepted``: deployments whose holdings were stored. ``stale``: those that are not current on this node (any more).
+
+    The answer never says what matched.
+    """
+
+    accepted: list[str]
+    stale: list[str]
