@@ -36,8 +36,8 @@ ROW = {
     "actor": "owner",
     "actor_id": None,
     "actor_kind": "user",
-    
-    "on_behalf_of": None, "token_id": None,
+    "on_behalf_of": None,
+    "token_id": None,
     "action": "secret:reveal",
     "outcome": "denied",
     "code": "no_binding",

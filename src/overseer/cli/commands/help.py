@@ -9,6 +9,7 @@ from overseer.core.errors import error_classes
 
 _OTHER_CODES = {
     0: ("", "done"),
+    1: ("", "a question was answered with no, or lint found an error"),
     2: ("", "the command line is wrong"),
     70: ("internal", "a fault of Overseer itself"),
     130: ("", "interrupted with Ctrl-C"),
