@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -229,30 +228,6 @@ class Deployer:
         """By the project's name alone: Compose finds containers and networks by its labels. Volumes stay."""
         command = [*self._compose(project, self.root), "down", "--remove-orphans"]
         return self.engine.run(command, seconds=_DOWN_SECONDS, directory=self.root, hold=(self._held.lock,))
-
-    # -- leftovers ------------------------------------------------------------------------------------------------------------
-
-    def heal(self) -> list[str]:
-        """At start: wipe what no container uses and no work will come back for. Returns what people should know, as sentences."""
-        shutil.rmtree(self.root / "work", ignore_errors=True)
-        known = {entry.project: entry for entry in self.journal.entries()}
-        notes = []
-        for project in sorted({path.name for path in (self.root / "apps").glob("*")} - known.keys()):
-            if not containers_of(self.engine, project):
-                ProjectFiles(self.root, project).wipe()
-                notes.append(f"project {project}: wiped files that no container uses")
-        for entry in known.values():
-            files = ProjectFiles(self.root, entry.project)
-            if entry.phase is Phase.APPLYING:
-                notes.append(f"project {entry.project}: deployment {entry.deployment_id} was interrupted; it comes again")
-                if self.journal.is_locked(entry.project):
-                    continue  # a Compose of the agent's former life still works; the deployment waits for it
-                if entry.running_id is None and not containers_of(self.engine, entry.project):
-                    files.wipe()
-                    self.journal.remove(entry.project)
-            elif entry.files and not files.exist():
-                notes.append(f"project {entry.project}: its files are gone (a restart of the machine); deploy it again")
-        return notes
 
     # -- Compose --------------------------------------------------------------------------------------------------------------
 

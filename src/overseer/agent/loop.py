@@ -31,6 +31,7 @@ from overseer.agent.hardening import harden_process
 from overseer.agent.identity import Identity, load_identity
 from overseer.agent.injection.memory_root import open_root
 from overseer.agent.journal import Journal
+from overseer.agent.leftovers import heal
 from overseer.agent.private_files import private_directory
 from overseer.agent.session import TOLERATED_SKEW, Session
 from overseer.agent.settings import AgentSettings
@@ -203,8 +204,7 @@ def run_agent(settings: AgentSettings) -> int:
             for note in [*notes, *root.notes]:
                 log.warning("%s", note)
             agent = _assemble(settings, identity, place)
-            for note in agent.deployer.heal():
-                log.warning("%s", note)
+            _heal(agent.deployer)
             log.info("node %s: asking %s for work", identity.record.node, identity.record.url)
             with _signals(agent):
                 agent.run()
@@ -212,6 +212,14 @@ def run_agent(settings: AgentSettings) -> int:
         root.release()
     log.info("stopped")
     return 0
+
+
+def _heal(deployer: Deployer) -> None:
+    try:
+        for note in heal(deployer.engine, deployer.root, deployer.journal):
+            log.warning("%s", note)
+    except OverseerError as error:  # an engine that is still starting must not keep the agent from polling
+        log.warning("leftovers were not looked at: %s", error.message)
 
 
 def _assemble(settings: AgentSettings, identity: Identity, root: Path) -> Agent:

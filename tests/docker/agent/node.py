@@ -19,6 +19,7 @@ from overseer.agent.deployments import Deployer
 from overseer.agent.engine import Engine
 from overseer.agent.identity import FORMAT, Identity, NodeRecord
 from overseer.agent.journal import Journal
+from overseer.agent.leftovers import heal
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.fingerprints import fingerprint
 from overseer.crypto.keys import HmacKey
@@ -134,6 +135,9 @@ class Node:
             deployment_id=identifier, action=action, app="shop", environment="prod", project=self.project,
             wait_timeout=wait, attempt=1,
         )  # fmt: skip
+
+    def heal(self) -> list[str]:
+        return heal(self.deployer.engine, self.root, self.deployer.journal)
 
     # -- looking around -------------------------------------------------------------------------------------------------------
 

@@ -111,7 +111,7 @@ def test_without_its_files_a_container_does_not_start(node: Node) -> None:
         assert started.returncode != 0
         assert b"bind source path does not exist" in started.stderr
     assert not application.exists()
-    assert node.deployer.heal() == [f"project {node.project}: its files are gone (a restart of the machine); deploy it again"]
+    assert node.heal() == [f"project {node.project}: its files are gone (a restart of the machine); deploy it again"]
     report = node.deploy(consumers(), {"pw": "v"})
     assert report.state == "succeeded", report.error + report.output
     assert [node.container(service) for service in ("directory", "single")] == ids
@@ -278,8 +278,18 @@ def test_an_interrupted_deployment_is_done_again(node: Node) -> None:
     (node.root / "work").mkdir(exist_ok=True)
     (node.root / "work" / "left").write_text("x")
     again = Node.make(node.docker, node.deployer.engine.compose, node.project, node.directory, node.root)
-    assert len(again.deployer.heal()) == 1
+    assert len(again.heal()) == 1
     assert not (node.root / "work").exists()
     report = again.deploy(consumers(), {"pw": "v"}, deployment_id=work.deployment_id)
     assert report.state == "succeeded", report.error + report.output
     assert again.inside("directory", "cat", "/run/secrets/pw") == b"v"
+
+
+def test_files_that_no_container_uses_are_wiped_at_start(node: Node) -> None:
+    assert node.deploy(consumers(), {"pw": "v"}).state == "succeeded"
+    stray = node.root / "apps" / "gone-project" / "services"
+    stray.mkdir(parents=True)
+    (stray / "x").write_text("left")
+    files = [name for name in node.files_left() if "gone-project" not in name]
+    assert node.heal() == ["project gone-project: wiped files that no container uses"]
+    assert node.files_left() == files
