@@ -82,6 +82,12 @@ async def test_a_large_body_in_one_piece_is_no_head(port: int) -> None:
     assert b"too_large" in answer
 
 
+async def test_a_body_that_is_announced_as_too_large_is_not_asked_for(port: int) -> None:
+    head = b"POST /notes HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    answer = await exchange(port, head + b"Content-Length: 1001\r\nExpect: 100-continue\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
 async def test_a_client_that_leaves_ends_its_long_poll() -> None:
     services = SimpleNamespace(waiting=asyncio.Event(), cancelled=asyncio.Event())
     edge = Edge(services=services, sealed=lambda: False)  # type: ignore[arg-type]

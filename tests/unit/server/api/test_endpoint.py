@@ -109,9 +109,9 @@ async def test_bodies_are_json(headers: dict[str, str], status: int) -> None:
 async def test_the_body_limit_holds_for_announced_and_for_streamed_bodies() -> None:
     read = 0
 
-    async def endless() -> AsyncIterator[bytes]:
+    async def long() -> AsyncIterator[bytes]:
         nonlocal read
-        while True:
+        for _ in range(1000):
             read += 64 * 1024
             yield b" " * 64 * 1024
 
@@ -122,7 +122,7 @@ async def test_the_body_limit_holds_for_announced_and_for_streamed_bodies() -> N
         assert (await http.post("/notes", content=exact, headers=json)).status_code == 201
         announced = await http.post("/notes", content=exact + b" ", headers=json)
         assert (announced.status_code, announced.json()["code"]) == (413, "too_large")
-        streamed = await http.post("/notes", content=endless(), headers=json)
+        streamed = await http.post("/notes", content=long(), headers=json)
         assert streamed.status_code == 413
         assert read <= DISCARD_BYTES + 128 * 1024
 

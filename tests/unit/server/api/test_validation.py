@@ -22,12 +22,21 @@ BODIES = sorted({route.body for route in ROUTES if route.body is not None}, key=
 QUERIES = sorted({route.query for route in ROUTES if route.query is not None}, key=lambda type_: type_.__name__)
 
 
+class One(msgspec.Struct, tag="one"):
+    a: int = 0
+
+
+class Two(msgspec.Struct, tag="two"):
+    b: int = 0
+
+
 class Strict(msgspec.Struct, forbid_unknown_fields=True):
     """Every kind of field whose refusal could quote the input."""
 
     word: str = ""
     choice: Literal["a", "b"] = "a"
     number: int = 0
+    tagged: One | Two | None = None
     names: dict[str, int] = {}
     deep: list[dict[str, list[int]]] = []
 
@@ -73,10 +82,14 @@ def test_problems_have_a_place_and_hold_no_input(body: bytes, place: str, code: 
     assert caught.value.__cause__ is None
 
 
-def test_an_unknown_word_is_not_said_back() -> None:
+@pytest.mark.parametrize(
+    ("body", "place", "code"),
+    [({"choice": CANARY}, "body.choice", "not_allowed"), ({"tagged": {"type": CANARY}}, "body.tagged.type", "invalid")],
+)
+def test_an_unknown_word_is_not_said_back(body: dict[str, Any], place: str, code: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        decode_body(json.dumps({"choice": CANARY}).encode(), Strict)
-    assert [(p.place, p.code) for p in caught.value.problems] == [("body.choice", "not_allowed")]
+        decode_body(json.dumps(body).encode(), Strict)
+    assert [(p.place, p.code) for p in caught.value.problems] == [(place, code)]
     assert CANARY not in said(caught.value)
 
 
