@@ -20,7 +20,7 @@ from overseer.core.secret_value import SecretValue
 
 @dataclass(frozen=True)
 class Rendered:
-    """``text`` is the rendered file; ``references`` what was looked up, in order; ``warnings`` what people should know."""
+    """``text`` is the rendered file; ``references`` what was looked up; ``warnings`` what people should know."""
 
     text: SecretValue
     references: tuple[Reference, ...]

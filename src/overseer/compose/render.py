@@ -26,6 +26,7 @@ from overseer.core.secret_value import SecretValue
 MAX_PROBLEMS: Final = 10_000
 _SHELL_SAFE: Final = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
 _WHOLE: Final = re.compile(r"\$\{SECRET:([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})\}")
+_ENVIRONMENT: Final = Kind.ENVIRONMENT  # a look at an enum's member costs more than the comparison
 #: Anything that may be meant as a reference; without it a file is Compose's business alone.
 REFERENCE_BYTES: Final = re.compile(rb"secret\s*:", re.IGNORECASE)
 
@@ -57,13 +58,12 @@ def render_file(
 
 
 def _rendered(document: Document, scalars: list[Scalar], placing: Placing) -> bytes:
-    texts: dict[int, str] = {}
+    texts = _whole(document, scalars, placing)
     for scalar in scalars:
+        if scalar.event in texts and scalar.kind is Kind.ENVIRONMENT and not scalar.pair:
+            continue
         if len(placing.problems) > MAX_PROBLEMS:
             break
-        if (whole := _whole(scalar, placing)) is not None and document.events[scalar.event].tag is None:
-            texts[scalar.event] = whole
-            continue
         found = scan(scalar.value)
         if not found.tokens and not found.faults:
             continue
@@ -84,18 +84,22 @@ def _rendered(document: Document, scalars: list[Scalar], placing: Placing) -> by
     return splice(document, texts) if texts else document.source
 
 
-def _whole(scalar: Scalar, placing: Placing) -> str | None:
-    """The short way for what nearly every reference is: a whole variable, available and plain. ``None`` for all else."""
-    found = _WHOLE.fullmatch(scalar.value)
-    if found is None or scalar.kind is not Kind.ENVIRONMENT or scalar.pair:
-        return None
-    reference = Reference(found.group(1))
-    secret = placing.values.get(reference)
-    if secret is None:
-        return None
-    placing.references[reference] = None
-    value = secret.reveal()
-    return None if not value.isascii() or b"\0" in value else dollars(value.decode("ascii"))
+def _whole(document: Document, scalars: list[Scalar], placing: Placing) -> dict[int, str]:
+    """The short way for what nearly every reference is: the whole text of a variable, available and plain. By number of event."""
+    texts: dict[int, str] = {}
+    match, values, events, references = _WHOLE.fullmatch, placing.values, document.events, placing.references
+    for event, text, kind, pair, _service, _key, _splits, _by_alias in scalars:
+        if kind is not _ENVIRONMENT or pair or (found := match(text)) is None or events[event].tag is not None:
+            continue
+        reference = Reference(found[1])
+        secret = values.get(reference)
+        if secret is None:
+            continue
+        value = secret.reveal()
+        if value.isascii() and b"\0" not in value:
+            references[reference] = None
+            texts[event] = dollars(value.decode())
+    return texts
 
 
 def _check_shell(token: Token, place: str, placing: Placing) -> None:

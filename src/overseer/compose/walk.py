@@ -50,11 +50,13 @@ class Capture(NamedTuple):
 class _Frame:
     """An open mapping or list. ``key`` is ``None`` where a mapping's next node is a key, empty for a list."""
 
-    __slots__ = ("is_mapping", "items", "key", "place", "service")
+    __slots__ = ("every", "is_mapping", "items", "key", "place", "service")
 
     def __init__(self, is_mapping: bool, place: Place, items: Place, service: str) -> None:
         self.is_mapping, self.place, self.items, self.service = is_mapping, place, items, service
         self.key: str | None = None if is_mapping else ""
+        #: The place of every value here, whatever its key (but "<<"), or ``None``.
+        self.every = place.other if is_mapping and not place.keys and not place.service_names else None
 
     def target(self) -> tuple[Place, str]:
         """The place of the node that comes next, and the service it belongs to."""
@@ -84,9 +86,9 @@ class Walk:
                 self._node(index + 1, _Frame(False, root, root, ""), 0)
         return self
 
-    def _node(self, start: int, head: _Frame, alias_depth: int) -> None:
+    def _node(self, start: int, head: _Frame, alias_depth: int) -> None:  # noqa: PLR0912 - one flat loop, for speed
         """Walk the one node that begins at ``start`` as an item of the list ``head``."""
-        events = self.document.events
+        events, kept, by_alias = self.document.events, self.scalars.append, self._in_alias
         stack: list[_Frame] = []
         index = start
         for index in range(start, len(events)):
@@ -96,8 +98,14 @@ class Walk:
                 if head.key is None:
                     head.key = self._key(index, event.value, head)
                     continue
-                if "$" in event.value or head.place.captures:
-                    self._scalar(index, event.value, head)
+                value = event.value
+                if "$" in value:
+                    place, service = (head.every, head.service) if head.every and head.key != "<<" else head.target()
+                    kept(Scalar(index, value, place.kind, place.pair, service, head.key, place.splits, by_alias))
+                    if place.capture and head.is_mapping:
+                        self.captures.append(Capture(place.capture, service, index))
+                elif head.place.captures and head.is_mapping:
+                    self._captured(index, head)
             elif kind in _ENDS:
                 head = stack.pop()
                 if head.key is _OPEN_KEY:  # the end of a key that is a mapping or a list itself
@@ -126,13 +134,9 @@ class Walk:
             self.scalars.append(Scalar(index, key, Kind.KEY, False, head.service, key))
         return key
 
-    def _scalar(self, index: int, value: str, head: _Frame) -> None:
+    def _captured(self, index: int, head: _Frame) -> None:
         place, service = head.target()
-        if "$" in value:
-            self.scalars.append(
-                Scalar(index, value, place.kind, place.pair, service, head.key or "", place.splits, self._in_alias)
-            )
-        if place.capture and head.is_mapping:
+        if place.capture:
             self.captures.append(Capture(place.capture, service, index))
 
     def _enter(self, index: int, event: Any, head: _Frame, depth: int) -> _Frame:

@@ -69,8 +69,8 @@ def test_compose_agrees_about_every_file(compose: RealCompose, env: str) -> None
     except ComposeRefused:
         expected = None  # whether we refuse it too, or leave it to Compose, nothing runs
     problems = find_references(Bundle(_files(env))).problems
-    if expected is None:
-        return
+    if expected is None or "" in expected:
+        return  # a variable without a name, which Compose prints and then does not read back: nothing runs either
     assert problems == (), "Compose reads this file"
     for way in (compose.spliced, compose.placed):
         found = way(_files(env), secrets(a="w"))["services"]["a"].get("environment")
