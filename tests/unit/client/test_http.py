@@ -155,6 +155,17 @@ def test_tls_trusts_the_pinned_ca_and_no_other(tmp_path: Path) -> None:
     assert len(server.asked) == 1
 
 
+def test_a_pinned_ca_leaves_no_other_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, other = _certificate(tmp_path, "one"), _certificate(tmp_path, "two")
+    monkeypatch.setenv("SSL_CERT_FILE", str(pair[0]))  # the server's certificate is among the system's
+    with scripted_server(Reply(204), tls=pair) as server:
+        with HttpClient(server.url) as client:
+            assert client.request("GET", "/x").status == 204
+        with HttpClient(server.url, ca_file=other[0]) as client, pytest.raises(ConfigurationProblem, match="trust"):
+            client.request("GET", "/x")
+    assert len(server.asked) == 1
+
+
 def test_tls_checks_the_host_name(tmp_path: Path) -> None:
     pair = _certificate(tmp_path, "one", address="127.0.0.2")
     with (
