@@ -7,6 +7,10 @@ from overseer.core.errors import Unreachable, error_classes
 from scripts.reference_pages.markdown import Page, code, page, prose, table
 
 _INTERNAL = "A fault of Overseer itself; the server's log has it under the request id."
+_EXIT = (
+    "They follow `sysexits.h`. `overseer run` ends with the code of the command that it ran; `overseer compose lint` with 1 where a "
+    "finding is an error."
+)
 _FORM = """Over HTTP an error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, `code`,
 `request_id`, and `problems`, the complete list with a `place`, a `rule` and a `code` each. `detail` and `rule` say what to do
 next; neither ever holds a value. `current_version` comes with 412; `retry_after` and the header `Retry-After` come with 429 and
@@ -36,7 +40,7 @@ def build() -> Page:
         "## Errors",
         table(("Code", "HTTP status", "Exit code", "Meaning"), rows),
         "## Exit codes of `overseer`",
-        "They follow `sysexits.h`. `overseer run` and `overseer deploy` say more on the [command line](cli.md) page.",
+        _EXIT,
         table(("Exit code", "Error or meaning"), [(str(number), ", ".join(texts)) for number, texts in sorted(codes.items())]),
     ]
     return page("Errors and exit codes", parts, complaints)
