@@ -8,8 +8,8 @@ from scripts.reference_pages.markdown import Page, code, page, prose, table
 
 _INTERNAL = "A fault of Overseer itself; the server's log has it under the request id."
 _EXIT = (
-    "They follow `sysexits.h`. `overseer run` ends with the code of the command that it ran; `overseer compose lint` with 1 where a "
-    "finding is an error."
+    "They follow `sysexits.h`. `overseer run` ends with the code of the command that it ran; `overseer compose lint` with 1 "
+    "where a finding is an error."
 )
 _FORM = """Over HTTP an error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, `code`,
 `request_id`, and `problems`, the complete list with a `place`, a `rule` and a `code` each. `detail` and `rule` say what to do

@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,11 @@ import click
 import pytest
 
 from overseer.cli.program import program
+from overseer.core.audit_events import ACTION_MEANING, AuditAction
+from overseer.core.permissions import PERMISSION_MEANING, Permission
 from scripts.generate_docs import DIRECTORY, differences, generate, main
+from scripts.reference_pages import http_api, settings
+from scripts.reference_pages.cli import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 _LINK = re.compile(r"(?<!!)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^()\s]+)\)")
@@ -29,6 +34,7 @@ _FOREIGN = re.compile(
     rf"(?<![\w>]){re.escape(str(ROOT))}\b|/(?:home|Users)/\w+/|https?://[\w.-]*(?:pypi|npmjs|pythonhosted|crates)[\w.-]*"
 )
 _PAGES_TO_FIND = ("README", "ARCHITECTURE", "THREAT_MODEL", "SECURITY", "CHANGELOG", "CONTRIBUTING", "docs/README")
+_NAMED_COMMAND = re.compile(r"`overseer ((?:[a-z-]+ ?)+(?:--[a-z-]+)?)(?=[`A-Z….-])")
 _COMMAND = re.compile(r"\s*(?:sudo )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?overseer(?P<words>\s.*)?$")
 
 
@@ -157,6 +163,27 @@ def test_the_check_notices_each_kind_of_difference(tmp_path: Path, capsys: pytes
     assert "docs/reference/audit.md differs from the code: run `make docs`" in capsys.readouterr().err
 
 
+def test_what_has_no_description_is_a_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret_list = next(command for name, command in commands() if name == "overseer secret list")
+    search = next(one for one in secret_list.params if one.name == "q")
+    route = next(one for one in http_api.ROUTES if one.name == "get_me")
+    monkeypatch.delitem(PERMISSION_MEANING, Permission.KEY_READ)
+    monkeypatch.delitem(ACTION_MEANING, AuditAction.APP_LIST)
+    monkeypatch.setattr(search, "help", None)
+    monkeypatch.setattr(secret_list, "help", None)
+    monkeypatch.setattr(http_api, "ROUTES", (replace(route, summary=" "),))
+    monkeypatch.setattr(settings, "SETTINGS", settings.SETTINGS[1:])
+    _, complaints = generate()
+    assert {complaint.split(": no ")[0].split(" is read in ")[0] for complaint in complaints} == {
+        "permission key:read",
+        "audit action app:list",
+        "overseer secret list",
+        "overseer secret list --search",
+        "endpoint GET /api/me",
+        "OVERSEER_ALLOWED_HOSTS",
+    }
+
+
 def test_the_readme_names_what_ci_runs() -> None:
     readme, ci = text_of("README.md"), (ROOT / ".ci/run").read_text("utf-8")
     for command in ("make test", "make lint", "make run ARGS=--once"):
@@ -238,7 +265,7 @@ def texts_in_code() -> tuple[str, ...]:
 
 def test_every_command_that_the_program_names_is_a_real_one() -> None:
     """What a message or a docstring tells people to run; words in capitals and dots stand for something."""
-    named = {found for text in texts_in_code() for found in re.findall(r"`overseer ((?:[a-z-]+ ?)+(?:--[a-z-]+)?)(?=[`A-Z….-])", text)}
+    named = {found for text in texts_in_code() for found in _NAMED_COMMAND.findall(text)}
     assert len(named) >= 10
     assert [words for words in sorted(named) if not is_named_rightly(words.split())] == []
 
