@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,3 +134,34 @@ def test_any_history_shows_the_last_committed_set(tmp_path_factory: pytest.TempP
         assert shown(directory) == expected
         assert len(generations(directory)) == 1
         assert str((directory / DATA_LINK).readlink()) == generations(directory)[0]
+
+
+READER = """
+import sys, time
+path, seen, end = sys.argv[1], set(), time.monotonic() + 1.5
+print("ready", flush=True)
+while time.monotonic() < end:
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read()
+        seen.add(f"{len(content)} {len(set(content))}")
+    except OSError as error:
+        seen.add(str(error.errno))
+print(sorted(seen))
+"""
+
+
+def test_a_reader_in_a_tight_loop_never_misses_and_never_reads_half(tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    publish(directory, {"a": file("0" * 20000)})
+    with subprocess.Popen([sys.executable, "-c", READER, str(directory / "a")], stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == b"ready\n"
+        number, changes = 0, []
+        while reader.poll() is None:
+            number += 1
+            changes.append(publish(directory, {"a": file(str(number % 10) * 20000)}))
+        assert reader.stdout.read() == b"['20000 1']\n"
+    assert number > 100
+    changes[-1].commit()
+    assert len(generations(directory)) == 1
