@@ -112,4 +112,4 @@ def _type(part: Any) -> str:
         return "object"
     if inner:
         return f"page of {_type(inner[0])}"
-    return _NAMES.get(part) or ("anything" if part is Any else getattr(part, "__name__", str(part)))
+    return "anything" if part is Any else _NAMES.get(part) or str(getattr(part, "__name__", part))

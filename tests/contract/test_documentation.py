@@ -20,6 +20,8 @@ import pytest
 from overseer.cli.program import program
 from overseer.core.audit_events import ACTION_MEANING, AuditAction
 from overseer.core.permissions import PERMISSION_MEANING, Permission
+from overseer.server.api.catalogue import ROUTES
+from overseer.server.settings import SETTINGS
 from scripts.generate_docs import DIRECTORY, differences, generate, main
 from scripts.reference_pages import http_api, settings
 from scripts.reference_pages.cli import commands
@@ -166,13 +168,13 @@ def test_the_check_notices_each_kind_of_difference(tmp_path: Path, capsys: pytes
 def test_what_has_no_description_is_a_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
     secret_list = next(command for name, command in commands() if name == "overseer secret list")
     search = next(one for one in secret_list.params if one.name == "q")
-    route = next(one for one in http_api.ROUTES if one.name == "get_me")
+    route = next(one for one in ROUTES if one.name == "get_me")
     monkeypatch.delitem(PERMISSION_MEANING, Permission.KEY_READ)
     monkeypatch.delitem(ACTION_MEANING, AuditAction.APP_LIST)
     monkeypatch.setattr(search, "help", None)
     monkeypatch.setattr(secret_list, "help", None)
     monkeypatch.setattr(http_api, "ROUTES", (replace(route, summary=" "),))
-    monkeypatch.setattr(settings, "SETTINGS", settings.SETTINGS[1:])
+    monkeypatch.setattr(settings, "SETTINGS", SETTINGS[1:])
     _, complaints = generate()
     assert {complaint.split(": no ")[0].split(" is read in ")[0] for complaint in complaints} == {
         "permission key:read",
