@@ -1,0 +1,234 @@
+"""Finding the references of a bundle: kinds, places, services, and every problem at once."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from overseer.compose.bundle import Bundle, below_root
+from overseer.compose.grammar import Reference
+from overseer.compose.placeholders import to_placeholders
+from overseer.compose.references import Form, find_references
+from overseer.core.errors import InvalidInput, ReferencesRefused, TooLarge
+
+MISSION = b"""\
+services:
+  app:
+    image: x
+    environment:
+      - DATABASE_PASSWORD=${SECRET:db-password}
+      - API_KEY=${SECRET:api-key@3#token:-none}
+    secrets:
+      - db_password
+      - source: other
+    volumes:
+      - /etc/secrets/api-key:/run/secrets/api-key:ro
+      - {type: bind, source: /etc/secrets/tls.key, target: /tls.key}
+      - /etc/secretsmore/x:/x
+      - data:/data
+  idle: {image: y}
+secrets:
+  db_password: {external: true}
+  other: {external: true, name: other-name}
+  unused: {external: true, name: never-fetched}
+  local: {file: ./local.txt}
+"""
+
+
+def codes(files: dict[str, bytes], **options: bool) -> list[tuple[str, str]]:
+    return [(problem.place, problem.code) for problem in find_references(Bundle(files), **options).problems]
+
+
+def compose(body: str) -> dict[str, bytes]:
+    return {"compose.yaml": body.encode()}
+
+
+def test_the_three_forms_of_a_reference() -> None:
+    scan = find_references(Bundle({"compose.yaml": MISSION}))
+    assert scan.problems == ()
+    found = [(str(one.reference), one.form, one.place, one.services, one.has_default) for one in scan.occurrences]
+    assert found == [
+        ("db-password", Form.INLINE, "compose.yaml:5:27", ("app",), False),
+        ("api-key@3#token", Form.INLINE, "compose.yaml:6:17", ("app",), True),
+        ("db_password", Form.EXTERNAL, "compose.yaml:8:9", ("app",), False),
+        ("other-name", Form.EXTERNAL, "compose.yaml:9:17", ("app",), False),
+        ("api-key", Form.FILE, "compose.yaml:11:9", ("app",), False),
+        ("tls.key", Form.FILE, "compose.yaml:12:30", ("app",), False),
+    ]
+    assert Reference("never-fetched") not in scan.references
+    assert Reference("api-key", 3, "token") not in scan.required()
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        "/etc/secrets:/x",
+        "/etc/secrets/:/x",
+        "/etc:/x",
+        "/:/x",
+        "/etc/secrets/a/b:/x",
+        "/etc/secrets/../secrets/a:/x",
+        "/etc/x/../secrets/a:/x",
+        "//etc/secrets:/x",
+        "/etc/./secrets:/x",
+    ],
+)
+def test_binds_in_above_and_around_the_secrets_root_are_refused(volume: str) -> None:
+    assert codes(compose(f"services: {{a: {{image: x, volumes: ['{volume}']}}}}")) == [("compose.yaml:1:36", "secrets_root_bind")]
+
+
+def test_a_device_of_a_volume_is_a_bind_too() -> None:
+    text = "services: {a: {image: x}}\nvolumes: {v: {driver_opts: {type: none, o: bind, device: /etc/secrets}}}\n"
+    assert codes(compose(text)) == [("compose.yaml:2:58", "secrets_root_bind")]
+
+
+@pytest.mark.parametrize("source", ["/etc/secrets/${NAME}", "/etc/secrets/.hidden", "/etc/secrets/a b"])
+def test_a_file_below_the_root_is_named_plainly(source: str) -> None:
+    text = f"services: {{a: {{image: x, volumes: [{{type: bind, source: '{source}', target: /x}}]}}}}"
+    assert [code for _, code in codes(compose(text))] == ["bad_name"]
+
+
+def test_the_secrets_root_can_be_elsewhere() -> None:
+    bundle = Bundle(
+        compose("services: {a: {image: x, volumes: ['/srv/s/a:/run/secrets/a', '/etc/secrets:/y']}}"), secrets_root="/srv/s"
+    )
+    scan = find_references(bundle)
+    assert ([str(one) for one in scan.references], scan.problems) == (["a"], ())
+
+
+@pytest.mark.parametrize(
+    ("path", "relation"),
+    [
+        ("/etc/secrets/a", "file"),
+        ("/etc/secrets/a/", "file"),
+        ("/etc/secretsx", None),
+        ("./etc/secrets", None),
+        ("/var", None),
+        ("", None),
+        ("/etc/secrets/x/../a", "bad"),
+        ("/etc/", "bad"),
+    ],
+)
+def test_how_a_path_lies_to_the_root(path: str, relation: str | None) -> None:
+    assert below_root(path, "/etc/secrets/") == relation
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("include: [oci://registry.example.org/x]", "remote_file"),
+        ("include: [https://example.org/compose.yaml]", "remote_file"),
+        ("include: [git@example.org:x.git]", "remote_file"),
+        ("include: [{path: ../up.yaml}]", "path_escapes"),
+        ("include: [/abs.yaml]", "path_escapes"),
+        ("include: [sub/../../up.yaml]", "path_escapes"),
+        ("include: [missing.yaml]", "missing_file"),
+        ("include: [{path: a.yaml, project_directory: ../x}]", "path_escapes"),
+        ("services: {a: {extends: {file: ../base.yaml, service: b}}}", "path_escapes"),
+        ("services: {a: {extends: {file: missing.yaml, service: b}}}", "missing_file"),
+        ("services: {a: {image: x, env_file: ../a.env}}", "path_escapes"),
+        ("services: {a: {image: x, env_file: [missing.env]}}", "missing_file"),
+        ("services: {a: {image: x, env_file: [{path: /etc/secrets/a.env}]}}", "path_escapes"),
+        ("services: {a: {image: x, env_file: ~/a.env}}", "path_escapes"),
+    ],
+)
+def test_paths_that_leave_the_bundle_are_refused(text: str, code: str) -> None:
+    files = compose(text) | {"a.yaml": b"services: {}\n"}
+    assert [found for _, found in codes(files)] == [code]
+
+
+def test_cycles_are_found() -> None:
+    files = compose("include: [a.yaml]") | {"a.yaml": b"include: [b.yaml]\n", "b.yaml": b"include: [a.yaml]\n"}
+    assert codes(files) == [("b.yaml:1:11", "include_cycle")]
+    files = compose("services: {a: {extends: b}, b: {extends: {service: c}}, c: {extends: {file: compose.yaml, service: a}}}")
+    assert [code for _, code in codes(files)] == ["extends_cycle"] * 3
+
+
+def test_a_path_with_a_variable_means_every_file_that_fits() -> None:
+    files = compose("services: {a: {image: x, env_file: 'env/${STAGE:-dev}.env'}}") | {
+        "env/dev.env": b"A=${SECRET:one}\n",
+        "env/prod.env": b"A=${SECRET:two}\n",
+        "other.env": b"A=${SECRET:three}\n",
+    }
+    assert [str(one) for one in find_references(Bundle(files)).references] == ["one", "two"]
+
+
+def test_an_extended_file_gives_only_the_extended_service() -> None:
+    files = compose("services: {a: {extends: {file: base.yaml, service: one}}, b: {extends: {service: a}}}") | {
+        "base.yaml": b"""
+x-e: &e {S: "${SECRET:shared}"}
+services:
+  one: {image: x, extends: two, environment: *e}
+  two: {image: x, environment: {T: "${SECRET:two}"}, volumes: ["/etc/secrets/file:/x"], secrets: [k]}
+  three: {image: x, environment: {U: "${SECRET:three}"}}
+""",
+    }
+    files["compose.yaml"] += b"\nsecrets: {k: {external: true}}\n"
+    found = {str(one.reference): one.services for one in find_references(Bundle(files)).occurrences}
+    assert found == dict.fromkeys(["shared", "two", "file", "k"], ("a", "b"))
+
+
+def test_names_of_external_secrets_are_checked() -> None:
+    text = "services: {a: {image: x, secrets: [k]}}\nsecrets: {k: {external: true, name: 'not a name'}}\n"
+    assert codes(compose(text)) == [("compose.yaml:2:37", "bad_name")]
+    text = "services: {a: {image: x, secrets: [k]}}\nsecrets: {k: {external: true, name: '${SECRET:x}'}}\n"
+    assert ("compose.yaml:2:38", "reference_in_typed_field") in codes(compose(text))
+
+
+def test_the_old_form_of_external_secrets() -> None:
+    text = "services: {a: {image: x, secrets: [k]}}\nsecrets: {k: {external: {name: real}}}\n"
+    assert [str(one) for one in find_references(Bundle(compose(text))).references] == ["real"]
+
+
+def test_all_problems_of_all_files_at_once() -> None:
+    files = compose("include: [a.yaml]\nservices: {a: {image: 'x${SECRET:i}', env_file: e.env, ports: ['${SECRET:p}']}}") | {
+        "a.yaml": b"services: [${SECRET:b}]\n",
+        "e.env": b"A=${SECRET:}\nB='unclosed\n",
+    }
+    assert sorted(codes(files)) == [
+        ("a.yaml:1:12", "quote_reference"),
+        ("compose.yaml:2:25", "reference_persists"),
+        ("compose.yaml:2:65", "reference_in_typed_field"),
+        ("e.env:2:3", "broken_env_file"),
+    ]
+    with pytest.raises(ReferencesRefused) as refused:
+        to_placeholders(Bundle(files))
+    assert len(refused.value.problems) == 4
+
+
+def test_a_bundle_without_a_compose_file_is_a_problem() -> None:
+    assert codes({"other.yaml": b""}) == [("", "no_compose_file")]
+    assert find_references(Bundle({"x.yaml": b"services: {}\n"}, ["x.yaml"])).problems == ()
+    assert [one.code for one in find_references(Bundle({}, ["y.yaml"])).problems] == ["missing_file"]
+
+
+@pytest.mark.parametrize("path", ["/abs", "../up", "a/../b", "", ".", "a//b", "./a", "a\nb", "~x", "a\0"])
+def test_paths_of_a_bundle_are_plain(path: str) -> None:
+    with pytest.raises(InvalidInput):
+        Bundle({path: b""})
+
+
+def test_a_bundle_has_a_size() -> None:
+    with pytest.raises(TooLarge):
+        Bundle({"a": b"x" * (5 * 1024 * 1024 + 1)})
+    with pytest.raises(TooLarge):
+        Bundle({f"f{number}": b"" for number in range(1001)})
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"compose.yaml": b"services: {a: {image: x, env_file: e}}", "e": b"K=${SECRET:a}\n" * 300_000},
+        compose("services:\n  a:\n    environment:\n      K: '" + "${SECRET:a}" * 400_000 + "'"),
+        compose("services:\n  a:\n    environment:\n" + "".join(f"      K{n}: ${{SECRET:a}}\n" for n in range(120_000))),
+        compose("services:\n" + "".join(f"  s{n}: {{env_file: e}}\n" for n in range(5000))) | {"e": b"K=${SECRET:a}\n" * 1000},
+    ],
+    ids=["lines", "one text", "variables", "services times lines"],
+)
+def test_a_hostile_bundle_ends_in_time_with_problems(files: dict[str, bytes]) -> None:
+    start = time.process_time()
+    problems = find_references(Bundle(files)).problems
+    assert {problem.code for problem in problems} <= {"too_many_references", "too_large"}
+    assert problems
+    assert time.process_time() - start < 15
