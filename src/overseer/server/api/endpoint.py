@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +21,7 @@ from overseer.server.api.call import Call, Document, Reply
 from overseer.server.api.error_responses import Headers, problem_response
 from overseer.server.api.front import FACTS, HEADERS, ROUTE, Receive, Scope, Send, respond
 from overseer.server.api.parameters import path_arguments, query_argument
-from overseer.server.api.route import BODY_METHODS, Open, Route
+from overseer.server.api.route import BODY_METHODS, SMALL_BODY, Open, Route
 from overseer.server.api.throttle import Throttle
 from overseer.server.api.validation import decode_body
 from overseer.server.services.idempotency import Idempotency
@@ -77,7 +78,8 @@ class Endpoint:
         if not route.while_sealed:  # health and its kin must answer whatever somebody else tries
             throttle.admit(facts.peer, token_hash)
         try:
-            answer = await self._call(route, scope, receive, arguments, query, token_hash)
+            with throttle.large_body(token_hash) if _may_be_large(route, scope[HEADERS]) else nullcontext():
+                answer = await self._call(route, scope, receive, arguments, query, token_hash)
         except Unauthenticated:
             throttle.failed(token_hash)
             raise
@@ -145,6 +147,14 @@ def render(route: Route, answer: Any) -> tuple[int, Headers, bytes]:
 def location(template: str, answer: Any) -> str:
     """A path with the answer's fields filled in; ids and names need no escaping."""
     return template.format_map({name: getattr(answer, name) for name in answer.__struct_fields__})
+
+
+def _may_be_large(route: Route, headers: Mapping[bytes, list[bytes]]) -> bool:
+    """True unless the body is announced as an ordinary one."""
+    if route.body is None or route.body_limit <= SMALL_BODY:
+        return False
+    announced = headers.get(b"content-length", [b""])[0][:20]
+    return not announced.isdigit() or int(announced) > SMALL_BODY
 
 
 async def _gone(receive: Receive) -> None:

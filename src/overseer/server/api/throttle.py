@@ -4,6 +4,8 @@ Each peer (IPv6: its /64) has a bucket of attempts. An attempt is taken before a
 unauthenticated, so only failures cost. A token that lately was good passes without an attempt: a neighbour's guessing
 behind the same address cannot lock a working client out. That is an exemption from the limit, never from the gate.
 
+Large bodies of strangers are few at a time, so that nobody without a credential can fill the memory of the process.
+
 Per process and in memory, bounded in size: several workers allow as many times the rate.
 """
 
@@ -11,13 +13,14 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from math import ceil
 from typing import Final
 
-from overseer.core.errors import RateLimited
+from overseer.core.errors import NotReady, RateLimited
 from overseer.server.api.peers import parse_address
 
 FAILURES_BURST: Final = 100
@@ -25,6 +28,7 @@ FAILURES_PER_SECOND: Final = 10.0
 MAX_PEERS: Final = 10_000
 MAX_GOOD_TOKENS: Final = 10_000
 GOOD_SECONDS: Final = 300.0
+LARGE_AT_A_TIME: Final = 4
 
 
 @dataclass(slots=True)
@@ -49,12 +53,13 @@ class Throttle:
         self._clock = clock
         self._peers: OrderedDict[str, _Bucket] = OrderedDict()
         self._good: OrderedDict[bytes, float] = OrderedDict()
+        self._large = 0
 
     def admit(self, peer: str, token_hash: bytes | None) -> None:
         """Take an attempt of ``peer``, or raise :class:`RateLimited` (429)."""
-        now = self._clock()
-        if token_hash is not None and self._good.get(token_hash, 0) > now:
+        if self._is_good(token_hash):
             return
+        now = self._clock()
         key = _key(peer)
         bucket = self._peers.get(key)
         if bucket is None:
@@ -65,6 +70,20 @@ class Throttle:
             self._peers.move_to_end(key)
         bucket.take(now)
 
+    @contextmanager
+    def large_body(self, token_hash: bytes | None) -> Iterator[None]:
+        """For as long as a large body is held. Raises :class:`NotReady` (503) where too many of strangers are."""
+        if self._is_good(token_hash):
+            yield
+            return
+        if self._large >= LARGE_AT_A_TIME:
+            raise NotReady("too many large requests by callers that are not known yet; try again", retry_after=1)
+        self._large += 1
+        try:
+            yield
+        finally:
+            self._large -= 1
+
     def failed(self, token_hash: bytes | None) -> None:
         """The request ended unauthenticated: its attempt is spent, its token no longer good."""
         if token_hash is not None:
@@ -72,9 +91,9 @@ class Throttle:
 
     def passed(self, peer: str, token_hash: bytes | None, *, authenticated: bool) -> None:
         """The request did not end unauthenticated: its attempt comes back. ``authenticated``: the gate knew the token."""
-        now = self._clock()
-        if token_hash is not None and self._good.get(token_hash, 0) > now:
+        if self._is_good(token_hash):
             return
+        now = self._clock()
         bucket = self._peers.get(_key(peer))
         if bucket is not None:
             bucket.tokens = min(bucket.burst, bucket.tokens + 1)
@@ -83,6 +102,9 @@ class Throttle:
             self._good.move_to_end(token_hash)
             if len(self._good) > MAX_GOOD_TOKENS:
                 self._good.popitem(last=False)
+
+    def _is_good(self, token_hash: bytes | None) -> bool:
+        return token_hash is not None and self._good.get(token_hash, 0) > self._clock()
 
 
 def _key(peer: str) -> str:

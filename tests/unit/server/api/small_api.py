@@ -15,7 +15,7 @@ from overseer.server.api.call import Call, Reply
 from overseer.server.api.endpoint import Edge
 from overseer.server.api.front import App
 from overseer.server.api.queries import Query
-from overseer.server.api.route import AnyIdentity, Open, route
+from overseer.server.api.route import LARGE_BODY, AnyIdentity, Open, route
 from overseer.wire.messages import Answer, Request
 
 CANARY = "cAnArY-5e1f"
@@ -56,6 +56,14 @@ async def create(call: Call[Note, None]) -> Reply[Seen]:
     facts |= {"request_id": c.request_id, "if_match": call.if_match, "agent": c.user_agent}
     facts["key"] = call.idempotency and [call.idempotency.key, call.idempotency.route, call.idempotency.body.decode()]
     return Reply(Seen(id="n1", text=call.body.text, caller=facts), etag='"v1-r1"')
+
+
+@route("POST", "/large", permission=Permission.SECRET_WRITE, summary="Large", body=Note, returns=Seen, body_limit=LARGE_BODY)
+async def large(call: Call[Note, None]) -> Seen:
+    services: Any = call.services
+    services.arrived.put_nowait(len(call.body.text))
+    await services.go_on.wait()
+    return Seen(id="", text="")
 
 
 @route("GET", "/notes", permission=Permission.SECRET_LIST, summary="Filter", query=Filter, returns=Seen)
@@ -108,7 +116,7 @@ async def bare(call: Call[None, None]) -> None:
     return None
 
 
-ROUTES = (create, find, remove, person, fail, wait, live, bare)
+ROUTES = (create, find, remove, person, fail, wait, live, bare, large)
 
 
 def small_app(*, sealed: bool = False, services: Any = None, edge: Edge | None = None, **options: Any) -> App:

@@ -12,7 +12,8 @@ import pytest
 
 from overseer.server.api.bodies import DISCARD_BYTES
 from overseer.server.api.endpoint import Edge
-from overseer.server.api.throttle import FAILURES_BURST
+from overseer.server.api.route import SMALL_BODY
+from overseer.server.api.throttle import FAILURES_BURST, LARGE_AT_A_TIME
 from overseer.server.log_format import JsonFormatter
 from tests.unit.server.api.small_api import CANARY, client, small_app
 
@@ -216,6 +217,20 @@ async def test_draining_ends_a_long_poll_at_once() -> None:
         answer = await asyncio.wait_for(poll, 5)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert services.cancelled.is_set()
+
+
+async def test_strangers_cannot_fill_the_memory_with_large_bodies() -> None:
+    services = SimpleNamespace(arrived=asyncio.Queue(), go_on=asyncio.Event())
+    async with client(small_app(services=services)) as http:
+        body = {"text": "a" * SMALL_BODY}
+        asked = [asyncio.create_task(http.post("/large", json=body)) for _ in range(3 * LARGE_AT_A_TIME)]
+        small = asyncio.create_task(http.post("/large", json={"text": "a"}))
+        for _ in range(LARGE_AT_A_TIME + 1):
+            await asyncio.wait_for(services.arrived.get(), 10)
+        services.go_on.set()
+        statuses = sorted(answer.status_code for answer in await asyncio.gather(*asked))
+        assert statuses == [200] * LARGE_AT_A_TIME + [503] * 2 * LARGE_AT_A_TIME
+        assert (await small).status_code == 200
 
 
 async def test_a_foreign_host_is_refused_before_any_route() -> None:

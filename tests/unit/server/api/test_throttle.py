@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
-from overseer.core.errors import RateLimited
-from overseer.server.api.throttle import FAILURES_BURST, FAILURES_PER_SECOND, MAX_PEERS, Throttle
+from overseer.core.errors import NotReady, RateLimited
+from overseer.server.api.throttle import FAILURES_BURST, FAILURES_PER_SECOND, LARGE_AT_A_TIME, MAX_PEERS, Throttle
 
 GOOD, BAD = b"g" * 32, b"b" * 32
 
@@ -68,6 +70,21 @@ def test_an_ipv6_network_is_one_peer() -> None:
     with pytest.raises(RateLimited):
         throttle.admit("2001:db8:0:1:ffff::1", None)
     throttle.admit("2001:db8:0:2::1", None)
+
+
+def test_large_bodies_of_strangers_are_few_at_a_time() -> None:
+    throttle = Throttle(Clock())
+    throttle.admit("192.0.2.1", GOOD)
+    throttle.passed("192.0.2.1", GOOD, authenticated=True)
+    with ExitStack() as held:
+        for _ in range(LARGE_AT_A_TIME):
+            held.enter_context(throttle.large_body(BAD))
+        with pytest.raises(NotReady), throttle.large_body(None):
+            pass
+        for _ in range(3 * LARGE_AT_A_TIME):
+            held.enter_context(throttle.large_body(GOOD))
+    with throttle.large_body(BAD):
+        pass
 
 
 def test_memory_is_bounded() -> None:
