@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.e2e.canary.search import Finding, Search
 
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.05
 
 
 class ProcessWatch:

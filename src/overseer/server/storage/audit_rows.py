@@ -1,5 +1,8 @@
 """Audit rows into the database.
 
+Guarantee: what stands in a row as a name can be one. A caller may send any text where a name belongs, a secret by mistake too; a
+refused request is audited like any other, and its row then says only that there was no name.
+
 Rows are inserted by one statement; where one carries free text (a reason, an unknown user agent), the text goes to the
 side table ``audit_text`` and the row keeps SHA-256(salt ‖ reason ‖ 0x00 ‖ user agent), so that the text can be erased later
 without touching the log. Any failure is :class:`AuditUnavailable`: who cannot audit cannot serve.
@@ -17,10 +20,14 @@ import asyncpg
 
 from overseer.core.audit_events import MAX_FREE_TEXT, AuditEvent
 from overseer.core.errors import AuditUnavailable, StoreUnavailable
+from overseer.core.identifiers import is_name
 from overseer.server.storage.database import Session
 
 MAX_NAME = 160
-"""Names in rows are cut to this many characters: a caller may send any text as a name."""
+"""Other short texts in rows are cut to this many characters."""
+
+NO_NAME = "(no name)"
+"""Stands in a row for a text that breaks the rule of names; no name can be equal to it."""
 
 
 def commitment(salt: bytes, reason: str, user_agent: str) -> bytes:
@@ -31,6 +38,12 @@ def commitment(salt: bytes, reason: str, user_agent: str) -> bytes:
 def storable(text: str, limit: int) -> str:
     """``text`` as PostgreSQL can hold it: cut, without NUL and lone surrogates."""
     return text[:limit].replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def recorded_name(text: str) -> str:
+    """``text`` where it is a name, a prefix of names (``db-*``) or nothing; else :data:`NO_NAME`."""
+    plain = text.removesuffix("*")
+    return text if not plain or is_name(plain) else NO_NAME
 
 
 async def insert_events(session: Session, events: Sequence[AuditEvent], repeats: Sequence[int] | None = None) -> None:
@@ -69,10 +82,10 @@ def _columns(event: AuditEvent) -> list[Any]:
         event.code,
         event.resource_kind,
         event.resource_id,
-        storable(event.resource_name, MAX_NAME),
-        event.app and storable(event.app, MAX_NAME),
-        event.environment and storable(event.environment, MAX_NAME),
-        event.node and storable(event.node, MAX_NAME),
+        recorded_name(event.resource_name),
+        event.app and recorded_name(event.app),
+        event.environment and recorded_name(event.environment),
+        event.node and recorded_name(event.node),
         event.version,
         event.peer,
         storable(event.client, MAX_NAME),
