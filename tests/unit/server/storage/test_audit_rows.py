@@ -27,6 +27,6 @@ def test_no_name_can_be_taken_for_that() -> None:
 
 @given(st.text(), st.text(), st.text(), st.text())
 def test_all_four_names_of_a_row_are_looked_at(name: str, app: str, environment: str, node: str) -> None:
-    event = AuditEvent(AuditAction.APP_CREATE, Outcome.DENIED, "id", resource_name=name, app=app, environment=environment, node=node)
-    columns = _columns(event)
+    names = {"resource_name": name, "app": app, "environment": environment, "node": node}
+    columns = _columns(AuditEvent(AuditAction.APP_CREATE, Outcome.DENIED, "id", **names))  # type: ignore[arg-type]
     assert columns[11:15] == [recorded_name(text) for text in (name, app, environment, node)]
