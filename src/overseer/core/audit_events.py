@@ -28,7 +28,9 @@ class AuditAction(StrEnum):
     BINDING_LIST = "binding:list"
     BUNDLE_CREATE = "bundle:create"
     BUNDLE_LIST = "bundle:list"
+    COMPROMISE_PLAN = "compromise:plan"
     DEPLOYMENT_CREATE = "deployment:create"
+    DEPLOYMENT_DRIFT = "deployment:drift"
     DEPLOYMENT_LIST = "deployment:list"
     DEPLOYMENT_READ = "deployment:read"
     DEPLOYMENT_RELEASE = "deployment:release"
@@ -42,10 +44,16 @@ class AuditAction(StrEnum):
     NODE_AUTHENTICATE = "node:authenticate"
     NODE_CREATE = "node:create"
     NODE_ENROL = "node:enrol"
+    NODE_HOLDINGS = "node:holdings"
     NODE_LIST = "node:list"
     NODE_POLL = "node:poll"
     NODE_REVOKE = "node:revoke"
     ROLE_LIST = "role:list"
+    ROLLOUT_LIST = "rollout:list"
+    ROLLOUT_READ = "rollout:read"
+    ROLLOUT_START = "rollout:start"
+    ROLLOUT_SUCCEEDED = "rollout:succeeded"
+    ROLLOUT_WITHDRAWN = "rollout:withdrawn"
     SEAL_UNSEAL = "seal:unseal"
     SECRET_ACTIVATE = "secret:activate"
     SECRET_CREATE = "secret:create"
@@ -58,6 +66,7 @@ class AuditAction(StrEnum):
     SECRET_REVEAL = "secret:reveal"
     SECRET_ROTATE = "secret:rotate"
     SECRET_UPDATE = "secret:update"
+    SECRET_USAGE = "secret:usage"
     SECRET_USE = "secret:use"
     SECRET_VERSIONS = "secret:versions"
     SERVER_INIT = "server:init"
@@ -80,7 +89,9 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.BINDING_LIST: "bindings were listed",
     AuditAction.BUNDLE_CREATE: "a bundle (Compose files) of an app was stored",
     AuditAction.BUNDLE_LIST: "bundles of an app were listed",
+    AuditAction.COMPROMISE_PLAN: "somebody asked what a node, a principal or the holder of secrets could have seen",
     AuditAction.DEPLOYMENT_CREATE: "a deployment or undeployment was ordered",
+    AuditAction.DEPLOYMENT_DRIFT: "somebody asked where containers hold something else than they should",
     AuditAction.DEPLOYMENT_LIST: "deployments were listed",
     AuditAction.DEPLOYMENT_READ: "one deployment was shown",
     AuditAction.DEPLOYMENT_RELEASE: "an agent was given a deployment's files and the values that the request's other rows name",
@@ -94,10 +105,16 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.NODE_AUTHENTICATE: "an agent exchanged a signed assertion for a short token",
     AuditAction.NODE_CREATE: "a node was created",
     AuditAction.NODE_ENROL: "an agent joined, or proved its keys",
+    AuditAction.NODE_HOLDINGS: "an agent said what its containers hold, as fingerprints",
     AuditAction.NODE_LIST: "nodes were listed, or one was shown",
     AuditAction.NODE_POLL: "an agent took work; a poll that hands out nothing leaves no row",
     AuditAction.NODE_REVOKE: "a node was revoked",
     AuditAction.ROLE_LIST: "roles were listed",
+    AuditAction.ROLLOUT_LIST: "rollouts were listed",
+    AuditAction.ROLLOUT_READ: "one rollout was shown",
+    AuditAction.ROLLOUT_START: "a version began to reach the containers that use the secret; the code counts the nodes",
+    AuditAction.ROLLOUT_SUCCEEDED: "every container that uses the secret has the new version, which became the active one",
+    AuditAction.ROLLOUT_WITHDRAWN: "a rollout was taken back, by somebody or (code unhealthy) by the server",
     AuditAction.SEAL_UNSEAL: "somebody tried to unseal the server",
     AuditAction.SECRET_ACTIVATE: "another version of a secret became the active one",
     AuditAction.SECRET_CREATE: "a secret was created",
@@ -110,6 +127,7 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.SECRET_REVEAL: "the value of a secret was shown",
     AuditAction.SECRET_ROTATE: "a version was made by rotation",
     AuditAction.SECRET_UPDATE: "a version was added",
+    AuditAction.SECRET_USAGE: "somebody asked which containers use a secret, or which secrets are unused or stale",
     AuditAction.SECRET_USE: "a deployment was allowed, or refused, to consume a secret",
     AuditAction.SECRET_VERSIONS: "the versions of a secret were listed, without values",
     AuditAction.SERVER_INIT: "the instance was set up",

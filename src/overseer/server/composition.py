@@ -1,7 +1,8 @@
 """The one place that wires a server process: settings in, an application with its services out.
 
 Nothing here talks to the database: the pool connects with the first request, so a process starts while its database is down and
-recovers without a restart. What runs beside the requests (writing down last uses of tokens and counted denials) ends here too.
+recovers without a restart. What runs beside the requests (housekeeping, writing down last uses of tokens and counted denials)
+ends here too.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ from overseer.server.services.catalogue import Services
 from overseer.server.services.deployment_service import DeploymentService
 from overseer.server.services.enrolment_service import EnrolmentService
 from overseer.server.services.gate import Gate
+from overseer.server.services.housekeeping import Housekeeping
 from overseer.server.services.idempotency import IdempotencyKeeper
 from overseer.server.services.identity_service import IdentityService
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.node_service import NodeService
 from overseer.server.services.resolve_service import ResolveService
+from overseer.server.services.rollout_driver import RolloutDriver
+from overseer.server.services.rollout_service import RolloutService
 from overseer.server.services.scope_service import ScopeService
 from overseer.server.services.seal_service import SealService, Unsealed
 from overseer.server.services.secret_service import SecretService
@@ -44,6 +48,7 @@ from overseer.server.storage.database import Database
 from overseer.server.storage.service_session import session_setup
 
 FLUSH_SECONDS: Final = 10.0
+HOUSEKEEPING_SECONDS: Final = 5.0
 _LOG: Final = logging.getLogger("overseer.server")
 
 
@@ -71,12 +76,13 @@ async def composed(settings: Settings, *, on_unsealed: Unsealed) -> AsyncIterato
     services = wire_services(settings, database, gate, on_unsealed, draining)
     edge = Edge(services=services, sealed=lambda: services.keys.sealed, draining=draining)
     app = application(edge, allowed_hosts=(settings.host, *settings.allowed_hosts), trusted_proxies=settings.trusted_proxies)
-    flushing = asyncio.create_task(_keep_flushing(gate))
+    beside = [asyncio.create_task(_keep_flushing(gate)), asyncio.create_task(_keep_house(services.housekeeping))]
     try:
         yield Composed(app, services.keys, services, draining)
     finally:
-        flushing.cancel()
-        await asyncio.gather(flushing, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         with contextlib.suppress(OverseerError):
             await gate.flush()
         await database.close()
@@ -91,8 +97,9 @@ def wire_services(
     opener = ValueOpener(keys, gate)
     bundles = BundleService(gate, keys, idempotency)
     signal = WorkSignal()
+    rollouts = RolloutDriver(gate, signal)
     return Services(
-        secrets=SecretService(gate, keys, idempotency, opener),
+        secrets=SecretService(gate, keys, idempotency, opener, rollouts),
         resolve=ResolveService(gate, keys, opener),
         scopes=ScopeService(gate, idempotency),
         nodes=NodeService(gate, keys, idempotency, pinned_ca(settings)),
@@ -101,10 +108,12 @@ def wire_services(
         audit=AuditService(gate),
         bundles=bundles,
         deployments=DeploymentService(gate, bundles, opener, idempotency, signal),
-        agents=AgentService(gate, keys, opener, bundles, signal),
+        agents=AgentService(gate, keys, opener, bundles, signal, rollouts),
+        rollouts=RolloutService(gate, rollouts),
         seal=SealService(database, gate, keys, make_seal(settings.seal).kind, on_unsealed),
         keys=keys,
         health=ServerHealth(database, sealed=lambda: keys.sealed, draining=draining.is_set),
+        housekeeping=Housekeeping(gate, rollouts),
     )
 
 
@@ -125,3 +134,12 @@ async def _keep_flushing(gate: Gate) -> None:
             await gate.flush()
         except OverseerError as error:
             _LOG.warning("last uses of tokens could not be written down: %s", error.code)
+
+
+async def _keep_house(housekeeping: Housekeeping) -> None:
+    while True:
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)
+        try:
+            await housekeeping.run()
+        except OverseerError as error:
+            _LOG.warning("deployments of silent agents could not be ended: %s", error.code)

@@ -43,12 +43,16 @@ class SecretCreate(Request, frozen=True):
 
 
 class SecretUpdate(Request, frozen=True):
-    """A new version: exactly one of the three. ``activate`` false keeps the active version."""
+    """A new version: exactly one of the three. ``activate`` false keeps the active version.
+
+    ``immediate``: make it the active one at once and leave running containers as they are, instead of a rollout.
+    """
 
     value: str | None = None
     value_base64: str | None = None
     generate: str | GeneratorSpec | None = None
     activate: bool = True
+    immediate: bool = False
 
 
 class SecretPatch(Request, frozen=True):
@@ -62,21 +66,30 @@ class SecretPatch(Request, frozen=True):
 
 
 class SecretRotate(Request, frozen=True):
-    """With neither a value nor ``generate``: the rotation policy, the generator it was made with, or the default password."""
+    """With neither a value nor ``generate``: the rotation policy, the generator it was made with, or the default password.
+
+    ``immediate`` as in an update.
+    """
 
     value: str | None = None
     value_base64: str | None = None
     generate: str | GeneratorSpec | None = None
+    immediate: bool = False
 
 
 class SecretActivate(Request, frozen=True):
-    """Which version becomes the active one."""
+    """Which version becomes the active one; ``immediate`` as in an update."""
 
     version: int
+    immediate: bool = False
 
 
 class SecretView(Answer, frozen=True):
-    """Metadata, never a value. ``version`` is the newest version, ``active_version`` the one that is used."""
+    """Metadata, never a value. ``version`` is the newest version, ``active_version`` the one that is used.
+
+    ``rollout``: the id of the rollout that is bringing another version to running containers now; ``active_version`` follows
+    when it has succeeded.
+    """
 
     id: str
     name: str
@@ -91,6 +104,7 @@ class SecretView(Answer, frozen=True):
     source: dict[str, Any] | None
     created_at: datetime
     updated_at: datetime
+    rollout: str | None = None
 
 
 class ValueRequest(Request, frozen=True):
@@ -111,12 +125,13 @@ class ValueAnswer(Answer, frozen=True, omit_defaults=True):
 
 
 class VersionView(Answer, frozen=True):
-    """One version, never its value."""
+    """One version, never its value. ``readable_until``: since another one took its place; it stays readable at least so long."""
 
     version: int
     active: bool
     created_at: datetime
     created_by: str | None
+    readable_until: datetime | None = None
 
 
 class ResolveRequest(Request, frozen=True):

@@ -27,6 +27,7 @@ from overseer.wire.deployments import BundleFile
 INTERNAL = {
     "bundles.open",
     "health.check",
+    "housekeeping.run",
     "keys.keyring_for",
     "keys.open",
     "keys.prepare_to_encrypt",

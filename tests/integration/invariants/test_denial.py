@@ -13,6 +13,7 @@ from overseer.core.principals import Caller
 from overseer.server.services.catalogue import Services
 from overseer.wire.access import BindingCreate, ServiceAccountCreate, TokenCreate
 from overseer.wire.deployments import BundleCreate, BundleFile, DeploymentCreate
+from overseer.wire.secrets import SecretUpdate
 from tests.integration.invariants.service_methods import INTERNAL, OPEN, SELF, Method, arguments, every_method
 from tests.integration.services.world import World
 
@@ -36,6 +37,11 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
     deployment = await services.deployments.create_deployment(
         owner, DeploymentCreate(app="shop", node="n1", bundle=bundle.digest)
     )
+    # It runs, and another version is on its way to it.
+    await world.sql("UPDATE deployment SET state = 'succeeded', finished_at = now()")
+    await world.sql("UPDATE node SET state = 'active'")
+    rotated = await services.secrets.update(owner, UUID(secret.id), SecretUpdate(value="v2"))
+    assert rotated.view.rollout is not None
     return {
         "action": "deploy",
         "app": "shop",
@@ -51,6 +57,7 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
         "principal": "ci",
         "principal_id": UUID(account.id),
         "role": "viewer",
+        "rollout_id": UUID(rotated.view.rollout),
         "secret_id": UUID(secret.id),
         "state": "applying",
         "token_id": UUID(token.id),
@@ -144,7 +151,8 @@ async def test_whoever_asks_who_they_are_is_answered_with_one_row(world: World, 
 async def test_nothing_changed_while_everything_was_refused(
     world: World, services: Services, samples: dict[str, Any]
 ) -> None:
-    tables = ("secret", "secret_version", "binding", "principal", "token", "app", "environment", "node", "bundle", "deployment")
+    tables = ("secret", "secret_version", "binding", "principal", "token", "app", "environment", "node", "bundle")
+    tables += ("deployment", "rollout", "rollout_node")
     powerless = await world.service_account()
     before = [await world.sql(f"SELECT * FROM {table} ORDER BY 1") for table in tables]
     for method in every_method(services):

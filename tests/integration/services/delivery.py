@@ -12,6 +12,8 @@ import msgspec
 
 from overseer.core.principals import Caller
 from overseer.core.secret_value import SecretValue
+from overseer.crypto.fingerprints import fingerprint
+from overseer.crypto.keys import HmacKey
 from overseer.crypto.node_assertions import make_assertion
 from overseer.crypto.node_keys import NodeKeys, answer_challenge, prove_join
 from overseer.crypto.sealed_bundle import BundleRequest, open_bundle
@@ -21,12 +23,32 @@ from overseer.server.services.audit_service import AuditService
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.deployment_service import DeploymentService
 from overseer.server.services.enrolment_service import EnrolmentService
+from overseer.server.services.housekeeping import Housekeeping
 from overseer.server.services.identity_service import IdentityService
 from overseer.server.services.node_service import NodeService
+from overseer.server.services.rollout_driver import RolloutDriver
+from overseer.server.services.rollout_service import RolloutService
 from overseer.server.services.scope_service import ScopeService
-from overseer.server.services.work_signal import WorkSignal
-from overseer.wire.agent import AgentTokenRequest, ConfirmRequest, EnrolAnswer, EnrolRequest, ReleaseAnswer, ReleasePayload
-from overseer.wire.deployments import BundleCreate, BundleFile, BundleView, DeploymentCreate, DeploymentView
+from overseer.wire.agent import (
+    AgentTokenRequest,
+    ConfirmRequest,
+    DeploymentReport,
+    EnrolAnswer,
+    EnrolRequest,
+    FingerprintReport,
+    PollRequest,
+    ReleaseAnswer,
+    ReleasePayload,
+    ReleaseRequest,
+)
+from overseer.wire.deployments import (
+    BundleCreate,
+    BundleFile,
+    BundleView,
+    DeploymentCreate,
+    DeploymentView,
+    ServiceState,
+)
 from overseer.wire.enrolment_token import parse_enrolment_token
 from overseer.wire.scopes import EnrolmentTokenCreate
 from tests.integration.services.world import World
@@ -37,10 +59,11 @@ class Delivery:
     """Everything from an identity to a released bundle."""
 
     world: World
-    signal: WorkSignal = field(default_factory=WorkSignal)
 
     def __post_init__(self) -> None:
         world = self.world
+        self.signal = world.signal
+        self.driver = RolloutDriver(world.gate, self.signal)
         self.identity = IdentityService(world.gate, world.idempotency)
         self.scopes = ScopeService(world.gate, world.idempotency)
         self.nodes = NodeService(world.gate, world.keys, world.idempotency)
@@ -48,7 +71,9 @@ class Delivery:
         self.log = AuditService(world.gate)
         self.bundles = BundleService(world.gate, world.keys, world.idempotency)
         self.deployments = DeploymentService(world.gate, self.bundles, world.opener, world.idempotency, self.signal)
-        self.agents = AgentService(world.gate, world.keys, world.opener, self.bundles, self.signal)
+        self.agents = AgentService(world.gate, world.keys, world.opener, self.bundles, self.signal, self.driver)
+        self.rollouts = RolloutService(world.gate, self.driver)
+        self.housekeeping = Housekeeping(world.gate, self.driver)
 
     async def bundle(self, compose: str, *, caller: Caller | None = None, app: str = "shop", **files: str) -> BundleView:
         """Store a bundle with this compose.yaml and further files (``env_file`` is named app.env)."""
@@ -85,6 +110,7 @@ class Agent:
     nonce: bytes = field(default_factory=lambda: os.urandom(32))
     caller: Caller | None = None
     shown: NodeKeys | None = None
+    fingerprint_keys: dict[str, HmacKey] = field(default_factory=dict)
 
     async def join(self, token: SecretValue | None = None) -> EnrolAnswer:
         """Enrol with a new enrolment token, or the given one."""
@@ -134,6 +160,36 @@ class Agent:
         """A new request of the same agent."""
         assert digest or self.caller
         return self.delivery.world.caller(digest or (self.caller.token_hash if self.caller else None))
+
+    async def carry_out(
+        self, state: str = "succeeded", *, holds: dict[str, str] | None = None, services: list[ServiceState] | None = None
+    ) -> dict[str, dict[str, str]]:
+        """Take all the work there is and end it in ``state``: the values got, by deployment and reference.
+
+        ``holds`` are values that the containers hold instead of those.
+        """
+        done = {}
+        for work in (await self.delivery.agents.poll(self.again(), PollRequest(wait_seconds=0))).work:
+            deployment_id, reports = UUID(work.deployment_id), []
+            done[work.deployment_id] = values = {}
+            if work.action == "deploy":
+                nonce = os.urandom(32)
+                answer = await self.delivery.agents.release(self.again(), deployment_id, ReleaseRequest(nonce=b64(nonce)))
+                payload = self.open(answer, work.deployment_id, nonce)
+                self.fingerprint_keys[work.deployment_id] = HmacKey(payload.fingerprint_key)
+                values |= {one.reference: one.value.decode() for one in payload.values}
+                reports = self.fingerprints(work.deployment_id, values | (holds or {}))
+            report = DeploymentReport(state=state, fingerprints=reports, services=services or [])
+            await self.delivery.agents.report(self.again(), deployment_id, report)
+        return done
+
+    def fingerprints(self, deployment_id: str, values: dict[str, str]) -> list[FingerprintReport]:
+        """What an agent says of containers that hold ``values``."""
+        key = self.fingerprint_keys[deployment_id]
+        return [
+            FingerprintReport(reference=name, service="web", fingerprint=b64(fingerprint(key, name, SecretValue(value))))
+            for name, value in values.items()
+        ]
 
     def open(self, released: ReleaseAnswer, deployment_id: str, nonce: bytes) -> ReleasePayload:
         """What only this node can open."""

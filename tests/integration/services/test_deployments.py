@@ -22,8 +22,8 @@ from overseer.core.permissions import Permission
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.fingerprints import fingerprint
 from overseer.crypto.keys import HmacKey
-from overseer.server.services.agent_service import SILENT_AGENT
 from overseer.server.services.deployment_service import project_name
+from overseer.server.services.housekeeping import SILENT_AGENT
 from overseer.server.services.idempotency import Idempotency
 from overseer.server.storage import deployment_rows
 from overseer.server.storage.scope_rows import Part

@@ -24,8 +24,10 @@ from overseer.server.services.gate import Gate
 from overseer.server.services.idempotency import IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.resolve_service import ResolveService
+from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.secret_service import SecretService
 from overseer.server.services.value_opener import ValueOpener
+from overseer.server.services.work_signal import WorkSignal
 from overseer.server.storage import principal_rows
 from overseer.server.storage.connection import service_arguments
 from overseer.server.storage.database import Database
@@ -50,6 +52,7 @@ class World:
     opener: ValueOpener
     secrets: SecretService
     resolver: ResolveService
+    signal: WorkSignal
     owner: Caller = field(init=False)
     parts: dict[tuple[Part, str], UUID] = field(default_factory=dict)
     _requests: Iterable[int] = field(default_factory=lambda: itertools.count(1))
@@ -172,6 +175,7 @@ async def made_world(url: str, *, pool_size: int = 10) -> AsyncIterator[World]:
     gate = Gate(database)
     keys = KeyService(database, gate)
     opener, idempotency = ValueOpener(keys, gate), IdempotencyKeeper(keys)
+    signal = WorkSignal()
     world = World(
         url=url,
         database=database,
@@ -181,8 +185,9 @@ async def made_world(url: str, *, pool_size: int = 10) -> AsyncIterator[World]:
         keys=keys,
         idempotency=idempotency,
         opener=opener,
-        secrets=SecretService(gate, keys, idempotency, opener),
+        secrets=SecretService(gate, keys, idempotency, opener, RolloutDriver(gate, signal)),
         resolver=ResolveService(gate, keys, opener),
+        signal=signal,
     )
     try:
         await world.initialise()

@@ -153,9 +153,9 @@ def test_history_info_activate_rotate_delete(overseer: Overseer) -> None:
     assert [line.split()[0] for line in history.text.splitlines()[1:]] == ["2", "1"]
     assert "newest version  3" in info.text
     changes = [(asked.method, asked.path, asked.json if asked.body else None) for asked in server.asked if asked.method != "GET"]
-    empty = {"value": None, "value_base64": None}
+    empty = {"value": None, "value_base64": None, "immediate": False}
     assert changes == [
-        ("POST", "/api/secrets/id-1/activate", {"version": 1}),
+        ("POST", "/api/secrets/id-1/activate", {"version": 1, "immediate": False}),
         ("POST", "/api/secrets/id-1/rotate", {**empty, "generate": None}),
         ("POST", "/api/secrets/id-1/rotate", {**empty, "generate": "uuid"}),
         ("DELETE", "/api/secrets/id-1", None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 from msgspec import Meta, Struct
 
@@ -45,6 +46,13 @@ class DeploymentsQuery(PageQuery, frozen=True):
     environment: Text | None = None
     node: Text | None = None
     state: Text | None = None
+
+
+class RolloutsQuery(PageQuery, frozen=True):
+    """``state`` is running, succeeded or withdrawn; ``secret`` is an id."""
+
+    state: Text | None = None
+    secret: UUID | None = None
 
 
 class AuditQuery(PageQuery, frozen=True):

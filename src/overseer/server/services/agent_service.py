@@ -32,6 +32,7 @@ from overseer.server.services.deployment_values import ReferencedVersion, open_r
 from overseer.server.services.deployment_views import deployment_view
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.key_service import KeyService
+from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
 from overseer.server.storage import deployment_rows, node_rows
@@ -57,7 +58,6 @@ LEASE: Final = timedelta(minutes=10)
 SEALED_FOR: Final = timedelta(minutes=2)
 MAX_OUTPUT: Final = 64 * 1024
 TOO_MANY_ATTEMPTS: Final = f"the agent began this deployment {MAX_ATTEMPTS} times and never ended it"
-SILENT_AGENT: Final = "the agent took this deployment and went silent"
 FINAL_STATES: Final = frozenset({"succeeded", "failed"})
 
 
@@ -65,13 +65,20 @@ class AgentService:
     """See the module's text."""
 
     def __init__(
-        self, gate: Gate, keys: KeyService, opener: ValueOpener, bundles: BundleService, signal: WorkSignal
+        self,
+        gate: Gate,
+        keys: KeyService,
+        opener: ValueOpener,
+        bundles: BundleService,
+        signal: WorkSignal,
+        rollouts: RolloutDriver,
     ) -> None:
         self._gate = gate
         self._keys = keys
         self._opener = opener
         self._bundles = bundles
         self._signal = signal
+        self._rollouts = rollouts
 
     async def poll(self, caller: Caller, body: PollRequest) -> PollAnswer:
         """Wait for work of the caller's node, at most ``wait_seconds``. An empty answer leaves no audit row."""
@@ -164,6 +171,9 @@ class AgentService:
                 await deployment_rows.write_matches(entry.session, row.id, matches)
             after = await deployment_rows.deployment_by_id(entry.session, row.id)
             secrets = (await deployment_rows.secrets_of(entry.session, [row.id]))[row.id]
+        if body.state in FINAL_STATES:
+            # In a transaction of its own: its locks come before that of this deployment.
+            await self._rollouts.advance(caller.request_id, row.node_id)
         return deployment_view(after or row, secrets)
 
     async def _own(self, entry: Entry, deployment_id: UUID) -> DeploymentRow:

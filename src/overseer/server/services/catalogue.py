@@ -10,10 +10,12 @@ from overseer.server.services.audit_service import AuditService
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.deployment_service import DeploymentService
 from overseer.server.services.enrolment_service import EnrolmentService
+from overseer.server.services.housekeeping import Housekeeping
 from overseer.server.services.identity_service import IdentityService
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.node_service import NodeService
 from overseer.server.services.resolve_service import ResolveService
+from overseer.server.services.rollout_service import RolloutService
 from overseer.server.services.scope_service import ScopeService
 from overseer.server.services.seal_service import SealService
 from overseer.server.services.secret_service import SecretService
@@ -41,6 +43,8 @@ class Services:
     bundles: BundleService
     deployments: DeploymentService
     agents: AgentService
+    rollouts: RolloutService
     seal: SealService
     keys: KeyService
     health: Readiness
+    housekeeping: Housekeeping

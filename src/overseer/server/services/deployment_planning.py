@@ -6,7 +6,7 @@ A default (``${SECRET:name:-…}``) stands in for a secret that does not exist, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from overseer.compose.grammar import Reference
@@ -22,6 +22,7 @@ from overseer.server.services.deployment_values import open_references, referenc
 from overseer.server.services.gate import Entry
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.storage.deployment_rows import DeploymentSecretRow
+from overseer.server.storage.rollout_rows import versions_at
 from overseer.server.storage.secret_rows import SecretRow, candidates
 from overseer.server.storage.version_rows import version_exists
 
@@ -49,6 +50,9 @@ async def plan_references(entry: Entry, scan: BundleScan, place: Place, deployme
     """Decide every reference of the scan inside the gate's transaction; each decision is an audit row ``secret:use``."""
     names = sorted({reference.name for reference in scan.references})
     winners = select_winners(await candidates(entry.session, names, place.scope), place.scope)
+    # While a rollout runs, a node that was given the candidate gets it, whatever is deployed there.
+    versions = await versions_at(entry.session, [one.id for one in winners.values()], place.scope.node)
+    winners = {name: replace(one, active_version=versions.get(one.id, one.active_version)) for name, one in winners.items()}
     rows: list[DeploymentSecretRow] = []
     problems: list[Problem] = list(scan.problems)
     for reference in scan.references:

@@ -77,10 +77,6 @@ class DeploymentService:
             project = project_name(body.app, body.environment)
             assert place.scope.node is not None  # noqa: S101  # _place found all parts
             assert place.scope.app is not None  # noqa: S101
-            if not await deployment_rows.claim_project(
-                entry.session, place.scope.node, project, place.scope.app, place.scope.environment
-            ):
-                raise Conflict(f"another app has the Compose project {project} on this node already; rename one of them")
             bundle = await self._bundle(entry, body, place) if body.action == "deploy" else None
             rows = []
             if bundle is not None:
@@ -90,6 +86,11 @@ class DeploymentService:
                 if plan.problems:
                     raise ReferencesRefused("the bundle cannot be deployed there; nothing was changed", problems=plan.problems)
                 rows = plan.rows
+            # After the plan, which holds its secrets: locks are taken in the order secrets, nodes, deployments.
+            if not await deployment_rows.claim_project(
+                entry.session, place.scope.node, project, place.scope.app, place.scope.environment
+            ):
+                raise Conflict(f"another app has the Compose project {project} on this node already; rename one of them")
             await deployment_rows.insert_deployment(
                 entry.session,
                 deployment_id,

@@ -214,6 +214,15 @@ class Gate:
             entry.identified(None, await entry.session.fetchval("database_clock"))
             yield entry
 
+    @asynccontextmanager
+    async def own_work(self) -> AsyncIterator[tuple[Session, list[AuditEvent]]]:
+        """A transaction of the server itself, for what no caller asks for (a rollout that goes on): the rows that the block
+        appends to the list are committed with its changes."""
+        events: list[AuditEvent] = []
+        async with self._database.work() as session:
+            yield session, events
+            await insert_events(session, events)
+
     async def append(self, events: Iterable[AuditEvent]) -> None:
         """Commit rows of their own, for what is found out after a commit (a value that did not decrypt)."""
         async with self._database.work() as session:

@@ -109,7 +109,13 @@ class SecretReading:
             check_limit(limit)
             rows = await version_page(entry.session, secret_id, before, limit + 1)
         items = [
-            VersionView(version=row.version, active=row.active, created_at=row.created_at, created_by=row.created_by)
+            VersionView(
+                version=row.version,
+                active=row.active,
+                created_at=row.created_at,
+                created_by=row.created_by,
+                readable_until=row.readable_until,
+            )
             for row in rows[:limit]
         ]
         return Page(items=items, next_cursor=write_cursor(items[-1].version) if len(rows) > limit else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from overseer.server.services.gate import Gate
 from overseer.server.services.idempotency import IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
+from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.secret_reading import SecretReading
 from overseer.server.services.secret_writing import SecretWriting
 from overseer.server.services.value_opener import ValueOpener
@@ -13,6 +14,8 @@ from overseer.server.services.value_opener import ValueOpener
 class SecretService(SecretReading, SecretWriting):
     """Every method takes the caller first and passes the gate."""
 
-    def __init__(self, gate: Gate, keys: KeyService, idempotency: IdempotencyKeeper, opener: ValueOpener) -> None:
+    def __init__(
+        self, gate: Gate, keys: KeyService, idempotency: IdempotencyKeeper, opener: ValueOpener, rollouts: RolloutDriver
+    ) -> None:
         SecretReading.__init__(self, gate, keys, opener)
-        SecretWriting.__init__(self, gate, keys, idempotency)
+        SecretWriting.__init__(self, gate, keys, idempotency, rollouts)

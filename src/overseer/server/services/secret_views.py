@@ -23,6 +23,7 @@ def secret_view(row: SecretRow) -> SecretView:
         source=row.source,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        rollout=None if row.rollout is None else str(row.rollout),
     )
 
 

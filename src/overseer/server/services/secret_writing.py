@@ -2,7 +2,8 @@
 
 Guarantees: each change and its audit row commit together; a secret's row is locked while it changes, and If-Match is compared
 under that lock, so of two writers with one entity tag one gets 412; versions are never changed, only added. The value lies in
-memory only between the request and its envelope.
+memory only between the request and its envelope. A version that is to become the active one while containers run with another
+one does so by a rollout (``rollout_driver``), unless the request says ``immediate``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.places import authorise_at, find_place
+from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.secret_access import known_secret, locked_secret, no_such_version
 from overseer.server.services.secret_input import (
     Metadata,
@@ -42,7 +44,7 @@ from overseer.server.services.tagged import Tagged, check_if_match
 from overseer.server.storage import secret_rows
 from overseer.server.storage.scope_rows import ensure_scope
 from overseer.server.storage.secret_rows import NewSecret, SecretRow
-from overseer.server.storage.version_rows import StoredVersion, insert_version, version_exists
+from overseer.server.storage.version_rows import StoredVersion, begin_grace, insert_version, version_exists
 from overseer.wire.secrets import SecretActivate, SecretCreate, SecretPatch, SecretRotate, SecretUpdate, SecretView
 
 Field = TypeVar("Field")
@@ -52,8 +54,9 @@ Change = Callable[[SecretRow], Awaitable[None]]
 class SecretWriting:
     """See the module's text."""
 
-    def __init__(self, gate: Gate, keys: KeyService, idempotency: IdempotencyKeeper) -> None:
+    def __init__(self, gate: Gate, keys: KeyService, idempotency: IdempotencyKeeper, rollouts: RolloutDriver) -> None:
         self._gate = gate
+        self._rollouts = rollouts
         self._keys = keys
         self._idempotency = idempotency
 
@@ -88,15 +91,20 @@ class SecretWriting:
         if_match: str | None = None,
         idempotency: Idempotency | None = None,
     ) -> Tagged[SecretView]:
-        """A new version, active unless ``body`` says otherwise. Needs ``secret:write``. Raises :class:`PreconditionFailed`."""
+        """A new version, active (by a rollout where containers use the secret) unless ``body`` says otherwise.
+
+        Needs ``secret:write``. Raises :class:`PreconditionFailed`, and :class:`Conflict` while a rollout is running.
+        """
         await self._keys.prepare_to_encrypt()
         async with self._gate.enter(caller, AuditAction.SECRET_UPDATE) as entry:
             value = read_value(body)
 
             async def change(row: SecretRow) -> None:
-                await self._add_version(entry, row, value, activate=body.activate)
+                await self._add_version(entry, row, value, activate=body.activate, immediate=body.immediate)
 
-            return await self._change(entry, secret_id, Permission.SECRET_WRITE, change, if_match, idempotency)
+            changed = await self._change(entry, secret_id, Permission.SECRET_WRITE, change, if_match, idempotency)
+        self._rollouts.wake()
+        return changed
 
     async def rotate(
         self,
@@ -106,7 +114,9 @@ class SecretWriting:
         if_match: str | None = None,
         idempotency: Idempotency | None = None,
     ) -> Tagged[SecretView]:
-        """A new active version. Needs ``secret:rotate``, and ``secret:write`` as well where the caller brings the value.
+        """A new version, active as after an update.
+
+        Needs ``secret:rotate``, and ``secret:write`` as well where the caller brings the value.
 
         Without value and generator: the rotation policy's generator, else the one it was made with, else ``password:32``.
         """
@@ -118,9 +128,11 @@ class SecretWriting:
                 entry.deny("no_binding", f"a value of your own needs {Permission.SECRET_WRITE}, too; rotate without one")
 
             async def change(row: SecretRow) -> None:
-                await self._add_version(entry, row, value or _rotated(row), activate=True)
+                await self._add_version(entry, row, value or _rotated(row), activate=True, immediate=body.immediate)
 
-            return await self._change_locked(entry, secret_id, change, if_match, idempotency)
+            changed = await self._change_locked(entry, secret_id, change, if_match, idempotency)
+        self._rollouts.wake()
+        return changed
 
     async def activate(
         self,
@@ -130,17 +142,27 @@ class SecretWriting:
         if_match: str | None = None,
         idempotency: Idempotency | None = None,
     ) -> Tagged[SecretView]:
-        """Make an existing version the active one. Needs ``secret:activate``. Nothing changes where it is active already."""
+        """Make an existing version the active one, by a rollout as after an update. Needs ``secret:activate``.
+
+        Nothing changes where it is active already.
+        """
         async with self._gate.enter(caller, AuditAction.SECRET_ACTIVATE) as entry:
 
             async def change(row: SecretRow) -> None:
                 if not await version_exists(entry.session, row.id, body.version):
                     raise no_such_version()
-                if row.active_version != body.version:
-                    await secret_rows.activate_version(entry.session, row.id, body.version)
                 entry.amend(version=body.version)
+                if row.active_version == body.version and row.rollout is None:
+                    return
+                if await self._starts_rollout(entry, row, body.version, immediate=body.immediate):
+                    await secret_rows.touch_secret(entry.session, row.id)
+                else:
+                    await secret_rows.activate_version(entry.session, row.id, body.version)
+                    await begin_grace(entry.session, row.id, row.active_version, body.version)
 
-            return await self._change(entry, secret_id, Permission.SECRET_ACTIVATE, change, if_match, idempotency)
+            changed = await self._change(entry, secret_id, Permission.SECRET_ACTIVATE, change, if_match, idempotency)
+        self._rollouts.wake()
+        return changed
 
     async def patch(
         self, caller: Caller, secret_id: UUID, body: SecretPatch, if_match: str | None = None
@@ -167,6 +189,7 @@ class SecretWriting:
         async with self._gate.enter(caller, AuditAction.SECRET_DELETE) as entry:
             row = await locked_secret(entry, secret_id, Permission.SECRET_DELETE)
             check_if_match(if_match, row.latest_version, row.revision)
+            await self._rollouts.abandon(entry, row)
             await secret_rows.delete_secret(entry.session, row.id)
 
     async def _change(
@@ -218,11 +241,21 @@ class SecretWriting:
             raise AlreadyExists("there is a secret of that name at that scope already; add a version to it instead")
         await self._store(entry, secret_id, scope_id, 1, value)
 
-    async def _add_version(self, entry: Entry, row: SecretRow, value: NewValue, *, activate: bool) -> None:
+    async def _add_version(
+        self, entry: Entry, row: SecretRow, value: NewValue, *, activate: bool, immediate: bool
+    ) -> None:
         version = row.latest_version + 1
         await self._store(entry, row.id, row.scope_id, version, value)
-        await secret_rows.add_version(entry.session, row.id, version, activate, value.generator)
         entry.amend(version=version)
+        flips = activate and not await self._starts_rollout(entry, row, version, immediate=immediate)
+        await secret_rows.add_version(entry.session, row.id, version, flips, value.generator)
+        if flips:
+            await begin_grace(entry.session, row.id, row.active_version, version)
+
+    async def _starts_rollout(self, entry: Entry, row: SecretRow, version: int, *, immediate: bool) -> bool:
+        """True where ``version`` becomes the active one later, by a rollout; :class:`Conflict` while another is running."""
+        await self._rollouts.check_none_runs(entry.session, row.id)
+        return not immediate and await self._rollouts.start(entry, row, version) is not None
 
     async def _store(self, entry: Entry, secret_id: UUID, scope_id: UUID, version: int, value: NewValue) -> None:
         version_id = new_id(entry.now)

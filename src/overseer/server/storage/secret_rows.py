@@ -17,7 +17,10 @@ from overseer.server.storage.database import Record, Session
 
 @dataclass(frozen=True, slots=True)
 class SecretRow:
-    """A secret. ``scope`` by ids and ``scope_names`` by names are the same scope; ``revision`` counts every change."""
+    """A secret. ``scope`` by ids and ``scope_names`` by names are the same scope; ``revision`` counts every change.
+
+    ``rollout`` is the running one, if there is one.
+    """
 
     id: UUID
     name: str
@@ -36,6 +39,7 @@ class SecretRow:
     source: dict[str, Any] | None
     created_at: datetime
     updated_at: datetime
+    rollout: UUID | None = None
 
     def resource(self, version: int | None = None) -> Resource:
         """What the gate decides about."""
@@ -144,6 +148,11 @@ async def activate_version(session: Session, secret_id: UUID, version: int) -> N
     await session.execute("secret_activate", secret_id, version)
 
 
+async def touch_secret(session: Session, secret_id: UUID) -> None:
+    """Count a change that is not in the secret's own row (a rollout that began or was withdrawn); the caller holds the lock."""
+    await session.execute("secret_touch", secret_id)
+
+
 async def patch_secret(
     session: Session,
     secret_id: UUID,
@@ -189,4 +198,5 @@ def _secret(row: Record) -> SecretRow:
         source=_read(row["source"]),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        rollout=row["rollout"],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -13,6 +13,8 @@ from overseer.server.storage.database import Session
 
 MAX_VERSION: Final = 2**31 - 1
 """The greatest number that the column holds; a greater one in a request names no version."""
+GRACE: Final = timedelta(days=7)
+"""How long a version is promised to stay readable after another one took its place; nothing deletes it before."""
 MAX_READ_BYTES: Final = 32 * 1024 * 1024
 """Ciphertext that one request may read: its answer is held in memory as a whole."""
 
@@ -39,6 +41,7 @@ class VersionRow:
     active: bool
     created_at: datetime
     created_by: str | None
+    readable_until: datetime | None
 
 
 async def insert_version(session: Session, stored: StoredVersion, created_by: UUID) -> None:
@@ -55,7 +58,12 @@ async def version_exists(session: Session, secret_id: UUID, version: int) -> boo
 async def version_page(session: Session, secret_id: UUID, before: int | None, limit: int) -> list[VersionRow]:
     """The newest ``limit`` versions below ``before``."""
     rows = await session.fetch("version_page", secret_id, before, limit)
-    return [VersionRow(row["version"], row["active"], row["created_at"], row["created_by"]) for row in rows]
+    return [VersionRow(**dict(row)) for row in rows]
+
+
+async def begin_grace(session: Session, secret_id: UUID, was_active: int, active: int) -> None:
+    """Note until when the version that was active stays readable for whoever still holds it. It can be read later, too."""
+    await session.execute("version_grace", secret_id, was_active, active, GRACE)
 
 
 async def stored_versions(

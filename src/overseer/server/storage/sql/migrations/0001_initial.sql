@@ -243,7 +243,9 @@ CREATE TABLE deployment (
     attempts        integer NOT NULL DEFAULT 0,
     output          text NOT NULL DEFAULT '',                                 -- redacted by the agent, cut to 64 KiB
     error           text NOT NULL DEFAULT '',
-    services        jsonb NOT NULL DEFAULT '[]',                              -- what runs, as the agent saw it
+    services        jsonb NOT NULL DEFAULT '[]',                              -- what ran at its end, as the agent saw it
+    held_services   jsonb,                                                    -- what runs, as the agent saw it at its last check
+    checked_at      timestamptz,                                              -- when the agent last said what containers hold
     created_by      uuid REFERENCES principal ON DELETE SET NULL,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     released_at     timestamptz,
@@ -252,6 +254,15 @@ CREATE TABLE deployment (
 );
 CREATE INDEX deployment_queue ON deployment (node_id, created_at) WHERE state IN ('queued', 'released', 'applying');
 CREATE INDEX deployment_history ON deployment (app_id, created_at);
+CREATE INDEX deployment_place ON deployment (node_id, project, finished_at, id);
+CREATE INDEX deployment_rollout ON deployment ((options ->> 'rollout')) WHERE options ->> 'rollout' IS NOT NULL;
+
+-- What runs on a node: the newest succeeded deployment of a project that no later succeeded undeployment follows.
+CREATE VIEW current_deployment AS
+SELECT d.id, d.node_id, d.project FROM deployment d
+WHERE d.state = 'succeeded' AND d.action = 'deploy'
+  AND NOT EXISTS (SELECT FROM deployment o WHERE o.node_id = d.node_id AND o.project = d.project AND o.state = 'succeeded'
+                  AND (o.finished_at, o.id) > (d.finished_at, d.id));
 
 -- Which version of which secret a deployment uses, decided when it was made.
 CREATE TABLE deployment_secret (
@@ -265,6 +276,7 @@ CREATE TABLE deployment_secret (
     services        text[] NOT NULL DEFAULT '{}',
     persists        boolean NOT NULL DEFAULT false,
     matches         boolean,                                                  -- the fingerprint the node saw: NULL not reported
+    checked_at      timestamptz,                                              -- when it saw that
     PRIMARY KEY (deployment_id, reference)
 );
 CREATE INDEX deployment_secret_secret ON deployment_secret (secret_id);
@@ -276,6 +288,7 @@ CREATE TABLE rollout (
     previous_version  integer NOT NULL,
     candidate_version integer NOT NULL,
     state             text NOT NULL CHECK (state IN ('running', 'succeeded', 'withdrawn')),
+    error             text NOT NULL DEFAULT '',                               -- why it was withdrawn
     created_by        uuid REFERENCES principal ON DELETE SET NULL,
     created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
     finished_at       timestamptz
@@ -286,6 +299,7 @@ CREATE TABLE rollout_node (
     rollout_id      uuid NOT NULL REFERENCES rollout ON DELETE CASCADE,
     node_id         uuid NOT NULL REFERENCES node ON DELETE RESTRICT,
     state           text NOT NULL CHECK (state IN ('waiting', 'candidate', 'acknowledged', 'unhealthy', 'withdrawn')),
+    started_at      timestamptz,                                              -- when it was given the candidate
     acknowledged_at timestamptz,
     PRIMARY KEY (rollout_id, node_id)
 );

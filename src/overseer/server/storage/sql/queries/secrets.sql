@@ -3,7 +3,8 @@
 -- name: secret_by_id
 SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
        s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
-       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node
+       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node,
+       (SELECT r.id FROM rollout r WHERE r.secret_id = s.id AND r.state = 'running') AS rollout
 FROM secret s
 JOIN scope c ON c.id = s.scope_id
 LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
@@ -13,7 +14,8 @@ WHERE s.id = $1;
 -- The row as it is once the lock is had: a writer that was waited for has changed it.
 SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
        s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
-       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node
+       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node,
+       (SELECT r.id FROM rollout r WHERE r.secret_id = s.id AND r.state = 'running') AS rollout
 FROM secret s
 JOIN scope c ON c.id = s.scope_id
 LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
@@ -24,7 +26,8 @@ FOR UPDATE OF s;
 -- $1 names, $2-$4 the place: every secret of those names whose set scope parts all match. Which one wins is core.scope_selection's.
 SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
        s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
-       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node
+       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node,
+       (SELECT r.id FROM rollout r WHERE r.secret_id = s.id AND r.state = 'running') AS rollout
 FROM secret s
 JOIN scope c ON c.id = s.scope_id
 LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
@@ -36,7 +39,8 @@ WHERE s.name = ANY ($1::text[])
 -- $1-$3 the place, $4 limit: every secret that applies there, by name.
 SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
        s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
-       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node
+       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node,
+       (SELECT r.id FROM rollout r WHERE r.secret_id = s.id AND r.state = 'running') AS rollout
 FROM scope c
 JOIN secret s ON s.scope_id = c.id
 LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
@@ -51,7 +55,8 @@ LIMIT $4;
 -- $11 label value; $12 text in name or description; $13, $14 the last row of the page before; $15 limit. NULL: no such filter.
 SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
        s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
-       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node
+       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node,
+       (SELECT r.id FROM rollout r WHERE r.secret_id = s.id AND r.state = 'running') AS rollout
 FROM secret s
 JOIN scope c ON c.id = s.scope_id
 LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
@@ -92,6 +97,10 @@ WHERE id = $1;
 
 -- name: secret_activate
 UPDATE secret SET active_version = $2, revision = revision + 1, updated_at = clock_timestamp() WHERE id = $1;
+
+-- name: secret_touch
+-- Something that the secret's view shows has changed, so its entity tag must.
+UPDATE secret SET revision = revision + 1, updated_at = clock_timestamp() WHERE id = $1;
 
 -- name: secret_patch
 UPDATE secret

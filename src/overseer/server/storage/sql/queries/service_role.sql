@@ -40,7 +40,7 @@ TO overseer_service;
 -- A version is immutable but for its wrap and its grace period.
 GRANT SELECT, INSERT, DELETE, UPDATE (kek_term, wrapped_dek, readable_until) ON secret_version TO overseer_service;
 GRANT SELECT, INSERT, UPDATE ON instance TO overseer_service;
-GRANT SELECT ON schema_migration, audit_incarnation TO overseer_service;
+GRANT SELECT ON current_deployment, schema_migration, audit_incarnation TO overseer_service;
 GRANT SELECT, INSERT ON audit_checkpoint TO overseer_service;
 
 -- incarnation, xact, id and at are the database's alone: no row can be forged into the past.

@@ -9,7 +9,7 @@ SELECT EXISTS (SELECT FROM secret_version WHERE secret_id = $1 AND version = $2)
 
 -- name: version_page
 -- Newest first. $2 the last version of the page before or NULL, $3 limit.
-SELECT v.version, v.version = s.active_version AS active, v.created_at, p.name AS created_by
+SELECT v.version, v.version = s.active_version AS active, v.created_at, p.name AS created_by, v.readable_until
 FROM secret_version v
 JOIN secret s ON s.id = v.secret_id
 LEFT JOIN principal p ON p.id = v.created_by
@@ -24,3 +24,8 @@ SELECT v.secret_id, v.version, v.id, s.scope_id, v.format, v.kek_term, v.wrapped
 FROM unnest($1::uuid[], $2::integer[]) AS wanted (secret_id, version)
 JOIN secret_version v ON v.secret_id = wanted.secret_id AND v.version = wanted.version
 JOIN secret s ON s.id = v.secret_id;
+
+-- name: version_grace
+-- $2 was the active version until now, $3 is it from now on; $4 how long the old one is kept for those that still hold it.
+UPDATE secret_version SET readable_until = CASE WHEN version = $2 THEN statement_timestamp() + $4::interval END
+WHERE secret_id = $1 AND version IN ($2, $3);
