@@ -37,8 +37,18 @@ def compose_files_of(directory: Path, given: Sequence[str]) -> list[str]:
     return [main] if override is None else [main, override]
 
 
-def stack_files(directory: Path, compose_files: Sequence[str], more: Sequence[str] = ()) -> dict[str, bytes]:
+def stack_files(
+    directory: Path,
+    compose_files: Sequence[str],
+    more: Sequence[str] = (),
+    *,
+    base: str | None = None,
+    for_containers: bool = True,
+) -> dict[str, bytes]:
     """Content by path, the Compose files first. ``more`` are files or directories to take along whatever the Compose files say.
+
+    ``base`` is where relative paths begin (default: the first Compose file's directory). Without ``for_containers`` only the text
+    of the project is taken: what Compose reads itself, and not what containers get to see (binds, configs, secrets, labels).
 
     Raises :class:`InvalidInput` for a Compose file or one of ``more`` that cannot be read, :class:`TooLarge` above the limits.
     """
@@ -47,7 +57,8 @@ def stack_files(directory: Path, compose_files: Sequence[str], more: Sequence[st
         if not collection.take(path):
             raise InvalidInput(f"{path} is no readable file below {directory}")
     collection.take(".env")
-    base = compose_files[0].rpartition("/")[0] if compose_files else ""
+    if base is None:
+        base = compose_files[0].rpartition("/")[0] if compose_files else ""
     todo = deque((path, base) for path in compose_files)
     seen: set[tuple[str, str]] = set()
     while todo:
@@ -55,7 +66,7 @@ def stack_files(directory: Path, compose_files: Sequence[str], more: Sequence[st
         if (path, base) in seen:
             continue
         seen.add((path, base))
-        for found, new_base in _named_files(collection, path, base):
+        for found, new_base in _named_files(collection, path, base, for_containers=for_containers):
             collection.take(found)
             if new_base is not None and found in collection.files:
                 todo.append((found, new_base))
@@ -114,7 +125,7 @@ class _Collection:
         return content
 
 
-def _named_files(collection: _Collection, path: str, base: str) -> Iterator[tuple[str, str | None]]:
+def _named_files(collection: _Collection, path: str, base: str, *, for_containers: bool) -> Iterator[tuple[str, str | None]]:
     """What the Compose file ``path`` names: each file, with its base directory where it is a Compose file itself."""
     try:
         documents = list(yaml.compose_all(collection.files[path], Loader=_LOADER))
@@ -123,12 +134,14 @@ def _named_files(collection: _Collection, path: str, base: str) -> Iterator[tupl
     for document in documents:
         for entry in _items(_get(document, "include")):
             yield from _included(collection, base, entry)
-        for section in ("configs", "secrets"):
+        for section in ("configs", "secrets") if for_containers else ():
             for _, definition in _pairs(_get(document, section)):
                 for text in _texts(_get(definition, "file")):
                     yield from ((found, None) for found in collection.matches(base, text))
         for _, service in _pairs(_get(document, "services")):
             yield from _of_service(collection, base, service)
+            if for_containers:
+                yield from _for_containers(collection, base, service)
 
 
 def _included(collection: _Collection, base: str, entry: Any) -> Iterator[tuple[str, str | None]]:
@@ -147,10 +160,14 @@ def _of_service(collection: _Collection, base: str, service: Any) -> Iterator[tu
     for text in _texts(_get(_get(service, "extends"), "file")):
         for found in collection.matches(base, text):
             yield found, found.rpartition("/")[0]
-    for key in ("env_file", "label_file"):
-        for item in _items(_get(service, key)):
-            texts = _texts(item) if isinstance(item, yaml.ScalarNode) else _texts(_get(item, "path"))
-            yield from ((found, None) for text in texts for found in collection.matches(base, text))
+    for item in _items(_get(service, "env_file")):
+        texts = _texts(item) if isinstance(item, yaml.ScalarNode) else _texts(_get(item, "path"))
+        yield from ((found, None) for text in texts for found in collection.matches(base, text))
+
+
+def _for_containers(collection: _Collection, base: str, service: Any) -> Iterator[tuple[str, str | None]]:
+    for text in _texts(_get(service, "label_file")):
+        yield from ((found, None) for found in collection.matches(base, text))
     for item in _items(_get(service, "volumes")):
         if isinstance(item, yaml.ScalarNode):
             source = item.value.partition(":")[0]

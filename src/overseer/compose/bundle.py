@@ -29,11 +29,15 @@ _EXPRESSION: Final = re.compile(r"\$\{[^}]*\}?|\$\w+")
 
 @dataclass(frozen=True)
 class Bundle:
-    """``files`` by path; ``compose_files`` in the order of ``-f`` (empty: Compose's default names)."""
+    """``files`` by path; ``compose_files`` in the order of ``-f`` (empty: Compose's default names).
+
+    ``base`` is the directory where relative paths begin (``None``: that of the first Compose file, as Compose has it).
+    """
 
     files: Mapping[str, bytes]
     compose_files: Sequence[str] = ()
     secrets_root: str = SECRETS_ROOT
+    base: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse sizes and paths that no bundle has: :class:`TooLarge`, :class:`InvalidInput`."""

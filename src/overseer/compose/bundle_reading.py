@@ -79,7 +79,7 @@ class Reading:
         if not mains:
             self.problems.append(Problem("", "the bundle holds no Compose file (compose.yaml)", "no_compose_file"))
             return
-        base = mains[0].rpartition("/")[0]
+        base = mains[0].rpartition("/")[0] if self.bundle.base is None else self.bundle.base
         for path in mains:
             if path in self.bundle.files:
                 self.queue(path, base, main=True, chain=())
