@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from overseer.compose.advice import Advice
 from overseer.compose.filling import Filler, fill
 from overseer.compose.grammar import Reference
-from overseer.compose.injection import Injection, SecretFile
+from overseer.compose.injection import Injection
 from overseer.compose.model import model_text
+from overseer.compose.mounts import SecretFile
 from overseer.compose.placeholders import Placeholders
 from overseer.core.errors import Problem, ReferencesRefused
 from overseer.core.secret_value import SecretValue

@@ -98,9 +98,6 @@ def _value(text: str, start: int, key: str) -> tuple[Entry, int]:
             character = "\\" + following
         elif character == "\\" and following == "\\":
             character = "\\\\"
-        elif character == "\r" and following == "\n":
-            cursor += 1
-            continue
         width = 2 if character in {"$$", quote} and text[cursor] == "\\" else len(character)
         characters.append(character)
         origin += [cursor + min(step, width - 1) for step in range(len(character))]

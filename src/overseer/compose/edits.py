@@ -8,6 +8,11 @@ from collections.abc import Callable, Iterable
 Edit = tuple[int, int, str]
 
 
+def braced(text: str, bares: Iterable[tuple[int, int]]) -> list[Edit]:
+    """Edits that write ``$NAME`` as ``${NAME}``."""
+    return [(start, end, f"${{{text[start + 1 : end]}}}") for start, end in bares]
+
+
 def replaced(text: str, edits: Iterable[Edit], literal: Callable[[str], str] = str) -> str:
     """``text`` with sorted, disjoint edits made; ``literal`` encodes what stays."""
     parts: list[str] = []

@@ -56,6 +56,9 @@ class Token(NamedTuple):
     message: str | None = None
     nested: bool = False
     depth: int = 0
+    #: Spans of bare variables (``$NAME``) that end where the reference or its default's closing begins: what is put there would
+    #: run into their names, so whoever replaces the reference writes them as ``${NAME}``.
+    bares: tuple[tuple[int, int], ...] = ()
 
 
 class Fault(NamedTuple):
@@ -83,13 +86,20 @@ def scan(text: str) -> Scan:
         return NOTHING
     run = _Run(text)
     run.over(0, len(text), nested=False, depth=0)
+    if run.bares:
+        run.tokens = [token._replace(bares=_touching(token, run.bares)) for token in run.tokens]
     return Scan(tuple(run.tokens), tuple(run.faults), tuple(run.plain))
+
+
+def _touching(token: Token, bares: dict[int, int]) -> tuple[tuple[int, int], ...]:
+    ends = (token.start,) if token.default is None else (token.start, token.default[1])
+    return tuple((bares[end], end) for end in ends if end in bares)
 
 
 class _Run:
     """The state of one pass."""
 
-    __slots__ = ("faults", "plain", "text", "tokens", "work")
+    __slots__ = ("bares", "faults", "plain", "text", "tokens", "work")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -97,6 +107,7 @@ class _Run:
         self.tokens: list[Token] = []
         self.faults: list[Fault] = []
         self.plain: list[int] = []
+        self.bares: dict[int, int] = {}  # end of a bare variable -> its start
 
     def over(self, start: int, end: int, *, nested: bool, depth: int) -> None:
         """Scan ``text[start:end]``."""
@@ -125,6 +136,7 @@ class _Run:
             return at + 1
         if found.group() == "SECRET":
             self.plain.append(at)
+        self.bares[found.end()] = at
         return found.end()
 
     def braced(self, at: int, end: int, *, nested: bool, depth: int) -> int:

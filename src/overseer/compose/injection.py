@@ -8,51 +8,25 @@ reference) becomes such a file. Pure: links, mounts and the image's own files ar
 from __future__ import annotations
 
 import copy
-import hashlib
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
-from urllib.parse import quote
+from dataclasses import dataclass
+from typing import Any
 
 from overseer.compose.bundle import SECRETS_ROOT, below_root
-from overseer.compose.emit import dollars
 from overseer.compose.grammar import Reference
 from overseer.compose.model import Model, plain
+from overseer.compose.mounts import DEFAULT_MODE, OWN_DIRECTORIES, SecretFile, mount_files
 from overseer.compose.placeholders import Placeholders
 from overseer.compose.positions import NEVER, PERSISTING, ROOT, Place, refusal
 from overseer.compose.references import DEPLOYMENT_REFUSES
 from overseer.core.errors import Problem
 from overseer.core.identifiers import NAME_RULE, is_name
 
-#: Directories that belong to nobody but us, so that they can be mounted whole and change without a restart.
-OWN_DIRECTORIES: Final = ("/run/secrets", "/var/run/secrets")
-DEFAULT_MODE: Final = 0o444
+__all__ = ["Injection", "Persisting", "SecretFile", "plan_injection"]
 
 _BAD_BIND = "a bind inside, above or around the secrets root is refused: bind one file right below it, by its plain path"
-
-
-@dataclass(frozen=True, slots=True)
-class SecretFile:
-    """One file of one service. It lies at ``root/directory/name`` on the node and at ``target`` in the container.
-
-    ``name`` may hold ``/`` (below a directory that is mounted whole). ``mount`` is ``directory`` (a new value is seen without a
-    restart) or ``single_file`` (the container must be restarted). ``form`` is ``external``, ``file``, ``environment`` or
-    ``config``. The content is ``reference``'s value byte for byte, or ``template`` with its placeholders replaced.
-    """
-
-    service: str
-    directory: str
-    name: str
-    target: str
-    form: str
-    mount: str = "single_file"
-    reference: Reference | None = None
-    template: str = field(default="", repr=False)
-    uid: str | None = None
-    gid: str | None = None
-    mode: int = DEFAULT_MODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +97,8 @@ class _Planner:
             found = [*self._granted(name, service, "secrets", sources), *self._granted(name, service, "configs", sources)]
             found += self._binds(name, service)
             self._check_build(name, service, sources["secrets"])
-            files[name] = self._mount(name, service, found)
+            files[name], problems = mount_files(name, service, found, self.root, self.own)
+            self.problems += problems
         for section, ours in sources.items():
             remaining = {key: value for key, value in (self.model.get(section) or {}).items() if key not in ours}
             self.model.pop(section, None)
@@ -248,41 +223,6 @@ class _Planner:
             if device and below_root(plain(device), self.secrets_root) is not None:
                 self.problem(f"volumes.{name}", _BAD_BIND, "secrets_root_bind")
 
-    # -- mounts ---------------------------------------------------------------------------------------------------------------
-
-    def _mount(self, service: str, entry: Model, files: list[SecretFile]) -> tuple[SecretFile, ...]:
-        """Give each file its place on the node and the service its mounts."""
-        taken = list(_targets(entry))
-        targets: set[str] = set()
-        placed: list[SecretFile] = []
-        mounts: dict[str, Model] = {}
-        for file in sorted(files, key=lambda one: one.target):
-            if file.target in targets or file.target in taken:
-                self.problem(f"services.{service}: {file.target}", "two things are mounted at this path", "target_taken")
-            targets.add(file.target)
-            base = next((one for one in self.own if file.target.startswith(one + "/")), "")
-            whole = bool(base) and not any(one == base or one.startswith(base + "/") for one in taken)
-            parent = base if whole else posixpath.dirname(file.target)
-            directory = f"{_segment(service)}/{_segment(parent)}"
-            name = file.target[len(parent.rstrip("/")) + 1 :]
-            placed.append(replace(file, directory=directory, name=name, mount="directory" if whole else "single_file"))
-            target = parent if whole else file.target
-            source = f"{self.root}/{directory}" if whole else f"{self.root}/{directory}/{name}"
-            mounts[target] = {
-                "type": "bind",
-                "source": dollars(source),
-                "target": dollars(target),
-                "read_only": True,
-                "bind": {"create_host_path": False},
-            }
-        for file in placed:
-            if any(other.target.startswith(file.target + "/") for other in placed):
-                rule = "a file is mounted where another one needs a directory"
-                self.problem(f"services.{service}: {file.target}", rule, "target_taken")
-        if mounts:
-            entry["volumes"] = [*(entry.get("volumes") or []), *mounts.values()]
-        return tuple(placed)
-
     # -- what stays on disk ---------------------------------------------------------------------------------------------------
 
     def _persisting(self) -> Iterator[Persisting]:
@@ -316,22 +256,3 @@ def _mode(asked: object) -> int | None:
     except ValueError:
         return None
     return mode if 0 <= mode <= 0o777 else None
-
-
-def _segment(text: str) -> str:
-    """One name of a directory for any text, readable, without ``/`` and never hidden."""
-    name = quote(text.strip("/"), safe="") or "%2F"
-    name = "%2E" + name[1:] if name.startswith(".") else name
-    return name if len(name) <= 200 else f"{name[:150]}%{hashlib.sha256(text.encode()).hexdigest()[:32]}"
-
-
-def _targets(entry: Model) -> Iterator[str]:
-    """Where the service's other mounts are."""
-    for volume in entry.get("volumes") or []:
-        yield posixpath.normpath(plain(volume.get("target") or "/"))
-    for one in entry.get("tmpfs") or []:
-        yield posixpath.normpath(plain(one).partition(":")[0])
-    for grant in entry.get("secrets") or []:
-        yield posixpath.normpath(posixpath.join("/run/secrets", plain(grant.get("target") or grant.get("source", ""))))
-    for grant in entry.get("configs") or []:
-        yield posixpath.normpath(posixpath.join("/", plain(grant.get("target") or grant.get("source", ""))))

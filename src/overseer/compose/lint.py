@@ -15,8 +15,8 @@ from overseer.compose.document import Document, DocumentFault, locate
 from overseer.compose.file_variables import file_variable
 from overseer.compose.findings import RULES, Finding
 from overseer.compose.grammar import scan
-from overseer.compose.injection import OWN_DIRECTORIES
 from overseer.compose.lines import Lines
+from overseer.compose.mounts import OWN_DIRECTORIES
 from overseer.compose.nodes import Leaf, Node, Reader
 from overseer.compose.positions import EXPOSED, METADATA, Kind
 from overseer.compose.references import BundleScan, Form, Occurrence, find_references

@@ -18,7 +18,7 @@ from typing import Final
 from overseer.compose.bundle import Bundle
 from overseer.compose.bundle_reading import FileScan
 from overseer.compose.document import Document, splice
-from overseer.compose.edits import Edit, replaced
+from overseer.compose.edits import Edit, braced, replaced
 from overseer.compose.grammar import Reference, Token
 from overseer.compose.references import BundleScan, find_references
 from overseer.core.errors import ReferencesRefused
@@ -112,10 +112,11 @@ class _Maker:
         self._count += 1
         return f"{self.prefix}{self._count:0{_DIGITS}d}"
 
-    def edits(self, tokens: tuple[Token, ...], path: str, places: tuple[tuple[int, int], ...]) -> list[Edit]:
-        """What to replace in the scalar's text: (start, end, new text), not overlapping."""
+    def edits(self, text: str, tokens: tuple[Token, ...], path: str, places: tuple[tuple[int, int], ...]) -> list[Edit]:
+        """What to replace in the scalar's ``text``, sorted."""
         edits: list[Edit] = []
         for token, (line, column) in zip(tokens, places, strict=True):
+            edits += braced(text, token.bares)  # a word is alphanumeric: it would become part of the name
             word = self.word()
             if token.default is None:
                 edits.append((token.start, token.end, word))
@@ -129,7 +130,9 @@ class _Maker:
 
 def _yaml(file: FileScan, document: Document, maker: _Maker) -> bytes:
     values = {
-        index: replaced(document.events[index].value, maker.edits(tokens, file.path, file.places[index]))
+        index: replaced(
+            document.events[index].value, maker.edits(document.events[index].value, tokens, file.path, file.places[index])
+        )
         for index, tokens in file.tokens.items()
     }
     return splice(document, values)
@@ -139,5 +142,8 @@ def _dotenv(file: FileScan, maker: _Maker) -> bytes:
     edits: list[Edit] = []
     for number, tokens in file.tokens.items():
         entry = file.entries[number]
-        edits += [(*entry.raw_span(start, end), new) for start, end, new in maker.edits(tokens, file.path, file.places[number])]
+        edits += [
+            (*entry.raw_span(start, end), new)
+            for start, end, new in maker.edits(entry.text, tokens, file.path, file.places[number])
+        ]
     return replaced(file.text, sorted(edits)).encode("utf-8")

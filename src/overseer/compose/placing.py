@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from overseer.compose.advice import Advice
-from overseer.compose.edits import Edit
+from overseer.compose.edits import Edit, braced
 from overseer.compose.emit import dollars
 from overseer.compose.grammar import Reference, Token
 from overseer.compose.positions import EXPOSED, METADATA, Kind, refusal
@@ -83,9 +83,10 @@ class Placing:
                 continue  # in a default that does not apply
             value = self.value(token, place)
             if value is None and token.default is not None:
-                edits += [(token.start, token.default[0], ""), (token.default[1], token.end, "")]
+                edits += [(token.start, token.default[0], ""), (token.default[1], token.end, ""), *braced(text, token.bares)]
                 continue
             covered = token.end
+            edits += braced(text, [bare for bare in token.bares if bare[1] == token.start])
             value = dollars(value or "")
             if token.nested and not fits_in_expression(value, text[token.start - 1 : token.start]):
                 rule = (

@@ -73,10 +73,10 @@ def test_the_emitter_round_trips_any_text(compose: RealCompose, texts: list[str]
 
 NAMES = st.sampled_from(["a", "b", "c-d", "e.f"])
 PIECES = st.lists(
-    st.sampled_from(["x", " ", "$$", "${HOME2:-h}", "${UNSET}", "$${SECRET:a}", "é", "#", ": ", "'", "\\", "="])
+    st.sampled_from(["x", " ", "$$", "$SET", "$HOME2", "${HOME2:-h}", "${UNSET}", "$${SECRET:a}", "é", "#", ": ", "'", "\\", "="])
     | NAMES.map(lambda name: "${SECRET:" + name + "}")
     | NAMES.map(lambda name: "${SECRET:" + name + ":-d}")
-    | NAMES.map(lambda name: "${SET:-${SECRET:" + name + "}}")
+    | NAMES.map(lambda name: "${UNSET:-${SECRET:" + name + "}}")
     | NAMES.map(lambda name: "${SECRET:none:-${SECRET:" + name + "}}"),
     max_size=6,
 ).map("".join)
@@ -91,6 +91,6 @@ def test_the_two_ways_give_the_same_model(compose: RealCompose, texts: list[str]
     lines = "".join(f"      - {double_quoted(f'K{number}={text}')}\n" for number, text in enumerate(texts))
     arguments = ", ".join(double_quoted(text) for text in texts)
     head = f"services:\n  a:\n    image: x\n    command: [{arguments}]\n    environment:\n"
-    files = {"compose.yaml": (head + lines).encode(), ".env": b"SET=\n"}
+    files = {"compose.yaml": (head + lines).encode(), ".env": b"SET=s\n"}
     secrets = {Reference(name): SecretValue(text) for name, text in values.items()}
     assert compose.spliced(files, secrets) == compose.placed(files, secrets)

@@ -167,6 +167,12 @@ def test_every_hard_value_arrives_exactly(compose: RealCompose, way: str, positi
         ("${SECRET:a:-fallback}", "v$1"),
         ("${SECRET:a:-${SECRET:missing}}", "v$1"),
         ("${SECRET:a:?needed}", "v$1"),
+        ("$SET${SECRET:b}", "settwo"),
+        ("$SET${SECRET:missing:-x$SET}y", "setxsety"),
+        ("$SET${SECRET:b:-x$SET}y", "settwoy"),
+        ("$SET${SECRET:missing:-${SECRET:b}$SET}$SET", "settwosetset"),
+        ("$$SET${SECRET:b}", "$SETtwo"),
+        ("${DB:-$SET${SECRET:b}}", "settwo"),
         ("$SECRET:name", "plain:name"),
         ("${SECRET}", "plain"),
         ("${SECRET:-x}", "plain"),
@@ -363,6 +369,9 @@ def test_a_reference_in_a_key_is_refused(text: str) -> None:
     problems = find_references(Bundle(files), allow_persisting=True).problems
     assert [problem.code for problem in problems] == ["reference_in_key"]
     assert problems[0].place == f"compose.yaml:1:{text.index('${') + 1}"
+    with pytest.raises(ReferencesRefused) as refused:
+        render_file(text.encode(), secrets(a="v"), allow_persisting=True)
+    assert refused.value.problems == problems
 
 
 @pytest.mark.parametrize(
