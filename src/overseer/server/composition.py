@@ -26,7 +26,9 @@ from overseer.server.services.agent_service import AgentService
 from overseer.server.services.audit_service import AuditService
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.catalogue import Services
+from overseer.server.services.compromise_service import CompromiseService
 from overseer.server.services.deployment_service import DeploymentService
+from overseer.server.services.drift_service import DriftService
 from overseer.server.services.enrolment_service import EnrolmentService
 from overseer.server.services.gate import Gate
 from overseer.server.services.housekeeping import Housekeeping
@@ -35,11 +37,13 @@ from overseer.server.services.identity_service import IdentityService
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.node_service import NodeService
 from overseer.server.services.resolve_service import ResolveService
+from overseer.server.services.reveal_batches import RevealBatches
 from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.rollout_service import RolloutService
 from overseer.server.services.scope_service import ScopeService
 from overseer.server.services.seal_service import SealService, Unsealed
 from overseer.server.services.secret_service import SecretService
+from overseer.server.services.usage_service import UsageService
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
 from overseer.server.settings import Settings
@@ -99,7 +103,7 @@ def wire_services(
     signal = WorkSignal()
     rollouts = RolloutDriver(gate, signal)
     return Services(
-        secrets=SecretService(gate, keys, idempotency, opener, rollouts),
+        secrets=SecretService(gate, keys, idempotency, opener, rollouts, RevealBatches(database, gate)),
         resolve=ResolveService(gate, keys, opener),
         scopes=ScopeService(gate, idempotency),
         nodes=NodeService(gate, keys, idempotency, pinned_ca(settings)),
@@ -110,6 +114,9 @@ def wire_services(
         deployments=DeploymentService(gate, bundles, opener, idempotency, signal),
         agents=AgentService(gate, keys, opener, bundles, signal, rollouts),
         rollouts=RolloutService(gate, rollouts),
+        usage=UsageService(gate),
+        drift=DriftService(gate, keys, opener),
+        compromise=CompromiseService(gate),
         seal=SealService(database, gate, keys, make_seal(settings.seal).kind, on_unsealed),
         keys=keys,
         health=ServerHealth(database, sealed=lambda: keys.sealed, draining=draining.is_set),

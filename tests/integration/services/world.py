@@ -24,6 +24,7 @@ from overseer.server.services.gate import Gate
 from overseer.server.services.idempotency import IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.resolve_service import ResolveService
+from overseer.server.services.reveal_batches import RevealBatches
 from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.secret_service import SecretService
 from overseer.server.services.value_opener import ValueOpener
@@ -185,7 +186,7 @@ async def made_world(url: str, *, pool_size: int = 10) -> AsyncIterator[World]:
         keys=keys,
         idempotency=idempotency,
         opener=opener,
-        secrets=SecretService(gate, keys, idempotency, opener, RolloutDriver(gate, signal)),
+        secrets=SecretService(gate, keys, idempotency, opener, RolloutDriver(gate, signal), RevealBatches(database, gate)),
         resolver=ResolveService(gate, keys, opener),
         signal=signal,
     )

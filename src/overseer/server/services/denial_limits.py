@@ -40,6 +40,29 @@ class DenialLimits:
 
     def admit(self, event: AuditEvent) -> int:
         """How many denials the row for ``event`` stands for (itself and those counted before it); 0: write no row."""
+        bucket = self._bucket(event)
+        if bucket.tokens < 1:
+            bucket.suppressed += 1
+            bucket.last = event
+            return 0
+        bucket.tokens -= 1
+        count, bucket.suppressed, bucket.last = bucket.suppressed + 1, 0, None
+        return count
+
+    def spend(self, event: AuditEvent) -> bool:
+        """Count a denial that is written already; False where the bucket is empty now."""
+        bucket = self._bucket(event)
+        bucket.tokens = max(0.0, bucket.tokens - 1)
+        return bucket.tokens >= 1
+
+    def drain(self) -> list[tuple[AuditEvent, int]]:
+        """The denials that were counted and not yet written, as (newest event, count)."""
+        for bucket in self._buckets.values():
+            self._keep(bucket)
+        left, self._evicted = self._evicted, []
+        return left
+
+    def _bucket(self, event: AuditEvent) -> _Bucket:
         known = event.actor_id is not None
         key = str(event.actor_id) if known else f"peer {event.peer}"
         share = 1.0 if known else 0.1
@@ -50,20 +73,7 @@ class DenialLimits:
         bucket.at = now
         if len(self._buckets) > MAX_KEYS:
             self._keep(self._buckets.popitem(last=False)[1])
-        if bucket.tokens < 1:
-            bucket.suppressed += 1
-            bucket.last = event
-            return 0
-        bucket.tokens -= 1
-        count, bucket.suppressed, bucket.last = bucket.suppressed + 1, 0, None
-        return count
-
-    def drain(self) -> list[tuple[AuditEvent, int]]:
-        """The denials that were counted and not yet written, as (newest event, count)."""
-        for bucket in self._buckets.values():
-            self._keep(bucket)
-        left, self._evicted = self._evicted, []
-        return left
+        return bucket
 
     def _keep(self, bucket: _Bucket) -> None:
         if bucket.last is not None:

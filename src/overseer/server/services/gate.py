@@ -39,6 +39,8 @@ from overseer.server.storage.audit_rows import insert_events
 from overseer.server.storage.database import Database, Session
 from overseer.server.storage.identity_rows import identify, mark_used
 
+NO_TOKEN = "this needs a token: send it as 'Authorization: Bearer ovs_…'"
+UNKNOWN_TOKEN = "this token is not known here"
 HIDDEN_MESSAGE = "it does not exist, or you may not know that it does"
 
 
@@ -228,6 +230,14 @@ class Gate:
         async with self._database.work() as session:
             await insert_events(session, list(events))
 
+    def note_use(self, token_id: UUID, now: datetime) -> None:
+        """A token was used at ``now``; written down by the next :meth:`flush`."""
+        self._used[token_id] = now
+
+    def count_denial(self, event: AuditEvent) -> bool:
+        """Count a denial whose row a batch has written; False where the next ones of its principal or peer are too many."""
+        return self._limits.spend(event)
+
     async def flush(self) -> None:
         """Write down last uses of tokens and counted denials; called now and then and at the end, never by a request."""
         used, self._used = self._used, {}
@@ -260,15 +270,15 @@ class Gate:
 
     async def _identify(self, entry: Entry, caller: Caller) -> None:
         if caller.token_hash is None:
-            raise Unauthenticated("this needs a token: send it as 'Authorization: Bearer ovs_…'")
-        found = await identify(entry.session, caller.token_hash, _address(caller.peer))
+            raise Unauthenticated(NO_TOKEN)
+        found = await identify(entry.session, caller.token_hash, peer_address(caller.peer))
         if found is None:
-            raise Unauthenticated("this token is not known here")
+            raise Unauthenticated(UNKNOWN_TOKEN)
         entry.identified(found.actor, found.now)
         if found.refusal:
             entry.refuse(Resource(kind="token", id=found.actor.token_id), found.refusal)
             raise Unauthenticated(f"this token cannot be used ({found.refusal})")
-        self._used[found.actor.token_id] = found.now
+        self.note_use(found.actor.token_id, found.now)
 
     async def _record(self, session: Session, events: list[AuditEvent]) -> None:
         """Commit the rows of a refused request, or raise :class:`RateLimited` where there were too many."""
@@ -288,7 +298,8 @@ class Gate:
             raise RateLimited("too many refused requests; wait and mend them", retry_after=self._limits.retry_after)
 
 
-def _address(peer: str) -> str:
+def peer_address(peer: str) -> str:
+    """``peer`` in its normal form, '' where it is no address: the database casts it, and one bad row would abort a batch."""
     try:
         return str(ip_address(peer))
     except ValueError:

@@ -18,6 +18,7 @@ from overseer.core.scopes import PRECEDENCE, Scope
 from overseer.server.services.cursors import bad_cursor, check_limit, read_cursor, write_cursor
 from overseer.server.services.gate import Gate
 from overseer.server.services.key_service import KeyService
+from overseer.server.services.reveal_batches import Released, RevealBatches
 from overseer.server.services.secret_access import known_secret, no_such_version
 from overseer.server.services.secret_input import check_text, refusal
 from overseer.server.services.secret_views import secret_view, tagged_view
@@ -36,10 +37,11 @@ SCOPE_RULE: Final = f"scope is one of {', '.join(PRECEDENCE)}: which parts are s
 class SecretReading:
     """See the module's text."""
 
-    def __init__(self, gate: Gate, keys: KeyService, opener: ValueOpener) -> None:
+    def __init__(self, gate: Gate, keys: KeyService, opener: ValueOpener, batches: RevealBatches) -> None:
         self._gate = gate
         self._keys = keys
         self._opener = opener
+        self._batches = batches
 
     async def list(
         self,
@@ -86,16 +88,23 @@ class SecretReading:
         The audit row is committed before anything is decrypted. Raises :class:`Unavailable`, :class:`DecryptionFailed`.
         """
         _ = self._keys.keyring  # sealed: say so before a row claims that a value was released
-        async with self._gate.enter(_with_reason(caller, body.reason), AuditAction.SECRET_REVEAL) as entry:
+        caller = _with_reason(caller, body.reason)
+        released = await self._batches.release(caller, secret_id, body.version)
+        if released is None:
+            released = await self._release_alone(caller, secret_id, body.version)
+        value = await self._opener.open(released.stored, released.event)
+        return Revealed(str(secret_id), released.name, released.stored.version, value)
+
+    async def _release_alone(self, caller: Caller, secret_id: UUID, wanted: int | None) -> Released:
+        """One reveal through the gate: the same decision, one transaction for it alone."""
+        async with self._gate.enter(caller, AuditAction.SECRET_REVEAL) as entry:
             row = await known_secret(entry, secret_id, Permission.SECRET_REVEAL)
-            version = row.active_version if body.version is None else body.version
+            version = row.active_version if wanted is None else wanted
             found = await stored_versions(entry.session, [(row.id, version)])
             if not found:
                 raise no_such_version()
             entry.amend(version=version)
-            released = entry.events[-1]
-        value = await self._opener.open(found[row.id, version], released)
-        return Revealed(str(row.id), row.name, version, value)
+        return Released(row.name, found[row.id, version], entry.events[-1])
 
     async def versions(
         self, caller: Caller, secret_id: UUID, cursor: str | None = None, limit: int = 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 from overseer.server.services.gate import Gate
 from overseer.server.services.idempotency import IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
+from overseer.server.services.reveal_batches import RevealBatches
 from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.secret_reading import SecretReading
 from overseer.server.services.secret_writing import SecretWriting
@@ -15,7 +16,13 @@ class SecretService(SecretReading, SecretWriting):
     """Every method takes the caller first and passes the gate."""
 
     def __init__(
-        self, gate: Gate, keys: KeyService, idempotency: IdempotencyKeeper, opener: ValueOpener, rollouts: RolloutDriver
+        self,
+        gate: Gate,
+        keys: KeyService,
+        idempotency: IdempotencyKeeper,
+        opener: ValueOpener,
+        rollouts: RolloutDriver,
+        batches: RevealBatches,
     ) -> None:
-        SecretReading.__init__(self, gate, keys, opener)
+        SecretReading.__init__(self, gate, keys, opener, batches)
         SecretWriting.__init__(self, gate, keys, idempotency, rollouts)

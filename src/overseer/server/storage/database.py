@@ -162,9 +162,16 @@ class Database:
                     timeout=ACQUIRE_SECONDS,
                     command_timeout=COMMAND_SECONDS,
                     init=self._setup,
+                    reset=_leave_clean,
                     **self._arguments,
                 )
             return self._pool
+
+
+async def _leave_clean(connection: Any) -> None:
+    """Nothing here changes a session beyond its transaction, so a release costs no round trip; a transaction left open does."""
+    if connection.is_in_transaction():
+        await connection.reset()
 
 
 async def _give_back(pool: asyncpg.Pool, connection: Any) -> None:
