@@ -1,6 +1,9 @@
-"""uvicorn's HTTP/1.1 protocol with two limits that it lacks: how long and how large the head of a request may be.
+"""uvicorn's HTTP/1.1 protocol with limits that it lacks: how long and how large the head of a request may be, how much may stand
+around a body, and no connection that outlives an answer to half a request.
 
-Without them anybody could hold connections open with heads that never end, or fill memory with one that does not.
+Without them anybody could hold connections open with heads that never end, or fill memory: the parser keeps every field, and
+every byte of an unfinished one, wherever in the request it stands. Fields behind a chunked body (trailers, RFC 9110, section 6.5)
+are refused: nothing here would read them.
 """
 
 from __future__ import annotations
@@ -15,11 +18,16 @@ HEAD_BYTES: Final = 64 * 1024
 
 
 class LimitedHttp(HttpToolsProtocol):
-    """Closes a connection whose request head is not complete within 20 seconds or 64 KiB; both count anew for each request."""
+    """Closes a connection whose request head is not complete within 20 seconds or 64 KiB; both count anew for each request.
+
+    Also one that sends a trailer, or 64 KiB of a body's framing without a byte of the body.
+    """
 
     _head_timer: TimerHandle | None = None
     _head_bytes = 0
     _in_head = True
+    _framing_bytes = 0
+    _trailer = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -34,13 +42,29 @@ class LimitedHttp(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_timer is None:
                 self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+        else:
+            self._framing_bytes += len(data)
         super().data_received(data)
         # Looked at after parsing: a whole request with its body may come in one piece.
-        if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self._trailer:
+            self._refuse(b"400 Bad Request")
+        elif (self._head_bytes if self._in_head else self._framing_bytes) > HEAD_BYTES:
             self._refuse(b"431 Request Header Fields Too Large")
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:
+            super().on_header(name, value)
+        else:
+            self._trailer = True
+
+    def on_body(self, body: bytes) -> None:
+        self._framing_bytes = 0
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head, self._framing_bytes = False, 0
         self._stop_timer()
         super().on_headers_complete()
 
@@ -48,15 +72,30 @@ class LimitedHttp(HttpToolsProtocol):
         super().on_message_complete()
         self._in_head, self._head_bytes = True, 0
 
+    def on_response_complete(self) -> None:
+        # What is left of a request that was answered already belongs to nothing that would ever end it.
+        if self.cycle.response_complete and self.cycle.more_body:
+            self.transport.close()
+        super().on_response_complete()
+
     def _head_is_late(self) -> None:
         self._head_timer = None
         if not self.transport.is_closing():
             self._refuse(b"408 Request Timeout")
 
     def _refuse(self, status: bytes) -> None:
-        if self.cycle is None or self.cycle.response_complete:  # never into the middle of another answer
-            self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        cycle = self.cycle
+        # Only where it is the answer that the client waits for: not into the middle of another, nor before one that is due.
+        if cycle is None or cycle.response_complete:
+            self._write_refusal(status)
+        elif (self._trailer or not self._in_head) and not cycle.response_started and not self.pipeline:
+            self._write_refusal(status)
+            cycle.disconnected = True  # its own answer must not follow
+            cycle.message_event.set()
         self.transport.close()
+
+    def _write_refusal(self, status: bytes) -> None:
+        self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:

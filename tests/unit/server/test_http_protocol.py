@@ -88,6 +88,51 @@ async def test_a_body_that_is_announced_as_too_large_is_not_asked_for(port: int)
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
+CHUNKED = (
+    b"POST /notes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"2\r\n{}\r\n0\r\n"
+)
+
+
+async def test_a_chunked_body_without_trailers_passes(port: int) -> None:
+    answer = await exchange(port, CHUNKED + b"\r\n", GET + b"Connection: close\r\n\r\n", pause=0.2)
+    assert b"HTTP/1.1 200 " in answer
+
+
+@pytest.mark.parametrize("trailers", [b"a: b\r\n", b"a: b\r\n" * 10_000], ids=["one", "many"])
+async def test_trailers_are_refused_and_nothing_follows(port: int, trailers: bytes) -> None:
+    answer = await exchange(port, CHUNKED + trailers + b"\r\n" + GET + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ") or answer in (b"", b"reset")
+    assert answer.count(b"HTTP/1.1 ") <= 1
+
+
+@pytest.mark.parametrize("piece", [b"a: b\r\n", b"x" * 1000], ids=["many fields", "one endless name"])
+async def test_endless_trailers_are_cut_off(port: int, piece: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(CHUNKED)
+    with pytest.raises(ConnectionError):  # noqa: PT012  # how many pieces it takes is the kernel's affair
+        for _ in range(2000):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.001)
+            if reader.at_eof():
+                raise ConnectionResetError
+    writer.close()
+
+
+async def test_endless_framing_of_a_body_is_cut_off(port: int) -> None:
+    head = CHUNKED.partition(b"2\r\n")[0]
+    answer = await exchange(port, head + b"1;", b"x" * (HEAD_BYTES + 1), pause=0.1)
+    assert answer.startswith(b"HTTP/1.1 431 ") or answer == b"reset"
+
+
+async def test_an_answer_to_half_a_request_ends_the_connection(port: int) -> None:
+    head = b"POST /notes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    answer = await exchange(port, head + b"Content-Length: 1001\r\nExpect: 100-continue\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"\r\nconnection: close\r\n" in answer
+
+
 async def test_a_client_that_leaves_ends_its_long_poll() -> None:
     services = SimpleNamespace(waiting=asyncio.Event(), cancelled=asyncio.Event())
     edge = Edge(services=services, sealed=lambda: False)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any, Final
 
 from overseer.core.errors import InvalidInput, TooLarge, UnsupportedMedia
@@ -28,29 +29,31 @@ class Incoming:
     asked for it (Expect: 100-continue).
     """
 
-    __slots__ = ("_finished", "_receive")
+    __slots__ = ("_finished", "_receive", "_unasked")
 
     def __init__(self, receive: Receive, headers: Headers) -> None:
         self._receive = receive
         announced = b"content-length" in headers or b"transfer-encoding" in headers
-        self._finished = not announced or b"expect" in headers
+        self._finished = not announced
+        self._unasked = b"expect" in headers
 
     async def receive(self) -> MutableMapping[str, Any]:
         """The next ASGI message."""
+        self._unasked = False  # to receive is to ask for it
         message = await self._receive()
         if not message.get("more_body", False):
             self._finished = True
         return message
 
-    async def discard_rest(self) -> None:
-        """Read what is left of the body, within the limits above."""
+    async def discard_rest(self) -> bool:
+        """Read what is left of the body, within the limits above; False where more may come."""
         left = DISCARD_BYTES
-        try:
-            async with asyncio.timeout(None if self._finished else DISCARD_SECONDS):
-                while not self._finished and left > 0:
-                    left -= len((await self.receive()).get("body", b""))
-        except TimeoutError:
-            return
+        if not self._finished and not self._unasked:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DISCARD_SECONDS):
+                    while not self._finished and left > 0:
+                        left -= len((await self.receive()).get("body", b""))
+        return self._finished
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:

@@ -86,9 +86,11 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            await self._incoming.discard_rest()
+            complete = await self._incoming.discard_rest()
             self.status = message["status"]
             headers = [*message.get("headers", ()), *SECURITY_HEADERS, (b"x-request-id", self._request_id)]
+            if not complete:
+                headers.append((b"connection", b"close"))
             if not any(name == b"content-security-policy" for name, _ in headers):
                 headers.append((b"content-security-policy", CONTENT_POLICY))
             message = {**message, "headers": headers}
