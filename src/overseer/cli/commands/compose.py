@@ -1,160 +1,214 @@
-"""``overseer compose …``: the Compose language without a server."""
+"""``overseer compose …``: render, compare and check Compose files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from overseer.cli.output import paint, print_bytes, print_json, print_line, printable, say
-from overseer.core.errors import InvalidInput
-from overseer.core.secret_value import SecretValue
+from overseer.cli.options import Connection, json_option, pass_client
+from overseer.cli.output import print_bytes, print_json, printable, say
+from overseer.core.errors import ReferencesRefused
+from overseer.core.scopes import Scope
 
 if TYPE_CHECKING:
-    from overseer.compose.bundle import Bundle
-    from overseer.compose.findings import Finding
-    from overseer.compose.grammar import Reference
+    from collections.abc import Sequence
+
+    from overseer.cli.compose_rendering import RenderedProject
+    from overseer.cli.compose_values import Supply
+    from overseer.client.api import Client
+    from overseer.compose.references import Occurrence
 
 LINT_FAILED = 1
+WOULD_CHANGE = 2
 _PATH = click.Path(exists=True, path_type=Path)
-_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+_compose_files = click.option(
+    "-f", "--file", "compose_files", multiple=True, metavar="FILE", help="A Compose file; may be repeated, in order."
+)
+_allow_persisting = click.option("--allow-persisting", is_flag=True, help="Allow references in labels, image names and the like.")
 
 
 @click.group()
 def compose() -> None:
-    """Render and check Compose files with references."""
+    """Render, compare and check Compose files with references."""
 
 
 @compose.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=_FILE, required=False)
+@_compose_files
+@click.option("--values", type=_FILE, metavar="VALUES.json", help="Offline: a JSON object, the value of each secret by name.")
+@click.option("--app", metavar="APP", help="From a server: the app that the project is.")
+@click.option("--env", "environment", metavar="ENV", help="From a server: the environment whose secrets apply.")
+@click.option("--node", metavar="NODE", help="From a server: the node whose secrets apply.")
+@click.option("--reveal", is_flag=True, help="From a server: the values themselves instead of words that mask them.")
+@click.option("--reason", default="", metavar="TEXT", help="Why they are revealed; goes to the audit log.")
 @click.option(
-    "--values", required=True, type=_PATH, metavar="VALUES.json", help="A JSON object: the value of each secret by name."
+    "--project-directory", type=_DIRECTORY, metavar="DIR", help="Where relative paths begin (default: FILE's directory)."
 )
-@click.option("--allow-persisting", is_flag=True, help="Allow references in labels, image names and the like.")
-@click.option("--json", "as_json", is_flag=True, help="Print {text, references, warnings} instead of the text.")
-def render(file: Path, values: Path, allow_persisting: bool, as_json: bool) -> None:
+@_allow_persisting
+@click.option("--json", "as_json", is_flag=True, help="Print {text, references, warnings, masked} instead of the text.")
+@click.pass_context
+def render(
+    ctx: click.Context,
+    file: Path | None,
+    compose_files: tuple[str, ...],
+    values: Path | None,
+    app: str | None,
+    environment: str | None,
+    node: str | None,
+    reveal: bool,
+    reason: str,
+    project_directory: Path | None,
+    allow_persisting: bool,
+    as_json: bool,
+) -> None:
     """Print a Compose file with values in the place of its references.
 
-    Every other byte stays as it is. The output holds secrets, so pipe it, as in
+    Every other byte stays as it is. With --values no server is asked. Without, the secrets of --app, --env and --node are used,
+    and each value is a word that names its version, such as masked:db-password@3, unless --reveal asks for the values: that needs
+    secret:reveal and is audited.
+
+    A key of VALUES.json is a secret's name; name@3 gives a version, name#field one field. Several files become the documents of
+    one text, which Compose merges in their order. FILE may be an env file (.env, app.env).
+
+    With values in it the output is secret, so pipe it, as in
     'overseer compose render FILE --values VALUES.json | docker compose -f - up -d'.
 
-    A key of VALUES.json is a secret's name; name@3 gives a version, name#field one field.
+    Ends with 65 when something cannot be rendered: then nothing is printed, and every problem is one line on stderr.
     """
-    from overseer.compose.bundle import Bundle
-    from overseer.compose.references import find_references
-    from overseer.compose.render import render_file
+    scope = Scope(app, environment, node)
+    if values is not None and (reveal or reason or scope != Scope()):
+        raise click.UsageError("--values renders without a server: --app, --env, --node, --reveal and --reason do not go with it")
 
-    data = _read(file)
-    scan = find_references(Bundle({file.name: data}, (file.name,)), allow_persisting=True)
-    rendered = render_file(
-        data, available_values(scan.references, _given(values)), path=str(file), allow_persisting=allow_persisting
-    )
-    for warning in rendered.warnings:
-        say(f"warning: {printable(str(warning))}")
-    if as_json:
-        text = rendered.text.reveal().decode("utf-8")
-        print_json(
-            {"text": text, "references": [str(reference) for reference in rendered.references], "warnings": rendered.warnings}
-        )
+    def supply(uses: Sequence[Occurrence]) -> Supply:
+        from overseer.cli import compose_values
+
+        references = list(dict.fromkeys(one.reference for one in uses))
+        if values is not None:
+            return compose_values.supply_from(compose_values.read_values(values), references)
+        client = ctx.ensure_object(Connection).client()
+        if not reveal:
+            return compose_values.masked_supply(client, references, scope)
+        required = [one.reference for one in uses if not one.has_default]
+        return compose_values.revealed_supply(client, references, required, scope, reason=reason)
+
+    from overseer.cli.compose_project import is_env_file, open_project, read_bytes
+    from overseer.cli.compose_rendering import render_env, render_project, rendered_references, scan_env
+    from overseer.compose.references import find_references
+
+    if file is not None and is_env_file(file):
+        if compose_files:
+            raise click.UsageError("an env file is rendered by itself: -f does not go with it")
+        data = read_bytes(file)
+        found = scan_env(data)
+        rendered = render_env(data, str(file), found, supply(found.occurrences))
     else:
+        files: list[str | Path] = [*([] if file is None else [file]), *compose_files]
+        project = open_project(files, project_directory, base=None if project_directory is None else "")
+        found = find_references(project.bundle, allow_persisting=True)
+        given = supply(rendered_references(found, project.bundle.main_files()))
+        rendered = render_project(project, found, given, allow_persisting=allow_persisting)
+    _print_rendered(rendered, masked=values is None and not reveal, as_json=as_json)
+
+
+def _print_rendered(rendered: RenderedProject, *, masked: bool, as_json: bool) -> None:
+    for warning in rendered.warnings:
+        say(f"{printable(warning.place)}: warning: {printable(warning.rule)}")
+    if not as_json:
         print_bytes(rendered.text.reveal())
+        return
+    text = rendered.text.reveal().decode("utf-8")
+    references = [str(reference) for reference in rendered.references]
+    print_json({"text": text, "references": references, "warnings": rendered.warnings, "masked": masked})
 
 
 @compose.command()
 @click.argument("path", type=_PATH, default=".")
-@click.option("-f", "--file", "compose_files", multiple=True, metavar="FILE", help="A Compose file; may be repeated, in order.")
+@click.option("--app", required=True, metavar="APP", help="The app that the project is.")
+@click.option("--env", "environment", metavar="ENV", help="The environment whose secrets apply.")
+@click.option("--node", metavar="NODE", help="The node (default: every node that runs the app).")
+@_compose_files
+@_allow_persisting
+@json_option
+@pass_client
+def diff(
+    client: Client,
+    path: Path,
+    app: str,
+    environment: str | None,
+    node: str | None,
+    compose_files: tuple[str, ...],
+    allow_persisting: bool,
+    as_json: bool,
+) -> None:
+    """Show which versions of secrets a deployment would change.
+
+    PATH is a project directory or a Compose file. What runs is what the last successful deployment there got. No value is
+    fetched.
+
+    Ends with 2 when something would change, with 0 when nothing would, with 65 when a deployment would be refused.
+    """
+    from overseer.cli.compose_project import project_of
+    from overseer.cli.version_diff import node_diffs, print_diffs, refusals
+    from overseer.compose.references import find_references
+
+    project = project_of(path, compose_files)
+    scanned = find_references(project.bundle, allow_persisting=allow_persisting)
+    if scanned.problems:
+        problems = [project.labelled(problem) for problem in scanned.problems]
+        raise ReferencesRefused("this project would be refused", problems=problems)
+    diffs = node_diffs(client, scanned, app, environment, node)
+    if as_json:
+        print_json([one.as_json() for one in diffs])
+    else:
+        print_diffs(diffs)
+    problems = [
+        project.labelled(problem)
+        for one in diffs
+        for problem in refusals(client, scanned, one, Scope(app, environment, one.node))
+    ]
+    if problems:
+        raise ReferencesRefused("a deployment would be refused", problems=list(dict.fromkeys(problems)))
+    if any(one.differs for one in diffs):
+        click.get_current_context().exit(WOULD_CHANGE)
+
+
+@compose.command()
+@click.argument("paths", type=_PATH, nargs=-1, metavar="[PATH]…")
+@_compose_files
 @click.option("--fix", is_flag=True, help="Mend first what can be mended without a change of meaning.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "note", "never"]),
+    default="error",
+    show_default=True,
+    help="End with 1 where a finding is at least this bad.",
+)
 @click.option("--sarif", "as_sarif", is_flag=True, help="Print SARIF 2.1.0, as code scanners read it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def lint(path: Path, compose_files: tuple[str, ...], fix: bool, as_sarif: bool, as_json: bool) -> None:
+def lint(paths: tuple[Path, ...], compose_files: tuple[str, ...], fix: bool, fail_on: str, as_sarif: bool, as_json: bool) -> None:
     """Find what endangers secrets in a project, or will not work.
 
-    PATH is a project directory or a Compose file. Ends with 1 where a finding is an error.
+    PATH is a project directory, a Compose file, or an env file beside one (default: this directory). Needs no server.
     """
-    from overseer import __version__
-    from overseer.compose.findings import sarif as sarif_log
-    from overseer.compose.lint import lint_bundle
+    from overseer.cli.lint_report import print_findings, reaches
+    from overseer.cli.project_lint import fix_projects, lint_projects, open_projects
 
-    directory, names = (path, compose_files) if path.is_dir() else (path.parent, (path.name, *compose_files))
-    bundle = _bundle(directory, names)
-    if fix and _fix(directory, bundle):
-        bundle = _bundle(directory, names)
-    findings = lint_bundle(bundle)
+    projects = open_projects(paths or (Path(),), compose_files)
+    if fix and fix_projects(projects):
+        projects = open_projects(paths or (Path(),), compose_files)
+    findings = lint_projects(projects)
     if as_sarif:
-        print_json(sarif_log(findings, __version__))
+        from overseer import __version__
+        from overseer.compose.findings import sarif
+
+        print_json(sarif(findings, __version__))
     elif as_json:
         print_json([finding.as_json() for finding in findings])
     else:
-        _print_findings(findings)
-    if any(finding.severity.value == "error" for finding in findings):
+        print_findings(findings, projects=len(projects))
+    if reaches(findings, fail_on):
         click.get_current_context().exit(LINT_FAILED)
-
-
-def available_values(references: tuple[Reference, ...], given: Mapping[str, SecretValue]) -> dict[Reference, SecretValue]:
-    """The values for ``references``: as written (``name@3#field``), else the field of ``name@3``, else by the name alone.
-
-    A pinned version is never served by the unpinned value. What is missing is left out: the renderer names its place.
-    """
-    from overseer.compose.fields import select_field
-
-    found = {}
-    for reference in references:
-        whole = str(reference._replace(field=None))
-        if str(reference) in given:
-            found[reference] = given[str(reference)]
-        elif reference.field is not None and whole in given:
-            found[reference] = select_field(given[whole], reference.field, reference.name)
-    return found
-
-
-def _given(path: Path) -> dict[str, SecretValue]:
-    import msgspec
-
-    try:
-        content = msgspec.json.decode(_read(path), type=dict[str, str])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise InvalidInput(f"{path} must be a JSON object that maps names of secrets to texts") from None
-    return {name: SecretValue(value) for name, value in content.items()}
-
-
-def _bundle(directory: Path, compose_files: tuple[str, ...]) -> Bundle:
-    from overseer.cli.stack_files import compose_files_of, stack_files
-    from overseer.compose.bundle import Bundle
-
-    names = compose_files_of(directory, compose_files)
-    return Bundle(stack_files(directory, names), names)
-
-
-def _fix(directory: Path, bundle: Bundle) -> bool:
-    """Mend the Compose files in place; True where one changed."""
-    from overseer.compose.fixes import fix_file
-
-    changed = False
-    for name in bundle.main_files():
-        fixed = fix_file(bundle.files[name])
-        if fixed != bundle.files[name]:
-            (directory / name).write_bytes(fixed)
-            say(f"mended {name}")
-            changed = True
-    return changed
-
-
-def _print_findings(findings: tuple[Finding, ...]) -> None:
-    import sys
-
-    for finding in findings:
-        severity = paint(finding.severity.value, _COLOURS[finding.severity.value], sys.stdout)
-        mend = " (--fix mends it)" if finding.fixable else ""
-        print_line(f"{printable(finding.place)}: {severity} {finding.rule} {printable(finding.message)}{mend}")
-    counts = {kind: sum(finding.severity.value == kind for finding in findings) for kind in _COLOURS}
-    said = ", ".join(f"{count} {kind}{'s' * (count != 1)}" for kind, count in counts.items() if count)
-    say(said or "nothing found")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {(error.strerror or '').lower()}") from None
