@@ -67,7 +67,7 @@ def test_every_problem_of_every_file_is_one_line_and_says_what_to_do(overseer: O
     starts = {line.rpartition(": ")[0].split(": ")[0]: line for line in lines}
     assert list(starts) == [
         "app.env:1:3", "bad.env:1:3", "base.yaml:1:46", "compose.override.yml:3:23", "compose.yaml:6:10", "compose.yaml:7:10",
-        "compose.yaml:8:11", "compose.yaml:9:10", "compose.yaml:10:13",
+        "compose.yaml:8:11", "compose.yaml:9:10", "compose.yaml:10:14",
     ]  # fmt: skip
     assert len(lines) == len(starts)
     assert 'did you mean "db-password"?' in starts["compose.yaml:6:10"]
