@@ -50,6 +50,8 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
         "bundle": bundle.digest,
         "deployment_id": UUID(deployment.id),
         "environment": "*",
+        "filter": "unused",
+        "holdings": [],
         "name": "shop",
         "names": ["db-password"],
         "node": "n1",
@@ -148,9 +150,7 @@ async def test_whoever_asks_who_they_are_is_answered_with_one_row(world: World, 
     assert await rows(world, powerless) == [("allowed", "")]
 
 
-async def test_nothing_changed_while_everything_was_refused(
-    world: World, services: Services, samples: dict[str, Any]
-) -> None:
+async def test_nothing_changed_while_everything_was_refused(world: World, services: Services, samples: dict[str, Any]) -> None:
     tables = ("secret", "secret_version", "binding", "principal", "token", "app", "environment", "node", "bundle")
     tables += ("deployment", "rollout", "rollout_node")
     powerless = await world.service_account()

@@ -21,7 +21,9 @@ from overseer.crypto.tokens import token_hash
 from overseer.server.services.agent_service import AgentService
 from overseer.server.services.audit_service import AuditService
 from overseer.server.services.bundle_service import BundleService
+from overseer.server.services.compromise_service import CompromiseService
 from overseer.server.services.deployment_service import DeploymentService
+from overseer.server.services.drift_service import DriftService
 from overseer.server.services.enrolment_service import EnrolmentService
 from overseer.server.services.housekeeping import Housekeeping
 from overseer.server.services.identity_service import IdentityService
@@ -29,6 +31,7 @@ from overseer.server.services.node_service import NodeService
 from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.rollout_service import RolloutService
 from overseer.server.services.scope_service import ScopeService
+from overseer.server.services.usage_service import UsageService
 from overseer.wire.agent import (
     AgentTokenRequest,
     ConfirmRequest,
@@ -73,6 +76,9 @@ class Delivery:
         self.deployments = DeploymentService(world.gate, self.bundles, world.opener, world.idempotency, self.signal)
         self.agents = AgentService(world.gate, world.keys, world.opener, self.bundles, self.signal, self.driver)
         self.rollouts = RolloutService(world.gate, self.driver)
+        self.usage = UsageService(world.gate)
+        self.drift = DriftService(world.gate, world.keys, world.opener)
+        self.compromise = CompromiseService(world.gate)
         self.housekeeping = Housekeeping(world.gate, self.driver)
 
     async def bundle(self, compose: str, *, caller: Caller | None = None, app: str = "shop", **files: str) -> BundleView:
@@ -85,9 +91,7 @@ class Delivery:
         """Store and deploy on ``n1`` in ``prod``."""
         bundle = await self.bundle(compose)
         body = DeploymentCreate(app="shop", node="n1", environment="prod", bundle=bundle.digest)
-        return await self.deployments.create_deployment(
-            caller or self.world.owner, msgspec.structs.replace(body, **fields)
-        )
+        return await self.deployments.create_deployment(caller or self.world.owner, msgspec.structs.replace(body, **fields))
 
     async def enrolled(self, name: str = "n1") -> Agent:
         """An agent of the node, enrolled through all three calls."""

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from overseer.server.api.route import Route, routes_of
-from overseer.server.api.routes import agents, audit, deployments, identities, nodes, rollouts, scopes, secrets, server_state
+from overseer.server.api.routes import (
+    agents,
+    audit,
+    deployments,
+    identities,
+    nodes,
+    rollouts,
+    scopes,
+    secrets,
+    server_state,
+    usage,
+)
 
-ROUTE_MODULES: Final = (secrets, agents, server_state, deployments, rollouts, scopes, nodes, identities, audit)
+ROUTE_MODULES: Final = (secrets, agents, server_state, deployments, rollouts, usage, scopes, nodes, identities, audit)
 ROUTES: Final[tuple[Route, ...]] = tuple(route for module in ROUTE_MODULES for route in routes_of(module))

@@ -55,6 +55,20 @@ class RolloutsQuery(PageQuery, frozen=True):
     secret: UUID | None = None
 
 
+class UsageQuery(PageQuery, frozen=True):
+    """``filter`` is unused or stale, and has to be given."""
+
+    filter: Text = ""
+
+
+class DriftQuery(Query, frozen=True):
+    app: Text | None = None
+    environment: Text | None = None
+    node: Text | None = None
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=200, description="how many deployments at most")] = 100
+
+
 class AuditQuery(PageQuery, frozen=True):
     """``resource`` is a name; ``since`` is inclusive, ``until`` is not."""
 

@@ -23,13 +23,11 @@ from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.scopes import Scope
 from overseer.core.secret_value import SecretValue
-from overseer.crypto.fingerprints import deployment_key, fingerprint, fingerprints_match
-from overseer.crypto.keyring import Purpose
-from overseer.crypto.keys import HmacKey
 from overseer.crypto.sealed_bundle import BundleContext, BundleRequest, seal_bundle
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.deployment_values import ReferencedVersion, open_references, referenced_versions
 from overseer.server.services.deployment_views import deployment_view
+from overseer.server.services.fingerprint_comparison import compare, fingerprint_key
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.rollout_driver import RolloutDriver
@@ -98,7 +96,7 @@ class AgentService:
     async def _take(self, caller: Caller, body: PollRequest, busy: list[UUID], *, note_seen: bool) -> list[WorkRow]:
         async with self._gate.enter(caller, AuditAction.NODE_POLL) as entry:
             node_id = entry.actor.node_id
-            entry.authorise(Permission.NODE_SERVE, _own_node(entry))
+            entry.authorise(Permission.NODE_SERVE, own_node(entry))
             if node_id is None:
                 raise Conflict("only a node's own token polls for work")
             if note_seen:
@@ -167,7 +165,8 @@ class AgentService:
             )
             entry.amend(code=body.state)
             if body.fingerprints:
-                matches = await self._compare(row, references, body, entry.events[-1])
+                event = entry.events[-1]
+                matches = await compare(self._keys, self._opener, row.id, references, body.fingerprints, event)
                 await deployment_rows.write_matches(entry.session, row.id, matches)
             after = await deployment_rows.deployment_by_id(entry.session, row.id)
             secrets = (await deployment_rows.secrets_of(entry.session, [row.id]))[row.id]
@@ -207,32 +206,13 @@ class AgentService:
                 )
                 for one in references
             ],
-            fingerprint_key=self._fingerprint_key(row.id).reveal(),
+            fingerprint_key=fingerprint_key(self._keys, row.id).reveal(),
             allow_persisting=bool(row.options.get("allow_persisting")),
         )
 
-    def _fingerprint_key(self, deployment_id: UUID) -> HmacKey:
-        return deployment_key(self._keys.keyring.hmac_key(Purpose.FINGERPRINT), deployment_id)
 
-    async def _compare(
-        self, row: DeploymentRow, references: list[ReferencedVersion], body: Report, event: AuditEvent
-    ) -> dict[str, bool]:
-        """Whether every container that reported holds what it should, by reference. What was deleted since matches nothing."""
-        key = self._fingerprint_key(row.id)
-        values = await open_references(self._opener, references, [event] * len(references))
-        right = {reference: fingerprint(key, reference, value) for reference, value in values.items()}
-        matches: dict[str, bool] = {}
-        for found in body.fingerprints:
-            try:
-                seen = base64.b64decode(found.fingerprint, validate=True)
-            except (ValueError, binascii.Error):
-                seen = b""
-            same = found.reference in right and fingerprints_match(seen, right[found.reference])
-            matches[found.reference] = matches.get(found.reference, True) and same
-        return matches
-
-
-def _own_node(entry: Entry) -> Resource:
+def own_node(entry: Entry) -> Resource:
+    """The node that the caller speaks for, as what ``node:serve`` is asked over."""
     actor = entry.actor
     name = actor.name if actor.node_id else ""
     return Resource("node", name, Scope(node=actor.node_id), actor.node_id, Scope(node=name or None))

@@ -8,7 +8,9 @@ from typing import Protocol
 from overseer.server.services.agent_service import AgentService
 from overseer.server.services.audit_service import AuditService
 from overseer.server.services.bundle_service import BundleService
+from overseer.server.services.compromise_service import CompromiseService
 from overseer.server.services.deployment_service import DeploymentService
+from overseer.server.services.drift_service import DriftService
 from overseer.server.services.enrolment_service import EnrolmentService
 from overseer.server.services.housekeeping import Housekeeping
 from overseer.server.services.identity_service import IdentityService
@@ -19,6 +21,7 @@ from overseer.server.services.rollout_service import RolloutService
 from overseer.server.services.scope_service import ScopeService
 from overseer.server.services.seal_service import SealService
 from overseer.server.services.secret_service import SecretService
+from overseer.server.services.usage_service import UsageService
 from overseer.wire.seal import Health
 
 
@@ -44,6 +47,9 @@ class Services:
     deployments: DeploymentService
     agents: AgentService
     rollouts: RolloutService
+    usage: UsageService
+    drift: DriftService
+    compromise: CompromiseService
     seal: SealService
     keys: KeyService
     health: Readiness

@@ -18,7 +18,7 @@ from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.storage import rollout_rows
 from overseer.server.storage.rollout_rows import RolloutNodeRow, RolloutRow, StepRow
-from overseer.server.storage.secret_rows import SecretRow, lock_secret, secret_by_id
+from overseer.server.storage.secret_rows import SecretRow, lock_secret, secret_by_id, secrets_by_id
 from overseer.wire.messages import Page
 from overseer.wire.rollouts import RolloutNodeView, RolloutStepView, RolloutView
 from overseer.wire.secrets import ScopeView
@@ -55,10 +55,9 @@ class RolloutService:
             seen: list[tuple[RolloutRow, SecretRow]] = []
             for _ in range(_MAX_CHUNKS):
                 rows = await rollout_rows.rollout_page(entry.session, state, secret, before, _CHUNK)
-                for row in rows:
-                    owner = await secret_by_id(entry.session, row.secret_id)
-                    if owner is not None and entry.permits(Permission.SECRET_LIST, owner.resource()):
-                        seen.append((row, owner))
+                owners = {one.id: one for one in await secrets_by_id(entry.session, [row.secret_id for row in rows])}
+                pairs = [(row, owners[row.secret_id]) for row in rows if row.secret_id in owners]
+                seen += [(row, one) for row, one in pairs if entry.permits(Permission.SECRET_LIST, one.resource())]
                 before = rows[-1].id if len(rows) == _CHUNK else None
                 if before is None or len(seen) > limit:
                     break

@@ -83,6 +83,11 @@ async def secret_by_id(session: Session, secret_id: UUID) -> SecretRow | None:
     return _secret(row) if row else None
 
 
+async def secrets_by_id(session: Session, secret_ids: Sequence[UUID]) -> list[SecretRow]:
+    """Those of the secrets that exist, by name."""
+    return [_secret(row) for row in await session.fetch("secret_by_ids", list(secret_ids))]
+
+
 async def lock_secret(session: Session, secret_id: UUID) -> SecretRow | None:
     """The secret as it is under a row lock that lasts until the transaction ends."""
     row = await session.fetchrow("secret_by_id_locked", secret_id)

@@ -14,6 +14,8 @@ from overseer.wire.agent import (
     DeploymentReport,
     EnrolAnswer,
     EnrolRequest,
+    HoldingsAnswer,
+    HoldingsReport,
     PollAnswer,
     PollRequest,
     ReleaseAnswer,
@@ -98,3 +100,16 @@ async def release_deployment(call: Call[ReleaseRequest, None], deployment_id: UU
 )
 async def report_deployment(call: Call[DeploymentReport, None], deployment_id: UUID) -> DeploymentView:
     return await call.services.agents.report(call.caller, deployment_id, call.body)
+
+
+@route(
+    "POST",
+    "/api/agent/holdings",
+    permission=Permission.NODE_SERVE,
+    summary="Say what the containers of the own node hold, as fingerprints; the answer does not say what matched",
+    body=HoldingsReport,
+    returns=HoldingsAnswer,
+    body_limit=REPORT_BODY,
+)
+async def report_holdings(call: Call[HoldingsReport, None]) -> HoldingsAnswer:
+    return await call.services.drift.holdings(call.caller, call.body)

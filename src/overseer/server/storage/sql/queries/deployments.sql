@@ -99,7 +99,7 @@ UPDATE deployment SET state = $2, output = $3, error = $4, services = $5, lease_
 WHERE id = $1;
 
 -- name: deployment_secret_matches
-UPDATE deployment_secret SET matches = u.matches
+UPDATE deployment_secret SET matches = u.matches, checked_at = statement_timestamp()
 FROM unnest($2::text[], $3::boolean[]) AS u (reference, matches)
 WHERE deployment_secret.deployment_id = $1 AND deployment_secret.reference = u.reference;
 

@@ -10,6 +10,17 @@ JOIN scope c ON c.id = s.scope_id
 LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
 WHERE s.id = $1;
 
+-- name: secret_by_ids
+SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
+       s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
+       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node,
+       (SELECT r.id FROM rollout r WHERE r.secret_id = s.id AND r.state = 'running') AS rollout
+FROM secret s
+JOIN scope c ON c.id = s.scope_id
+LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
+WHERE s.id = ANY ($1::uuid[])
+ORDER BY s.name, s.id;
+
 -- name: secret_by_id_locked
 -- The row as it is once the lock is had: a writer that was waited for has changed it.
 SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
