@@ -11,5 +11,14 @@ Deploying, on the node (the placeholder way)::
     done    = deliver(plan, words.placeholders, values)  # delivery: .compose_input for "docker compose -f -", .files
 
 ``values`` maps ``grammar.Reference`` to ``SecretValue``; ``fields.select_field`` takes ``#field`` out of a JSON value.
+Rendering and checking files (the splice way)::
+
+    render_file(data, values, path=…)               # render: .text (a SecretValue) .references .warnings; raises all problems
+    render_env_file(data, values, path=…)           # render_env: the same for env_files
+    lint_bundle(bundle) -> findings                 # lint; findings.Finding.as_json(), findings.sarif(findings, version)
+    fix_file(data) -> data                          # fixes: only what cannot change the meaning
+    diff_versions(running, scan, available)         # versions: which references change version, without values
+    Advice(scope, known, elsewhere)                 # advice: what to say about a missing secret; given to render_file and deliver
+
 Import from the modules named here; this package's ``__init__`` imports nothing, so that a command pays only for what it uses.
 """

@@ -146,8 +146,8 @@ class Reading:
             self.problem(path, (1, 1), f"the bundle uses references more than {MAX_REFERENCES} times", "too_many_references")
         return self._count <= MAX_REFERENCES
 
-    def dotenv(self, path: str, service: str, owner: str) -> None:
-        """Read an env_file (or ``.env``) of the bundle, if it is there."""
+    def dotenv(self, path: str, service: str, owner: str, kind: Kind = Kind.ENV_FILE) -> None:
+        """Read an env_file (or ``.env``, or a label_file) of the bundle, if it is there."""
         if path not in self.bundle.files:
             return
         file = self.scans.get(path)
@@ -167,9 +167,13 @@ class Reading:
             return
         if not self._counted(sum(map(len, file.tokens.values())), path):
             return
+        refused = refusal(kind, self.refused)
         for number, tokens in file.tokens.items():
             key = file.entries[number].key
-            self.inline.append(Origin(path, Kind.ENV_FILE, service, key, file.places[number], tokens, owner))
+            if refused is not None:
+                for place in file.places[number]:
+                    self.problem(path, place, *refused)
+            self.inline.append(Origin(path, kind, service, key, file.places[number], tokens, owner))
 
     def _entry(self, file: FileScan, number: int, entry: Entry, lines: Lines) -> None:
         found = Scan((), (), ()) if entry.quote == "'" else scan(entry.text)

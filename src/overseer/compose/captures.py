@@ -62,8 +62,8 @@ class Register(Protocol):
     def queue(self, path: str, base: str, *, main: bool, chain: tuple[str, ...]) -> None:
         """Read another Compose file."""
 
-    def dotenv(self, path: str, service: str, owner: str) -> None:
-        """Read an env_file."""
+    def dotenv(self, path: str, service: str, owner: str, kind: Kind = Kind.ENV_FILE) -> None:
+        """Read an env_file, or a label_file: their grammar is one."""
 
     def define(self, key: str, external: bool, name: str, file: str, origin: Origin) -> None:
         """A top-level secret."""
@@ -86,6 +86,7 @@ class Captures:
             "env_file": self.env_file,
             "extends": self.extends,
             "include": self.include,
+            "label_file": self.label_file,
             "secrets": self.secrets,
             "service_secrets": self.service_secrets,
             "service_volumes": self.service_volumes,
@@ -126,6 +127,11 @@ class Captures:
             for name in self.files(path, required=required):
                 if not raw:  # a raw file is not interpolated: "${" is text there
                     self.reading.dotenv(name, service, self.path)
+
+    def label_file(self, node: Node, service: str) -> None:
+        for item in node if isinstance(node, list) else [node]:
+            for name in self.files(item):
+                self.reading.dotenv(name, service, self.path, Kind.LABEL)
 
     def extends(self, node: Node, service: str) -> None:
         target = node.get("service") if isinstance(node, dict) else node

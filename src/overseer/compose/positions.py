@@ -186,7 +186,7 @@ _SERVICE_KEYS = {
         },
     ),
     "image": Place(Kind.IMAGE, capture="image"),
-    "label_file": Place(items=UNKNOWN, other=UNKNOWN),
+    "label_file": Place(items=UNKNOWN, other=UNKNOWN, capture="label_file"),
     "labels": _LABELS,
     "logging": Place(keys={"options": _OPTIONS}),
     "networks": Place(items=UNKNOWN, other=Place(keys={"driver_opts": _OPTIONS, "priority": TYPED, "gw_priority": TYPED})),

@@ -521,6 +521,13 @@ def test_a_configs_content_is_rendered(compose: RealCompose) -> None:
     assert "configs" not in compose.placed(files, secrets(a="v$"))  # a file of ours instead
 
 
+def test_a_label_file_is_metadata(compose: RealCompose) -> None:
+    files = one_service("label_file: l.env") | {"l.env": b"k=${SECRET:a}\n"}
+    assert [(one.code, one.place) for one in find_references(Bundle(files)).problems] == [("reference_persists", "l.env:1:3")]
+    for way in (compose.spliced, compose.placed):
+        assert way(files, secrets(a="v$ w"))["services"]["a"]["labels"] == {"k": "v$ w"}
+
+
 def test_a_variable_that_carries_a_reference_is_judged_by_where_it_ends(compose: RealCompose) -> None:
     files = one_service('labels: {l: "${CARRIER}"}') | {".env": b"CARRIER=${SECRET:a}\n"}
     with pytest.raises(ReferencesRefused) as refused:
