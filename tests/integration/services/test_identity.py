@@ -232,3 +232,72 @@ async def test_ids_of_other_things_are_hidden(delivery: Delivery) -> None:
         with pytest.raises(Unavailable):
             await call
     await delivery.identity.me(delivery.world.caller(caller.token_hash))
+
+
+async def test_deleting_an_account_keeps_the_last_owner(delivery: Delivery) -> None:
+    """Its bindings go with it, so the rule holds for accounts as it does for bindings."""
+    await account(delivery)
+    await delivery.identity.create_binding(delivery.world.owner, msgspec.structs.replace(BINDING, role="owner", app="*"))
+    [people] = (await delivery.identity.list_bindings(delivery.world.owner, "owner")).items
+    await delivery.identity.delete_binding(delivery.world.owner, UUID(people.id))
+    other = await token_of(delivery, "ci")
+    [robot] = [row for row in (await delivery.identity.list_principals(other)).items if row.name == "ci"]
+    with pytest.raises(Conflict, match="last owner"):
+        await delivery.identity.delete_principal(other, UUID(robot.id))
+
+
+async def token_of(delivery: Delivery, principal: str) -> Caller:
+    """A token of an account, made past the service: the owner who could make it may be gone."""
+    digest = bytes(range(32))
+    await delivery.world.sql(
+        "INSERT INTO token (hash, id, principal_id, expires_at)"
+        " SELECT $1, gen_random_uuid(), id, now() + interval '1 hour' FROM principal WHERE name = $2",
+        digest, principal,
+    )  # fmt: skip
+    return delivery.world.caller(digest)
+
+
+async def test_unset_does_not_reach_any(delivery: Delivery) -> None:
+    """Who owns only what is set nowhere cannot take away, delete or revoke what reaches everywhere."""
+    account_id = await account(delivery)
+    mighty = await delivery.identity.create_binding(
+        delivery.world.owner, msgspec.structs.replace(BINDING, role="owner", app="*")
+    )
+    robot = await token(delivery)
+    token_id = (await delivery.identity.me(robot)).token_id
+    weak = await delivery.world.service_account("owner", app="unset", environment="unset", node="unset")
+    for call in (
+        delivery.identity.delete_binding(weak, UUID(mighty.id)),
+        delivery.identity.delete_principal(delivery.world.caller(weak.token_hash), UUID(account_id)),
+        delivery.identity.revoke_token(delivery.world.caller(weak.token_hash), UUID(token_id)),
+    ):
+        with pytest.raises(Denied, match="cannot take away what you do not hold"):
+            await call
+    assert (await delivery.identity.me(delivery.world.caller(robot.token_hash))).bindings
+
+
+async def test_a_short_token_makes_no_longer_and_no_wider_one_of_its_own(delivery: Delivery) -> None:
+    await account(delivery)
+    await delivery.identity.create_binding(delivery.world.owner, msgspec.structs.replace(BINDING, role="owner", app="*"))
+    bound = await token(delivery, expires_in=600, networks=["192.0.2.0/24"])
+    wider = [{"expires_in": 300, "networks": [network]} for network in ("0.0.0.0/0", "::/0")]
+    for fields in ({"expires_in": 3600}, *wider):
+        with pytest.raises(InvalidInput, match="a token of your own"):
+            await delivery.identity.create_token(
+                delivery.world.caller(bound.token_hash), msgspec.structs.replace(TokenCreate(principal="me"), **fields)
+            )
+    body = TokenCreate(principal="me", expires_in=300)
+    child = await delivery.identity.create_token(delivery.world.caller(bound.token_hash), body)
+    listed = {row.id: row for row in (await delivery.identity.list_tokens(delivery.world.owner, "ci")).items}
+    assert listed[child.id].networks == ["192.0.2.0/24"]
+
+
+async def test_a_user_keeps_its_name(delivery: Delivery) -> None:
+    with pytest.raises(InvalidInput, match="users have their names alone"):
+        await account(delivery, "owner")
+
+
+async def test_a_network_with_a_zone_is_refused(delivery: Delivery) -> None:
+    await account(delivery)
+    with pytest.raises(InvalidInput, match="networks is null"):
+        await token(delivery, networks=["fe80::%1/64"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -61,6 +61,13 @@ class DenialLimits:
             self._keep(bucket)
         left, self._evicted = self._evicted, []
         return left
+
+    def restore(self, left: Sequence[tuple[AuditEvent, int]]) -> None:
+        """Count denials again whose rows could not be written after all."""
+        for event, count in left:
+            bucket = self._bucket(event)
+            bucket.suppressed += count
+            bucket.last = event
 
     def _bucket(self, event: AuditEvent) -> _Bucket:
         known = event.actor_id is not None

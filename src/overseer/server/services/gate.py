@@ -41,6 +41,8 @@ from overseer.server.storage.identity_rows import identify, mark_used
 
 NO_TOKEN = "this needs a token: send it as 'Authorization: Bearer ovs_…'"
 UNKNOWN_TOKEN = "this token is not known here"
+REFUSALS = (Denied, Unauthenticated, Unavailable)
+MAX_REFUSAL_ROWS = 50
 HIDDEN_MESSAGE = "it does not exist, or you may not know that it does"
 
 
@@ -242,11 +244,17 @@ class Gate:
         """Write down last uses of tokens and counted denials; called now and then and at the end, never by a request."""
         used, self._used = self._used, {}
         left = self._limits.drain()
-        if used or left:
+        if not (used or left):
+            return
+        try:
             async with self._database.work() as session:
                 await insert_events(session, [event for event, _ in left], [count for _, count in left])
                 if used:
                     await mark_used(session, used)
+        except BaseException:
+            self._used = {**used, **self._used}
+            self._limits.restore(left)
+            raise
 
     @asynccontextmanager
     async def _admit(self, caller: Caller, action: AuditAction) -> AsyncIterator[Entry]:
@@ -261,11 +269,11 @@ class Gate:
             except AuditUnavailable:
                 raise
             except OverseerError as error:
-                await self._record(session, entry.failure(error))
+                await self._record(session, entry.failure(error), refused=isinstance(error, REFUSALS))
                 raise
             except Exception:
                 # Our own fault: its text may hold anything, so the row only says that it happened.
-                await self._record(session, entry.failure(OverseerError("internal error")))
+                await self._record(session, entry.failure(OverseerError("internal error")), refused=False)
                 raise
 
     async def _identify(self, entry: Entry, caller: Caller) -> None:
@@ -280,20 +288,27 @@ class Gate:
             raise Unauthenticated(f"this token cannot be used ({found.refusal})")
         self.note_use(found.actor.token_id, found.now)
 
-    async def _record(self, session: Session, events: list[AuditEvent]) -> None:
-        """Commit the rows of a refused request, or raise :class:`RateLimited` where there were too many."""
-        rows: list[AuditEvent] = []
-        repeats: list[int] = []
+    async def _record(self, session: Session, events: list[AuditEvent], *, refused: bool) -> None:
+        """Commit the rows of a request that raised, or raise :class:`RateLimited` where its caller was refused too often.
+
+        What is hidden and what does not exist count alike, or the limit would tell them apart. A request for many leaves at
+        most :data:`MAX_REFUSAL_ROWS` rows; the last one counts the rest in its ``repeats``.
+        """
+        rows: list[tuple[AuditEvent, int]] = [(event, 1) for event in events]
         limited = False
-        for event in events:
-            count = 1 if event.outcome is not Outcome.DENIED else self._limits.admit(event)
-            if count:
-                rows.append(event)
-                repeats.append(count)
-            else:
-                limited = True
-        async with session.transaction():
-            await insert_events(session, rows, repeats)
+        if refused:
+            beyond = max(0, len(events) - MAX_REFUSAL_ROWS)
+            counted = [(event, self._limits.admit(event)) for event in events[: MAX_REFUSAL_ROWS]]
+            rows = [(event, count) for event, count in counted if count]
+            limited = len(rows) < len(counted)
+            if rows and beyond:
+                rows[-1] = (rows[-1][0], rows[-1][1] + beyond)
+        try:
+            async with session.transaction():
+                await insert_events(session, [event for event, _ in rows], [count for _, count in rows])
+        except BaseException:
+            self._limits.restore([(event, count) for event, count in rows if refused])
+            raise
         if limited:
             raise RateLimited("too many refused requests; wait and mend them", retry_after=self._limits.retry_after)
 

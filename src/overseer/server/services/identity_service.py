@@ -7,20 +7,26 @@ contains each thing it would give. Tokens are shown once and stored as SHA-256. 
 from __future__ import annotations
 
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 from uuid import UUID
 
-from overseer.core.access import Binding, Resource, contains
+from overseer.core.access import Resource, contains
 from overseer.core.audit_events import AuditAction
 from overseer.core.errors import AlreadyDone, AlreadyExists, Conflict, InvalidInput, Problem
 from overseer.core.identifiers import check_name, new_id
 from overseer.core.permissions import Permission, from_bits
 from overseer.core.principals import Caller, PrincipalKind
-from overseer.core.scopes import Scope
 from overseer.crypto.tokens import TokenPrefix, new_token
 from overseer.server.services.binding_selectors import binding_view, read_binding
 from overseer.server.services.gate import Entry, Gate
+from overseer.server.services.granted_rights import (
+    held_with,
+    is_inside,
+    keep_an_owner,
+    read_networks,
+    read_scope,
+    require_reach,
+)
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.scope_service import check_description
 from overseer.server.storage import principal_rows as rows
@@ -39,7 +45,6 @@ from overseer.wire.messages import Page
 
 MIN_TOKEN_SECONDS: Final = 60
 MAX_TOKEN_SECONDS: Final = 366 * 86400
-MAX_NETWORKS: Final = 64
 SELF: Final = "me"
 
 
@@ -74,8 +79,10 @@ class IdentityService:
             entry.authorise(Permission.PRINCIPAL_WRITE, Resource("service_account", body.name))
             check_name(body.name, "body.name")
             check_description(body.description)
-            if body.name == SELF:
-                rule = f"{SELF!r} means the caller itself and cannot be the name of a service account"
+            user = await rows.principal_by_name(entry.session, PrincipalKind.USER, body.name)
+            if body.name == SELF or user is not None:
+                # Lists and the audit log are filtered by name: two principals of one name would be taken for one.
+                rule = f"{SELF!r} means the caller itself, and users have their names alone: choose another name"
                 raise InvalidInput(rule, problems=[Problem("body.name", rule, "reserved_name")])
             first = await self._idempotency.first_result(entry, idempotency)
             if first is not None:
@@ -108,6 +115,9 @@ class IdentityService:
                 entry.missing(Resource("service_account", id=principal_id))
             resource = Resource("service_account", row.name, id=row.id)
             entry.authorise(Permission.PRINCIPAL_WRITE, resource, hide_without=Permission.PRINCIPAL_LIST)
+            theirs = await rows.all_bindings(entry.session, [row.id])
+            require_reach(entry, Permission.PRINCIPAL_WRITE, theirs)
+            await keep_an_owner(entry, theirs)
             await rows.delete_principal(entry.session, row.id)
 
     async def create_token(
@@ -120,11 +130,13 @@ class IdentityService:
         async with self._gate.enter(caller, AuditAction.TOKEN_CREATE) as entry:
             entry.authorise(Permission.TOKEN_WRITE, Resource("token", body.principal))
             check_description(body.description)
-            networks = _networks(body.networks)
+            networks = read_networks(body.networks)
             if not MIN_TOKEN_SECONDS <= body.expires_in <= MAX_TOKEN_SECONDS:
                 rule = f"a token lives {MIN_TOKEN_SECONDS} to {MAX_TOKEN_SECONDS} seconds"
                 raise InvalidInput(rule, problems=[Problem("body.expires_in", rule, "bad_expiry")])
             principal_id = await self._token_holder(entry, body.principal)
+            if body.principal == SELF:
+                networks = await self._within_own_token(entry, body.expires_in, networks)
             first = await self._idempotency.first_result(entry, idempotency)
             if first is not None:
                 raise AlreadyDone(f"this key made the token {first.resource_id}; its text was shown then and is not kept")
@@ -161,6 +173,8 @@ class IdentityService:
                 entry.accept(resource)
             else:
                 entry.authorise(Permission.TOKEN_WRITE, resource, hide_without=Permission.TOKEN_LIST)
+                subjects = await rows.subjects_of(entry.session, found[0].principal_id)
+                require_reach(entry, Permission.TOKEN_WRITE, await rows.all_bindings(entry.session, subjects))
             await rows.revoke_token(entry.session, token_id)
 
     async def list_roles(self, caller: Caller) -> Page[RoleView]:
@@ -184,7 +198,7 @@ class IdentityService:
             resource = Resource("binding", read.pattern_text, read.resource_scope, scope_names=read.scope_names)
             entry.authorise(Permission.BINDING_WRITE, resource)
             new, subject, role = read.complete()
-            if not any(contains(own, new) for own in _holding(entry, Permission.BINDING_WRITE)):
+            if not any(contains(own, new) for own in held_with(entry, Permission.BINDING_WRITE)):
                 entry.deny(
                     "beyond_own_rights",
                     "you cannot grant what you do not hold: no binding of yours contains this role over this selector",
@@ -217,9 +231,22 @@ class IdentityService:
             scope = read_scope(row.binding)
             resource = Resource("binding", str(row.binding.pattern), scope, id=binding_id)
             entry.authorise(Permission.BINDING_WRITE, resource, hide_without=Permission.BINDING_LIST)
-            if row.role == "owner" and await rows.owners_without(entry.session, binding_id) == 0:
-                raise Conflict("this is the last owner without limits; make another one first")
+            require_reach(entry, Permission.BINDING_WRITE, [row])
+            await keep_an_owner(entry, [row])
             await rows.delete_binding(entry.session, binding_id)
+
+    async def _within_own_token(self, entry: Entry, seconds: int, networks: list[str] | None) -> list[str] | None:
+        """A token that makes another one of its own principal gives it no longer life and no wider networks."""
+        [own] = await rows.all_tokens(entry.session, token_id=entry.actor.token_id)
+        if entry.now + timedelta(seconds=seconds) > own.expires_at:
+            rule = f"a token of your own ends no later than the one that asks for it: {own.expires_at:%Y-%m-%d %H:%M:%SZ}"
+            raise InvalidInput(rule, problems=[Problem("body.expires_in", rule, "bad_expiry")])
+        if own.networks is None or networks is None:
+            return own.networks if networks is None else networks
+        if not all(any(is_inside(one, outer) for outer in own.networks) for one in networks):
+            rule = "a token of your own works from no networks but those of the one that asks for it"
+            raise InvalidInput(rule, problems=[Problem("body.networks", rule, "bad_network")])
+        return networks
 
     async def _token_holder(self, entry: Entry, name: str) -> UUID:
         """Whose token it is to be; the caller itself, or a service account that holds nothing beyond the caller."""
@@ -230,34 +257,10 @@ class IdentityService:
             rule = "there is no service account of that name; make it first, or write 'me' for a token of your own"
             raise InvalidInput(rule, problems=[Problem("body.principal", rule, "unknown_principal")])
         theirs = await rows.all_bindings(entry.session, await rows.subjects_of(entry.session, principal.id))
-        own = list(_holding(entry, Permission.TOKEN_WRITE))
+        own = held_with(entry, Permission.TOKEN_WRITE)
         if not all(any(contains(mine, row.binding) for mine in own) for row in theirs):
             entry.deny("beyond_own_rights", "you cannot make a token for a principal that may do more than you")
         return principal.id
-
-
-def read_scope(binding: Binding) -> Scope[UUID]:
-    """The scope that a change of this binding concerns: the ids that its selector names."""
-    return Scope(binding.app.id, binding.environment.id, binding.node.id)
-
-
-def _holding(entry: Entry, permission: Permission) -> list[Binding]:
-    return [own for own in entry.actor.bindings if permission in from_bits(own.permissions)]
-
-
-def _networks(networks: list[str] | None) -> list[str] | None:
-    """Networks in their normal form; an empty list is refused, since it could be read as 'any' and as 'none'."""
-    if networks is None:
-        return None
-    found: list[IPv4Network | IPv6Network] = []
-    rule = f"networks is null for any, or 1 to {MAX_NETWORKS} networks such as 10.0.0.0/8 without host bits"
-    try:
-        found = [ip_network(text) for text in networks]
-    except ValueError:
-        raise InvalidInput(rule, problems=[Problem("body.networks", rule, "bad_network")]) from None
-    if not 1 <= len(found) <= MAX_NETWORKS:
-        raise InvalidInput(rule, problems=[Problem("body.networks", rule, "bad_network")])
-    return [str(network) for network in found]
 
 
 def _principal(row: rows.PrincipalRow) -> PrincipalView:

@@ -117,8 +117,7 @@ class RevealBatches:
             return Released(result.name, result.stored, _event(request, result))
         if result.outcome is RevealOutcome.LATER:
             return None
-        if result.outcome in (RevealOutcome.REFUSED, RevealOutcome.DENIED):
-            self._count_denial(request, result)
+        self._count_denial(request, result)
         raise _refusal(request, result)
 
     def _is_slow(self, caller: Caller) -> bool:

@@ -198,9 +198,9 @@ async def delete_binding(session: Session, binding_id: UUID) -> None:
     await session.execute("binding_delete", binding_id)
 
 
-async def owners_without(session: Session, binding_id: UUID) -> int:
-    """How many unlimited owner bindings of live principals are left without this one; locks them."""
-    return int(await session.fetchval("owners_left", binding_id))
+async def owners_without(session: Session, bindings: list[UUID]) -> int:
+    """How many unlimited owner bindings of live principals are left without these; locks them."""
+    return int(await session.fetchval("owners_left", bindings))
 
 
 def _principal(row: Record) -> PrincipalRow:

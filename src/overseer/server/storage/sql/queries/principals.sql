@@ -81,11 +81,11 @@ DELETE FROM binding WHERE subject_id = $1;
 SELECT ARRAY(SELECT m.group_id FROM group_member m WHERE m.principal_id = $1) || $1::uuid;
 
 -- name: owners_left
--- Live principals that hold everything of the owner role without limits, when the binding $1 is gone. The lock keeps two
+-- Live principals that hold everything of the owner role without limits, when the bindings $1 are gone. The lock keeps two
 -- deletions from each leaving the other's owner.
 SELECT count(*) FROM (
     SELECT b.id FROM binding b JOIN role r ON r.id = b.role_id JOIN principal p ON p.id = b.subject_id AND p.disabled_at IS NULL
     WHERE r.name = 'owner' AND b.app_match = 'any' AND b.environment_match = 'any' AND b.node_match = 'any'
       AND b.name = '' AND b.name_is_prefix AND b.expires_at IS NULL
     ORDER BY b.id FOR UPDATE OF b
-) AS owner_binding WHERE id <> $1;
+) AS owner_binding WHERE id <> ALL ($1::uuid[]);
