@@ -34,14 +34,16 @@ class Advice:
             detail = f"version {reference.version}" if reference.version is not None else f"field {reference.field}"
             if reference.version is not None or reference.field is not None:
                 return f"{said}the secret exists: check {detail}"
-        scope = dict(self.elsewhere).get(reference.name)
+        return said + (self.suggestion(reference.name) or "create it or check its name, its scope and your right to use it")
+
+    def suggestion(self, name: str) -> str:
+        """Where a secret of that name exists, or the names that were perhaps meant; empty where there is nothing to say."""
+        scope = dict(self.elsewhere).get(name)
         if scope is not None:
-            return f"{said}it exists for {scope}: set it for this scope, or deploy there"
-        similar = near_misses(reference.name, self.known)
-        if similar:
-            names = " or ".join(f'"{name}"' for name in similar)
-            return f"{said}did you mean {names}?"
-        return f"{said}create it or check its name, its scope and your right to use it"
+            return f"it exists for {scope}: set it for this scope, or deploy there"
+        similar = near_misses(name, self.known)
+        names = " or ".join(f'"{one}"' for one in similar)
+        return f"did you mean {names}?" if similar else ""
 
 
 def near_misses(name: str, known: Collection[str], limit: int = 3) -> tuple[str, ...]:
