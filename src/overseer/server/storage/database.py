@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import asyncpg
@@ -175,7 +175,10 @@ async def _leave_clean(connection: Any) -> None:
 
 
 async def _give_back(pool: asyncpg.Pool, connection: Any) -> None:
+    """Return the connection to the pool, or end it where that cannot be done. Never raises: what the request did is decided, and
+    one that was committed must not be answered with an error because its connection broke afterwards."""
     try:
         await pool.release(connection, timeout=ACQUIRE_SECONDS)
-    except _PASSING:
-        connection.terminate()
+    except Exception:  # noqa: BLE001  # of a connection that breaks meanwhile the driver raises whatever its state suggests
+        with suppress(Exception):  # it may have ended already, which is all that is wanted
+            connection.terminate()
