@@ -8,8 +8,10 @@ from scripts.reference_pages.markdown import Page, code, page, prose, table
 
 _INTERNAL = "A fault of Overseer itself; the server's log has it under the request id."
 _EXIT = (
-    "They follow `sysexits.h`. `overseer run` ends with the code of the command that it ran; `overseer compose lint` with 1 "
-    "where a finding is an error."
+    "They follow `sysexits.h`. `overseer run` ends with the code of the command that it ran. `overseer compose lint` ends with 1 "
+    "where a finding is at or above `--fail-on` (default `error`), `overseer compose diff` with 2 where versions would change: "
+    "then stdout shows them, which a wrong command line never does. `overseer compose render` prints all or nothing: 0, or 65 "
+    "with every problem on stderr."
 )
 _FORM = """Over HTTP an error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, `code`,
 `request_id`, and `problems`, the complete list with a `place`, a `rule` and a `code` each. `detail` and `rule` say what to do

@@ -41,7 +41,7 @@ SECTIONS: Final = {
         "deploy": _lazy("deploy:deploy", "Deploy a Compose project on a node."),
         "undeploy": _lazy("deploy:undeploy", "Stop an app on a node and wipe its secrets there."),
         "deployment": _lazy("deployment:deployment", "Show deployments."),
-        "compose": _lazy("compose:compose", "Render and check Compose files with references."),
+        "compose": _lazy("compose:compose", "Render, compare and check Compose files with references."),
         "app": _lazy("scopes:app", "Create, list and delete apps."),
         "env": _lazy("scopes:env", "Create, list and delete environments."),
         "node": _lazy("node:node", "Create, list, enrol and revoke nodes."),

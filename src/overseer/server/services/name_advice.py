@@ -1,7 +1,7 @@
 """What people perhaps meant by names that have no secret for them at a place: similar names there, the same name elsewhere.
 
-Guarantees: only secrets that the caller may list are ever named, so what is said is what the caller could have found by a list; it
-does not depend on whether a secret exists that the caller may not know of.
+Guarantees: only secrets that the caller may list are ever named, so what is said is what the caller could have found by a list;
+it does not depend on whether a secret exists that the caller may not know of.
 """
 
 from __future__ import annotations
