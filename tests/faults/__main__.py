@@ -40,10 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
             rows = show_all(wanted, stage, _told)
         finally:
             stage.close()
+        defects = [line for line in stage.server.said().splitlines() if "unexpected exception" in line]
     finally:
         shutil.rmtree(home, ignore_errors=True)
     print(as_text(rows))
     failed = sum(not one.ok for one in rows)
+    for line in defects[:10]:
+        print(f"the server's log: {line}", file=sys.stderr)
     print(f"\n{len(rows)} faults, {failed} not as expected" if failed else f"\n{len(rows)} faults, all as expected")
     return 1 if failed else 0
 
