@@ -32,8 +32,6 @@ def heal(engine: Engine, root: Path, journal: Journal) -> list[str]:
 def _heal_project(engine: Engine, root: Path, journal: Journal, entry: Entry) -> list[str]:
     files = ProjectFiles(root, entry.project)
     if entry.phase is Phase.RUNNING:
-        if entry.files and not files.exist():
-            return [f"project {entry.project}: its files are gone (a restart of the machine); deploy it again"]
         return []
     if entry.running_id is None and not journal.is_locked(entry.project) and not containers_of(engine, entry.project):
         files.wipe()

@@ -32,6 +32,7 @@ from overseer.compose.injection import Injection, plan_injection
 from overseer.compose.injection import SecretFile as PlannedFile
 from overseer.compose.model import Model, parse_model, plain
 from overseer.compose.placeholders import PlaceholderBundle, Placeholders, to_placeholders
+from overseer.compose.reload import EXTENSION, Reload, extensions_in, read_reloads
 from overseer.core.errors import InvalidInput, NodeProblem, Problem, ReferencesRefused
 from overseer.core.secret_value import SecretValue
 from overseer.wire.agent import ReleasePayload
@@ -57,6 +58,7 @@ class Prepared:
     values: Mapping[Reference, SecretValue] = field(repr=False)
     files: Sequence[tuple[PlannedFile, SecretValue]] = field(repr=False)
     shipped: Mapping[str, bytes] = field(repr=False)
+    reloads: Mapping[str, Reload] = field(default_factory=dict)
     warnings: str = ""
 
     def directories(self) -> dict[str, dict[str, SecretFile]]:
@@ -92,6 +94,11 @@ class Preparation:
         try:
             _write_tree(staging, words.files)
             output, warnings = self._config(staging, words, payload.profiles, variables, redactor)
+            extensions: Mapping[str, Any] = {}
+            if any(EXTENSION.encode() in content for content in words.files.values()):
+                # Compose leaves the extensions of services out of its JSON.
+                printed, _ = self._config(staging, words, payload.profiles, variables, redactor, form="yaml")
+                extensions = extensions_in(printed)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         model, shipped = _localised(parse_model(output), str(staging), str(self.files.bundle), originals)
@@ -103,17 +110,25 @@ class Preparation:
             allow_persisting=payload.allow_persisting,
         )
         ours = (str(self.files.services), str(self.files.bundle))
-        binds = _bind_problems(injection.model, ours, [*self.protected, Path(self.secrets_root)])
-        if binds:
-            raise ReferencesRefused("the bundle is refused; nothing was changed", problems=[*injection.problems, *binds])
+        refused = _bind_problems(injection.model, ours, [*self.protected, Path(self.secrets_root)])
+        reloads, wrong = read_reloads(injection.model, extensions, words.placeholders)
+        refused += wrong
+        if refused:
+            raise ReferencesRefused("the bundle is refused; nothing was changed", problems=[*injection.problems, *refused])
         values = values_of(payload)
         delivery = deliver(injection, words.placeholders, values)
         return Prepared(
-            delivery.compose_input, injection, words.placeholders, values, delivery.files, shipped, warnings
+            delivery.compose_input, injection, words.placeholders, values, delivery.files, shipped, reloads, warnings
         )
 
     def _config(
-        self, staging: Path, words: PlaceholderBundle, profiles: list[str], variables: Mapping[str, str], redactor: Redactor
+        self,
+        staging: Path,
+        words: PlaceholderBundle,
+        profiles: list[str],
+        variables: Mapping[str, str],
+        redactor: Redactor,
+        form: str = "json",
     ) -> tuple[bytes, str]:
         command = [*self.engine.compose, "--project-directory", str(staging), "--project-name", self.project]
         for path in words.compose_files:
@@ -121,7 +136,7 @@ class Preparation:
         for profile in profiles:
             command += ["--profile", profile]
         outcome = self.engine.run(
-            [*command, "config", "--format", "json"], seconds=_CONFIG_SECONDS, variables=variables, directory=staging
+            [*command, "config", "--format", form], seconds=_CONFIG_SECONDS, variables=variables, directory=staging
         )
         said = redactor.clean(_plain_paths(outcome.stderr, staging))
         if outcome.code != 0:

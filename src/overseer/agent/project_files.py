@@ -5,6 +5,7 @@
     <root>/work/…                                  bundles with placeholders, for seconds
     <root>/apps/<project>/services/<service>/…     one directory per mount of a service
     <root>/apps/<project>/bundle/…                 files of the bundle that the model mounts
+    <root>/apps/<project>/held                     what is kept of the deployment that runs
 
 Guarantees: the paths of a project never change, so that an unchanged model stays unchanged for Compose; directories that may be
 mounted are kept and filled anew, never replaced; a change is committed or undone per service, for a service whose old container
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from overseer.agent.injection.files import Change, SecretFile, publish
+from overseer.agent.injection.files import Change, SecretFile, decide, publish
 from overseer.core.errors import NodeProblem
 
 
@@ -64,6 +65,7 @@ class ProjectFiles:
         self.project_directory = root / "apps" / project
         self.services = self.project_directory / "services"
         self.bundle = self.project_directory / "bundle"
+        self.held = self.project_directory / "held"
 
     def make(self) -> None:
         """The directories in which a deployment writes."""
@@ -72,7 +74,7 @@ class ProjectFiles:
         self.bundle.chmod(0o755)  # what a container mounts from it may be the whole of it
 
     def exist(self) -> bool:
-        """False after a restart of the machine."""
+        """True where there is anything of the project."""
         return self.project_directory.is_dir()
 
     def publish(self, directories: Mapping[str, Mapping[str, SecretFile]], shipped: Mapping[str, bytes]) -> Publication:
@@ -106,6 +108,17 @@ class ProjectFiles:
             return
         publication.replaced[path] = before
         _replace(target, content)
+
+    def decide(self) -> None:
+        """What is published stays; for a process that cannot ask the one that published."""
+        for directory in self.services.glob("*/*"):
+            decide(directory)
+
+    def restore_shipped(self, shipped: Mapping[str, bytes]) -> None:
+        """The bundle's files as they were, whoever changed them."""
+        publication = Publication(self)
+        for path, content in shipped.items():
+            self._ship(path, content, publication)
 
     def forget_others(self, directories: Iterable[str], shipped: Iterable[str]) -> None:
         """Remove what belongs to no service of the model any more. Only after ``up`` removed the containers that had it."""

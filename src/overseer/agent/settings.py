@@ -27,6 +27,7 @@ SETTINGS: Final[tuple[tuple[str, str, str], ...]] = (
     ("OVERSEER_DOCKER", "docker in PATH", "The Docker command."),
     ("OVERSEER_COMPOSE", "docker compose", "The Compose v2 command where it is no plug-in of the Docker command."),
     ("OVERSEER_AGENT_PARALLEL", "4", "Deployments of different projects that run at once, 1 to 32."),
+    ("OVERSEER_AGENT_HOLDINGS_SECONDS", "60", "How often the server is told what the containers hold, 10 to 86400; 0: never."),
     ("OVERSEER_AGENT_STOP_SECONDS", "90", "How long a stopping agent waits for running deployments before it interrupts them."),
     ("DOCKER_HOST", "the engine's default socket", "Address of the Docker engine."),
     ("DOCKER_CONFIG", "~/.docker", "Registry credentials of the node; they never leave it."),
@@ -48,6 +49,7 @@ class AgentSettings:
     docker_config: str | None = None
     parallel: int = 4
     stop_seconds: int = 90
+    holdings_seconds: int = 60
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> AgentSettings:
@@ -66,6 +68,7 @@ class AgentSettings:
             docker_host=found.get("DOCKER_HOST"),
             docker_config=found.get("DOCKER_CONFIG"),
             parallel=_number("OVERSEER_AGENT_PARALLEL", found.get("OVERSEER_AGENT_PARALLEL", "4"), 1, 32),
+            holdings_seconds=_holdings(found.get("OVERSEER_AGENT_HOLDINGS_SECONDS", "60")),
             stop_seconds=_number("OVERSEER_AGENT_STOP_SECONDS", found.get("OVERSEER_AGENT_STOP_SECONDS", "90"), 0, 3600),
         )
 
@@ -119,6 +122,10 @@ def _allow(text: str) -> Allow:
         return Allow(text.lower())
     except ValueError:
         raise ConfigurationProblem("OVERSEER_TMPFS_ALLOW must be none, swap or disk") from None
+
+
+def _holdings(text: str) -> int:
+    return 0 if text == "0" else _number("OVERSEER_AGENT_HOLDINGS_SECONDS", text, 10, 86_400)
 
 
 def _number(name: str, text: str, least: int, most: int) -> int:

@@ -3,7 +3,8 @@
 Guarantees: a set of files becomes visible at once and never torn (the ``..data`` link of a generation is swapped by ``rename``,
 the names in the directory are links through it); each file is made with ``O_EXCL | O_NOFOLLOW`` below directory descriptors, so
 no link and no ``..`` leads out; the former generation stays until :meth:`Change.commit`, so that :meth:`Change.undo` gives a
-running container its old files back. The directory itself is never replaced: it is mounted in containers.
+running container its old files back, also where the process that published was killed and another one publishes again (the link
+``..former``). The directory itself is never replaced: it is mounted in containers.
 
 Files are 0444 below the closed root unless a mode, user or group is asked for.
 """
@@ -24,6 +25,9 @@ from overseer.core.errors import InvalidInput, NodeProblem
 from overseer.core.secret_value import SecretValue
 
 DATA_LINK: Final = "..data"
+#: Names the set to go back to while a change is undecided; :data:`_NOTHING` where the directory is new.
+FORMER_LINK: Final = "..former"
+_NOTHING: Final = "..none"
 _GENERATION: Final = "..set-"
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -50,9 +54,7 @@ class Change:
 
     def commit(self) -> None:
         """Remove every other generation. Call it some time after the swap: a reader may be between link and file."""
-        for name in _generations(self.directory):
-            if name != self.generation:
-                shutil.rmtree(self.directory / name)
+        _keep_only(self.directory, self.generation)
 
     def undo(self) -> None:
         """The former set again; without one the directory goes."""
@@ -65,7 +67,18 @@ class Change:
             _name_files(descriptor, {path.name for path in (self.directory / self.previous).iterdir()})
         finally:
             os.close(descriptor)
-        shutil.rmtree(self.directory / self.generation)
+        _keep_only(self.directory, self.previous)
+
+
+def decide(directory: Path) -> None:
+    """Commit whatever set is visible, whoever published it."""
+    descriptor = os.open(directory, _DIRECTORY)
+    try:
+        current = _current(descriptor)
+    finally:
+        os.close(descriptor)
+    if current is not None:
+        _keep_only(directory, current)
 
 
 def publish(directory: Path, files: Mapping[str, SecretFile]) -> Change:
@@ -85,7 +98,7 @@ def publish(directory: Path, files: Mapping[str, SecretFile]) -> Change:
         if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
             raise NodeProblem("the directory of a service's secrets is no directory")
         os.fchmod(descriptor, 0o755)  # closed by its parent; a container's user must get through
-        previous = _current(descriptor)
+        previous = _remembered(descriptor, fresh=fresh)
         generation = f"{_GENERATION}{secrets.token_hex(8)}"
         changed = _differences(descriptor, previous, files)
         _write_generation(descriptor, generation, files)
@@ -155,9 +168,19 @@ def _name_files(directory: int, wanted: set[str]) -> None:
         os.unlink(name, dir_fd=directory)
 
 
-def _current(directory: int) -> str | None:
+def _remembered(directory: int, *, fresh: bool) -> str | None:
+    """The set to go back to, remembered for a process that comes after this one; an undecided change keeps what it had."""
+    with contextlib.suppress(FileNotFoundError):
+        os.readlink(FORMER_LINK, dir_fd=directory)
+        return _current(directory, FORMER_LINK)
+    previous = None if fresh else _current(directory)
+    os.symlink(previous or _NOTHING, FORMER_LINK, dir_fd=directory)
+    return previous
+
+
+def _current(directory: int, link: str = DATA_LINK) -> str | None:
     try:
-        target = os.readlink(DATA_LINK, dir_fd=directory)
+        target = os.readlink(link, dir_fd=directory)
     except FileNotFoundError:
         return None
     return target if target.startswith(_GENERATION) and "/" not in target else None
@@ -179,15 +202,24 @@ def _differences(directory: int, previous: str | None, files: Mapping[str, Secre
     return frozenset(changed)
 
 
+def _keep_only(directory: Path, generation: str) -> None:
+    for name in _generations(directory):
+        if name != generation:
+            shutil.rmtree(directory / name)
+    (directory / FORMER_LINK).unlink(missing_ok=True)
+
+
 def _discard(directory: Path, descriptor: int, *, fresh: bool) -> None:
     """What a failed publication left; the set that is visible stays."""
     if fresh:
         shutil.rmtree(directory, ignore_errors=True)
         return
-    current = _current(descriptor)
+    kept = {_current(descriptor), _current(descriptor, FORMER_LINK)}
     for name in _generations(directory):
-        if name != current:
+        if name not in kept:
             shutil.rmtree(directory / name, ignore_errors=True)
+    if len(kept) == 1:  # nothing is undecided
+        (directory / FORMER_LINK).unlink(missing_ok=True)
 
 
 def _generations(directory: Path) -> list[str]:
