@@ -1,6 +1,6 @@
 """A Compose project on this machine as ``overseer compose`` sees it: its text, and its places as people write them.
 
-Only what Compose itself reads is taken (Compose files, ``include``, ``extends``, ``env_file``, ``.env``): what containers mount
+Only what Compose itself reads is taken (Compose files, what they include and extend, env and label files): what containers mount
 from the directory, however large, is not looked at.
 """
 

@@ -48,7 +48,7 @@ def stack_files(
     """Content by path, the Compose files first. ``more`` are files or directories to take along whatever the Compose files say.
 
     ``base`` is where relative paths begin (default: the first Compose file's directory). Without ``for_containers`` only the text
-    of the project is taken: what Compose reads itself, and not what containers get to see (binds, configs, secrets, labels).
+    of the project is taken: what Compose reads itself, and not what containers get to see (binds, configs, secrets).
 
     Raises :class:`InvalidInput` for a Compose file or one of ``more`` that cannot be read, :class:`TooLarge` above the limits.
     """
@@ -160,14 +160,13 @@ def _of_service(collection: _Collection, base: str, service: Any) -> Iterator[tu
     for text in _texts(_get(_get(service, "extends"), "file")):
         for found in collection.matches(base, text):
             yield found, found.rpartition("/")[0]
-    for item in _items(_get(service, "env_file")):
-        texts = _texts(item) if isinstance(item, yaml.ScalarNode) else _texts(_get(item, "path"))
-        yield from ((found, None) for text in texts for found in collection.matches(base, text))
+    for key in ("env_file", "label_file"):
+        for item in _items(_get(service, key)):
+            texts = _texts(item) if isinstance(item, yaml.ScalarNode) else _texts(_get(item, "path"))
+            yield from ((found, None) for text in texts for found in collection.matches(base, text))
 
 
 def _for_containers(collection: _Collection, base: str, service: Any) -> Iterator[tuple[str, str | None]]:
-    for text in _texts(_get(service, "label_file")):
-        yield from ((found, None) for found in collection.matches(base, text))
     for item in _items(_get(service, "volumes")):
         if isinstance(item, yaml.ScalarNode):
             source = item.value.partition(":")[0]
