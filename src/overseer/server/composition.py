@@ -27,6 +27,7 @@ from overseer.server.services.audit_service import AuditService
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.catalogue import Services
 from overseer.server.services.compromise_service import CompromiseService
+from overseer.server.services.denial_limits import DenialLimits
 from overseer.server.services.deployment_service import DeploymentService
 from overseer.server.services.drift_service import DriftService
 from overseer.server.services.enrolment_service import EnrolmentService
@@ -36,6 +37,7 @@ from overseer.server.services.idempotency import IdempotencyKeeper
 from overseer.server.services.identity_service import IdentityService
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.node_service import NodeService
+from overseer.server.services.plan_service import PlanService
 from overseer.server.services.resolve_service import ResolveService
 from overseer.server.services.reveal_batches import RevealBatches
 from overseer.server.services.rollout_driver import RolloutDriver
@@ -75,9 +77,10 @@ async def composed(settings: Settings, *, on_unsealed: Unsealed) -> AsyncIterato
     if settings.database_url is None:
         raise ConfigurationProblem("OVERSEER_DATABASE_URL is not known: the supervisor starts the embedded database")
     database = Database(service_arguments(settings.database_url), setup=session_setup)
-    gate = Gate(database)
+    limits = DenialLimits()
+    gate = Gate(database, limits)
     draining = asyncio.Event()
-    services = wire_services(settings, database, gate, on_unsealed, draining)
+    services = wire_services(settings, database, gate, limits, on_unsealed, draining)
     edge = Edge(services=services, sealed=lambda: services.keys.sealed, draining=draining)
     app = application(edge, allowed_hosts=(settings.host, *settings.allowed_hosts), trusted_proxies=settings.trusted_proxies)
     beside = [asyncio.create_task(_keep_flushing(gate)), asyncio.create_task(_keep_house(services.housekeeping))]
@@ -93,7 +96,7 @@ async def composed(settings: Settings, *, on_unsealed: Unsealed) -> AsyncIterato
 
 
 def wire_services(
-    settings: Settings, database: Database, gate: Gate, on_unsealed: Unsealed, draining: asyncio.Event
+    settings: Settings, database: Database, gate: Gate, limits: DenialLimits, on_unsealed: Unsealed, draining: asyncio.Event
 ) -> Services:
     """Every service over one database and one gate."""
     keys = KeyService(database, gate)
@@ -112,12 +115,13 @@ def wire_services(
         audit=AuditService(gate),
         bundles=bundles,
         deployments=DeploymentService(gate, bundles, opener, idempotency, signal),
+        plans=PlanService(gate, keys, bundles),
         agents=AgentService(gate, keys, opener, bundles, signal, rollouts),
         rollouts=RolloutService(gate, rollouts),
         usage=UsageService(gate),
         drift=DriftService(gate, keys, opener),
         compromise=CompromiseService(gate),
-        seal=SealService(database, gate, keys, make_seal(settings.seal).kind, on_unsealed),
+        seal=SealService(database, gate, keys, make_seal(settings.seal).kind, on_unsealed, limits),
         keys=keys,
         health=ServerHealth(database, sealed=lambda: keys.sealed, draining=draining.is_set),
         housekeeping=Housekeeping(gate, rollouts),

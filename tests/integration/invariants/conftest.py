@@ -9,6 +9,7 @@ import pytest
 
 from overseer.server.composition import wire_services
 from overseer.server.services.catalogue import Services
+from overseer.server.services.denial_limits import DenialLimits
 from overseer.server.settings import Settings
 from tests.integration.services.conftest import services_database, world
 from tests.integration.services.world import World
@@ -24,6 +25,6 @@ async def services(world: World) -> Services:
         return None
 
     settings = Settings(data_dir=Path("/nonexistent"), database_url=world.url, seal="env")
-    made = wire_services(settings, world.database, world.gate, nobody, asyncio.Event())
+    made = wire_services(settings, world.database, world.gate, DenialLimits(), nobody, asyncio.Event())
     await made.keys.open(world.root_key)
     return made

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -13,8 +15,12 @@ from overseer.crypto.keyring import Keyring
 from overseer.crypto.keys import RootKey
 from overseer.crypto.passwords import Argon2Parameters
 from overseer.server.seals.passphrase import PassphraseSeal
+from overseer.server.services.denial_limits import DenialLimits
+from overseer.server.services.gate import Gate
 from overseer.server.services.key_service import KeyService
-from overseer.server.services.seal_service import BURST, SECONDS_PER_TRY, SealService
+from overseer.server.services.seal_service import LOOK_SECONDS, STRANGERS_IN_LINE, SealService
+from overseer.server.services.unseal_tries import BURST, SECONDS_PER_TRY
+from overseer.server.storage.database import Database, Session
 from overseer.wire.seal import Unseal
 from tests.integration.services.world import World, together
 
@@ -22,6 +28,21 @@ pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 PASSPHRASE = "correct horse battery staple"
 QUICK = Argon2Parameters(19_456, 1, 1)
+
+
+class CountedDatabase(Database):
+    """Lends the sessions of another one, and counts them."""
+
+    def __init__(self, lender: Database) -> None:
+        super().__init__({})
+        self._lender = lender
+        self.lent = 0
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        self.lent += 1
+        async with self._lender.session() as session:
+            yield session
 
 
 @dataclass
@@ -33,11 +54,17 @@ class Sealed:
     root_key: RootKey
     handed: list[RootKey] = field(default_factory=list)
     now: float = 0.0
+    gate: Gate = field(init=False)
+    database: CountedDatabase = field(init=False)
     service: SealService = field(init=False)
 
     def __post_init__(self) -> None:
         world = self.world
-        self.service = SealService(world.database, world.gate, self.keys, "passphrase", self._hand, clock=lambda: self.now)
+        self.gate = Gate(world.database, limits := DenialLimits())
+        self.database = CountedDatabase(world.database)
+        self.service = SealService(
+            self.database, self.gate, self.keys, "passphrase", self._hand, limits, clock=lambda: self.now
+        )
 
     async def _hand(self, root_key: RootKey) -> None:
         assert not self.keys.sealed
@@ -97,6 +124,49 @@ async def test_tries_are_few(sealed: Sealed) -> None:
     assert not (await sealed.service.unseal(sealed.caller, Unseal(passphrase=PASSPHRASE))).sealed
 
 
+@pytest.mark.parametrize("operator", ["127.0.0.1", "192.0.2.10", ""])
+async def test_a_flood_of_one_peer_locks_no_other_out(sealed: Sealed, operator: str) -> None:
+    for number in range(3 * BURST):
+        with pytest.raises(Denied if number < BURST else RateLimited):
+            await sealed.service.unseal(sealed.caller, Unseal(passphrase="wrong"))
+    assert not (await sealed.service.unseal(replace(sealed.caller, peer=operator), Unseal(passphrase=PASSPHRASE))).sealed
+
+
+async def test_a_crowd_of_peers_waits_in_a_short_line_that_this_machine_may_pass(sealed: Sealed) -> None:
+    crowd = [replace(sealed.caller, peer=f"198.51.100.{number}") for number in range(3 * STRANGERS_IN_LINE)]
+    tries = [sealed.service.unseal(caller, Unseal(passphrase="wrong")) for caller in crowd]
+    own = sealed.service.unseal(replace(sealed.caller, peer="127.0.0.1"), Unseal(passphrase=PASSPHRASE))
+    *refused, opened = await together(*tries, own)
+    assert not opened.sealed
+    assert sum(isinstance(error, Denied) for error in refused) == STRANGERS_IN_LINE
+    assert sum(isinstance(error, RateLimited) for error in refused) == 2 * STRANGERS_IN_LINE
+
+
+async def test_tries_that_were_refused_unseen_are_counted_into_the_next_row(sealed: Sealed) -> None:
+    wrong = Unseal(passphrase="wrong")
+    for number in range(BURST + 4):
+        with pytest.raises(Denied if number < BURST else RateLimited):
+            await sealed.service.unseal(sealed.caller, wrong)
+    sealed.now += SECONDS_PER_TRY
+    with pytest.raises(Denied):
+        await sealed.service.unseal(sealed.caller, wrong)
+    assert [row["repeats"] for row in await sealed.world.audit(sealed.caller)] == [1] * BURST + [5]
+    with pytest.raises(RateLimited):
+        await sealed.service.unseal(sealed.caller, wrong)
+    await sealed.gate.flush()
+    *_, last = await sealed.world.audit(sealed.caller)
+    assert (last["outcome"], last["code"], last["resource_kind"], last["repeats"]) == ("denied", "rate_limited", "seal", 1)
+
+
+async def test_asking_for_the_state_costs_one_look_a_second(sealed: Sealed) -> None:
+    await sealed.world.sql("DELETE FROM instance")
+    await together(*(sealed.service.status() for _ in range(20)))
+    assert sealed.database.lent == 1
+    sealed.now += LOOK_SECONDS
+    assert not (await sealed.service.status()).initialised
+    assert sealed.database.lent == 2
+
+
 async def test_two_at_once_unseal_once(sealed: Sealed) -> None:
     results = await together(*(sealed.service.unseal(sealed.caller, Unseal(passphrase=PASSPHRASE)) for _ in range(3)))
     assert [one.sealed for one in results] == [False] * 3
@@ -135,7 +205,7 @@ async def test_other_seals_and_damaged_ones(sealed: Sealed) -> None:
     async def never(root_key: RootKey) -> None:
         raise AssertionError
 
-    by_file = SealService(sealed.world.database, sealed.world.gate, sealed.keys, "file", never)
+    by_file = SealService(sealed.world.database, sealed.world.gate, sealed.keys, "file", never, DenialLimits())
     with pytest.raises(Conflict):
         await by_file.unseal(sealed.caller, Unseal(passphrase=PASSPHRASE))
     for statement in ("seal_config = '{}'", "seal_config = NULL", "seal_kind = 'file'"):

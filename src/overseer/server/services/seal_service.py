@@ -1,34 +1,38 @@
 """Unsealing by passphrase, and the state of the seal. Both are open routes: who unseals has no live token to be checked by.
 
 Guarantees: the root key is checked against the instance's check value before it is used or handed on; a wrong passphrase and a
-right one each leave an audit row, and the server unseals only once that row is committed; tries are few (five at once, one in ten
-seconds after that) and never two at a time, because each costs 64 MiB and is a guess.
+right one each leave an audit row, and the server unseals only once that row is committed; tries are few for each peer (see
+``unseal_tries``) and never two at a time, because each costs 64 MiB and is a guess; tries that were refused unseen are counted
+into the next row of their peer. Asking for the state costs the database one look in a second, whoever asks.
 What it will not do: seal again, or open the seals that need no operator (they open at start).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from overseer.core.access import Resource
-from overseer.core.audit_events import AuditAction
-from overseer.core.errors import Conflict, InvalidInput, KeyProblem, OverseerError, Problem, RateLimited
+from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
+from overseer.core.errors import Conflict, InvalidInput, KeyProblem, OverseerError, Problem, RateLimited, StoreUnavailable
 from overseer.core.principals import Caller
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.keyring import Keyring
 from overseer.crypto.keys import RootKey
 from overseer.server.seals.passphrase import PassphraseConfig, PassphraseSeal
+from overseer.server.services.denial_limits import DenialLimits
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.key_service import KeyService
+from overseer.server.services.unseal_tries import LOCAL, UnsealTries, peer_key
 from overseer.server.storage.database import Database
 from overseer.server.storage.keyring_rows import InstanceRow, load_instance
 from overseer.wire.seal import SealStatus, Unseal
 
-BURST: Final = 5
-SECONDS_PER_TRY: Final = 10.0
+STRANGERS_IN_LINE: Final = 8
+LOOK_SECONDS: Final = 1.0
 MAX_PASSPHRASE: Final = 1024
 PASSPHRASE: Final = "passphrase"
 
@@ -37,7 +41,7 @@ Unsealed = Callable[[RootKey], Awaitable[None]]
 
 
 class SealService:
-    """One instance a server process. ``kind`` is the configured seal's: file, env or passphrase."""
+    """One instance a server process. ``kind`` is the configured seal's: file, env or passphrase; ``limits`` are the gate's."""
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class SealService:
         keys: KeyService,
         kind: str,
         unsealed: Unsealed,
+        limits: DenialLimits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
@@ -54,17 +59,31 @@ class SealService:
         self._kind = kind
         self._unsealed = unsealed
         self._clock = clock
-        self._tries = float(BURST)
-        self._tried_at = clock()
+        self._limits = limits
+        self._tries = UnsealTries(clock)
+        self._in_line = 0
         self._one_at_a_time = asyncio.Lock()
+        self._looking = asyncio.Lock()
+        self._seen: bool | None = None  # None: the database did not answer
+        self._seen_at = float("-inf")
 
     async def status(self) -> SealStatus:
         """Open to everybody, not audited. Raises :class:`StoreUnavailable` while it is sealed and the database is down."""
         if not self._keys.sealed:
             return SealStatus(sealed=False, kind=self._kind, initialised=True)
-        async with self._database.session() as session:
-            instance = await load_instance(session)
-        return SealStatus(sealed=True, kind=self._kind, initialised=instance is not None)
+        return SealStatus(sealed=True, kind=self._kind, initialised=await self._initialised())
+
+    async def _initialised(self) -> bool:
+        async with self._looking:  # who waited gets what was seen meanwhile
+            if not self._seen and self._clock() - self._seen_at >= LOOK_SECONDS:
+                with contextlib.suppress(StoreUnavailable):
+                    self._seen = None
+                    async with self._database.session() as session:
+                        self._seen = await load_instance(session) is not None
+                self._seen_at = self._clock()
+            if self._seen is None:
+                raise StoreUnavailable("the database does not answer as it should; try again")
+            return self._seen
 
     async def unseal(self, caller: Caller, body: Unseal) -> SealStatus:
         """Unseal with the passphrase; once unsealed, do nothing (without a look at the passphrase).
@@ -76,10 +95,14 @@ class SealService:
             return await self.status()
         if self._kind != PASSPHRASE:
             raise Conflict(f"the seal {self._kind!r} opens by itself at start; look at the server's log for why it did not")
-        self._count_try()
-        async with self._one_at_a_time:
-            if self._keys.sealed:
-                await self._open(caller, body)
+        self._take_try(caller)
+        self._in_line += 1
+        try:
+            async with self._one_at_a_time:
+                if self._keys.sealed:
+                    await self._open(caller, body)
+        finally:
+            self._in_line -= 1
         return await self.status()
 
     async def _open(self, caller: Caller, body: Unseal) -> None:
@@ -99,13 +122,28 @@ class SealService:
             entry.deny("wrong_passphrase", "the passphrase is wrong; nothing was changed")
         return root_key, await self._keys.unlock(entry.session, root_key)
 
-    def _count_try(self) -> None:
-        now = self._clock()
-        self._tries = min(BURST, self._tries + (now - self._tried_at) / SECONDS_PER_TRY)
-        self._tried_at = now
-        if self._tries < 1:
-            raise RateLimited("too many tries to unseal; wait", retry_after=int(SECONDS_PER_TRY))
-        self._tries -= 1
+    def _take_try(self, caller: Caller) -> None:
+        try:
+            # So that a crowd of peers cannot make the operator wait for long, and never this machine's own.
+            if self._in_line >= STRANGERS_IN_LINE and peer_key(caller.peer) != LOCAL:
+                raise RateLimited("too many try to unseal at this moment; try again", retry_after=1)
+            self._tries.take(caller.peer)
+        except RateLimited as error:
+            self._limits.restore([(self._refused(caller, error.code), 1)])
+            raise
+
+    def _refused(self, caller: Caller, code: str) -> AuditEvent:
+        return AuditEvent(
+            action=AuditAction.SEAL_UNSEAL,
+            outcome=Outcome.DENIED,
+            request_id=caller.request_id,
+            resource_kind="seal",
+            resource_name=self._kind,
+            code=code,
+            peer=caller.peer,
+            client=caller.client,
+            user_agent=caller.user_agent if caller.client == "other" else "",
+        )
 
 
 def _config(instance: InstanceRow | None) -> bytes:
