@@ -1,8 +1,8 @@
 """Rendering a whole project, or one env file, by the splice way: all problems of all files at once, and one text.
 
 Several Compose files become the documents of one text, which Compose merges in their order exactly as files given with -f.
-What Compose reads by itself (``include``, ``extends``, ``env_file``, ``label_file``, ``.env``) is no part of that text: a reference there is a
-problem, because it would reach Compose as it is written.
+What Compose reads by itself (``include``, ``extends``, ``env_file``, ``label_file``, ``.env``) is no part of that text: a
+reference there is a problem, because it would reach Compose as it is written.
 """
 
 from __future__ import annotations
