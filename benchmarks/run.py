@@ -1,7 +1,7 @@
 """``make bench``: run the benchmarks, print a table, write ``.bench/latest.json``.
 
 Every module of this directory with a function ``measure()`` is a benchmark; it gives rows ``{name, value, unit, floor, ratio,
-aim}``. ``floor`` is what the same work costs at least, measured in the same run, and ``ratio`` is ``value / floor``: ratios compare
+aim}``. ``floor`` is what the same work costs at least, measured in the same run; ``ratio`` is ``value / floor``: ratios compare
 between machines, values do not. ``aim`` bounds the ratio: from above for times, from below where more is better (a unit that ends
 in ``/s``).
 
