@@ -1,4 +1,4 @@
-"""A real installation for a measurement: embedded PostgreSQL on disk, a server process, an owner and secrets; removed at the end."""
+"""A real installation to measure: embedded PostgreSQL on disk, a server process, an owner and secrets; removed at the end."""
 
 from __future__ import annotations
 
