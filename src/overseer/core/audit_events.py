@@ -35,6 +35,9 @@ class AuditAction(StrEnum):
     DEPLOYMENT_READ = "deployment:read"
     DEPLOYMENT_RELEASE = "deployment:release"
     DEPLOYMENT_REPORT = "deployment:report"
+    DEPLOYMENT_ROLLBACK = "deployment:rollback"
+    DEPLOYMENT_VERIFY = "deployment:verify"
+    DEPLOYMENT_WATCH = "deployment:watch"
     ENROLMENT_CREATE = "enrolment:create"
     ENVIRONMENT_CREATE = "environment:create"
     ENVIRONMENT_DELETE = "environment:delete"
@@ -48,6 +51,7 @@ class AuditAction(StrEnum):
     NODE_LIST = "node:list"
     NODE_POLL = "node:poll"
     NODE_REVOKE = "node:revoke"
+    PLAN_CREATE = "plan:create"
     ROLE_LIST = "role:list"
     ROLLOUT_LIST = "rollout:list"
     ROLLOUT_READ = "rollout:read"
@@ -96,6 +100,9 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.DEPLOYMENT_READ: "one deployment was shown",
     AuditAction.DEPLOYMENT_RELEASE: "an agent was given a deployment's files and the values that the request's other rows name",
     AuditAction.DEPLOYMENT_REPORT: "an agent said what became of a deployment; the code is the state",
+    AuditAction.DEPLOYMENT_ROLLBACK: "an earlier deployment was ordered again, with the versions it had",
+    AuditAction.DEPLOYMENT_VERIFY: "somebody asked whether containers hold what a deployment gave them",
+    AuditAction.DEPLOYMENT_WATCH: "somebody began to watch a deployment or a group of them",
     AuditAction.ENROLMENT_CREATE: "an enrolment token was made for a node",
     AuditAction.ENVIRONMENT_CREATE: "an environment was created",
     AuditAction.ENVIRONMENT_DELETE: "an environment was deleted",
@@ -109,6 +116,7 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.NODE_LIST: "nodes were listed, or one was shown",
     AuditAction.NODE_POLL: "an agent took work; a poll that hands out nothing leaves no row",
     AuditAction.NODE_REVOKE: "a node was revoked",
+    AuditAction.PLAN_CREATE: "a plan was made; further rows of the request name references that were refused",
     AuditAction.ROLE_LIST: "roles were listed",
     AuditAction.ROLLOUT_LIST: "rollouts were listed",
     AuditAction.ROLLOUT_READ: "one rollout was shown",

@@ -36,15 +36,30 @@ class BundleView(Answer, frozen=True):
 
 
 class DeploymentCreate(Request, frozen=True):
-    """``deploy`` a bundle (by digest) of ``app`` on ``node``, or ``undeploy`` the app's project there."""
+    """``deploy`` a bundle (by digest) of ``app``, or ``undeploy`` the app's project.
+
+    Where: exactly one of ``node``, ``nodes`` (in that order) and ``labels`` (every node that has all of them, by name). The last
+    two make a group of one deployment for each node: ``parallel`` of them at a time, and none begins after one did not succeed.
+    ``plan`` is the digest of a plan: the deployment is refused where a plan made now would be another one.
+    """
 
     app: str
-    node: str
+    node: str | None = None
     environment: str | None = None
     action: str = "deploy"
     bundle: str | None = None
     allow_persisting: bool = False
     wait_timeout: int = 60
+    nodes: list[str] | None = None
+    labels: dict[str, str] | None = None
+    parallel: int = 1
+    plan: str | None = None
+
+
+class DeploymentRollback(Request, frozen=True):
+    """``wait_timeout`` in seconds; left out: as it was."""
+
+    wait_timeout: int | None = None
 
 
 class DeploymentReference(Answer, frozen=True):
@@ -71,7 +86,11 @@ class ServiceState(Answer, frozen=True):
 
 
 class DeploymentView(Answer, frozen=True):
-    """``state``: queued, released, applying, succeeded, failed, superseded."""
+    """``state``: queued, released, applying, succeeded, failed, superseded.
+
+    ``group`` it belongs to; ``plan`` it was pinned to; ``rollback_of`` the deployment whose bundle and versions it repeats;
+    ``rollout`` that made it.
+    """
 
     id: str
     app: str
@@ -88,3 +107,64 @@ class DeploymentView(Answer, frozen=True):
     created_by: str | None
     created_at: datetime
     finished_at: datetime | None
+    group: str | None = None
+    plan: str | None = None
+    rollback_of: str | None = None
+    rollout: str | None = None
+
+
+class DeploymentGroupView(Answer, frozen=True):
+    """Deployments that were ordered together, in their turn; ``parallel`` of them run at a time.
+
+    ``state``: running, succeeded (all of them) or failed (one is failed or superseded, and none is open).
+    """
+
+    id: str
+    state: str
+    parallel: int
+    created_at: datetime
+    deployments: list[DeploymentView]
+
+
+class DeploymentEvent(Answer, frozen=True):
+    """What a deployment just did: it came into ``state``, or its redacted output grew by ``output``.
+
+    ``offset`` is where that text begins, in characters; 0 again where the agent began anew.
+    """
+
+    deployment: str
+    node: str
+    state: str
+    error: str = ""
+    output: str = ""
+    offset: int = 0
+    finished_at: datetime | None = None
+
+
+class VerifiedReference(Answer, frozen=True):
+    """``result``: matches, differs or unknown (the agent has not reported it), as seen at ``checked_at``."""
+
+    reference: str
+    name: str
+    version: int
+    services: list[str]
+    result: str
+    checked_at: datetime | None
+
+
+class VerificationView(Answer, frozen=True):
+    """What containers hold against what they should hold, by the agent's last report (keyed fingerprints, never values).
+
+    ``result``: differs where one reference does, else unknown where one is, else matches. ``current``: false where a later
+    deployment took its place, so that what is said here is about containers that may be gone.
+    """
+
+    deployment: str
+    app: str
+    environment: str | None
+    node: str
+    state: str
+    current: bool
+    result: str
+    checked_at: datetime | None
+    references: list[VerifiedReference]

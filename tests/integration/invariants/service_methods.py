@@ -21,7 +21,7 @@ import msgspec
 from overseer.server.services.catalogue import Services
 from overseer.server.services.idempotency import Idempotency
 from overseer.wire.agent import ConfirmRequest, EnrolRequest, ReleaseRequest
-from overseer.wire.deployments import BundleFile
+from overseer.wire.deployments import BundleFile, DeploymentCreate
 
 #: Methods for the server itself: they take no caller because no edge may call them, or because they tell nothing.
 INTERNAL = {
@@ -99,7 +99,7 @@ def _struct(kind: type[msgspec.Struct], samples: dict[str, Any]) -> msgspec.Stru
     fields = {
         field.name: _field(field, samples)
         for field in msgspec.structs.fields(kind)
-        if field.required or field.name in ("value", "names")
+        if field.required or field.name in ("value", "names") or (kind, field.name) == (DeploymentCreate, "node")
     }
     return kind(**fields)
 

@@ -35,7 +35,7 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
     files = [BundleFile(path="compose.yaml", content=COMPOSE)]
     bundle = await services.bundles.create_bundle(owner, "shop", BundleCreate(files=files))
     deployment = await services.deployments.create_deployment(
-        owner, DeploymentCreate(app="shop", node="n1", bundle=bundle.digest)
+        owner, DeploymentCreate(app="shop", nodes=["n1"], bundle=bundle.digest)
     )
     # It runs, and another version is on its way to it.
     await world.sql("UPDATE deployment SET state = 'succeeded', finished_at = now()")
@@ -50,6 +50,7 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
         "bundle": bundle.digest,
         "deployment_id": UUID(deployment.id),
         "environment": "*",
+        "group_id": UUID(deployment.group or ""),
         "filter": "unused",
         "holdings": [],
         "name": "shop",

@@ -28,6 +28,7 @@ from overseer.server.services.enrolment_service import EnrolmentService
 from overseer.server.services.housekeeping import Housekeeping
 from overseer.server.services.identity_service import IdentityService
 from overseer.server.services.node_service import NodeService
+from overseer.server.services.plan_service import PlanService
 from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.rollout_service import RolloutService
 from overseer.server.services.scope_service import ScopeService
@@ -74,6 +75,7 @@ class Delivery:
         self.log = AuditService(world.gate)
         self.bundles = BundleService(world.gate, world.keys, world.idempotency)
         self.deployments = DeploymentService(world.gate, self.bundles, world.opener, world.idempotency, self.signal)
+        self.plans = PlanService(world.gate, world.keys, self.bundles)
         self.agents = AgentService(world.gate, world.keys, world.opener, self.bundles, self.signal, self.driver)
         self.rollouts = RolloutService(world.gate, self.driver)
         self.usage = UsageService(world.gate)

@@ -6,8 +6,11 @@ headers are read. Nothing in it is a decision about access: that is made by the 
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from msgspec import Struct
 
 from overseer.core.principals import Caller
 from overseer.server.services.idempotency import Idempotency
@@ -30,6 +33,7 @@ class Call(Generic[Body, Query]):
     query: Query
     if_match: str | None = None
     idempotency: Idempotency | None = None
+    last_event_id: str | None = None
 
     def __repr__(self) -> str:
         return f"Call(request_id={self.caller.request_id!r})"
@@ -54,3 +58,10 @@ class Document:
     media_type: str
     content: bytes
     policy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """An answer that goes on: server-sent events, each with its id, its name and its message; None is a heartbeat."""
+
+    events: AsyncGenerator[tuple[str, str, Struct] | None, None]

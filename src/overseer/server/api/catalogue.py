@@ -11,6 +11,7 @@ from overseer.server.api.routes import (
     deployments,
     identities,
     nodes,
+    plans,
     rollouts,
     scopes,
     secrets,
@@ -18,5 +19,5 @@ from overseer.server.api.routes import (
     usage,
 )
 
-ROUTE_MODULES: Final = (secrets, agents, server_state, deployments, rollouts, usage, scopes, nodes, identities, audit)
+ROUTE_MODULES: Final = (secrets, agents, server_state, deployments, plans, rollouts, usage, scopes, nodes, identities, audit)
 ROUTES: Final[tuple[Route, ...]] = tuple(route for module in ROUTE_MODULES for route in routes_of(module))

@@ -17,8 +17,9 @@ import msgspec
 from overseer.core.errors import InvalidInput, NotReady, Problem, Sealed, Unauthenticated, WrongMethod
 from overseer.server.api.authentication import RequestFacts, bearer_hash
 from overseer.server.api.bodies import ClientGone, read_body
-from overseer.server.api.call import Call, Document, Reply
+from overseer.server.api.call import Call, Document, EventStream, Reply
 from overseer.server.api.error_responses import Headers, problem_response
+from overseer.server.api.event_stream import last_event_id, send_events
 from overseer.server.api.front import FACTS, HEADERS, ROUTE, Receive, Scope, Send, respond
 from overseer.server.api.parameters import path_arguments, query_argument
 from overseer.server.api.route import BODY_METHODS, SMALL_BODY, Open, Route
@@ -62,14 +63,18 @@ class Endpoint:
         else:
             scope[ROUTE] = found.path
             try:
-                status, headers, body = await self._answer(found, scope, receive)
+                answer = await self._answer(found, scope, receive)
+                if isinstance(answer, EventStream):
+                    await send_events(answer, method, receive, send, self._edge.draining)
+                    return
+                status, headers, body = render(found, answer)
             except ClientGone:
                 raise
             except Exception as error:  # noqa: BLE001  # every failure is a problem document; a defect says nothing of itself
                 status, headers, body = problem_response(error, facts.request_id)
         await respond(send, status, headers, body)
 
-    async def _answer(self, route: Route, scope: Scope, receive: Receive) -> tuple[int, Headers, bytes]:
+    async def _answer(self, route: Route, scope: Scope, receive: Receive) -> Any:
         arguments = path_arguments(route, scope.get("path_params", {}))
         query = query_argument(route, scope["query_string"])
         facts: RequestFacts = scope[FACTS]
@@ -87,7 +92,7 @@ class Endpoint:
             throttle.passed(facts.peer, token_hash, authenticated=False)
             raise
         throttle.passed(facts.peer, token_hash, authenticated=not isinstance(route.permission, Open))
-        return render(route, answer)
+        return answer
 
     async def _call(
         self, route: Route, scope: Scope, receive: Receive, arguments: Mapping[str, Any], query: Any, token_hash: bytes | None
@@ -104,6 +109,7 @@ class Endpoint:
             query=query,
             if_match=_if_match(headers) if route.tagged else None,
             idempotency=_idempotency(headers, route, raw),
+            last_event_id=last_event_id(headers) if route.streams else None,
         )
         if route.held:
             return await self._hold(route, call, arguments, receive)

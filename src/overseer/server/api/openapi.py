@@ -101,7 +101,7 @@ def _success(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
         headers["ETag"] = {"schema": {"type": "string"}, "description": "Send it back as If-Match"}
     answer["headers"] = headers
     if route.returns is not None:
-        media = "text/html" if route.returns is str else "application/json"
+        media = "text/html" if route.returns is str else "text/event-stream" if route.streams else "application/json"
         answer["content"] = {media: {"schema": schema_of[f"{route.name}.returns"]}}
     return answer
 
@@ -129,6 +129,8 @@ def _header_parameters(route: Route) -> list[dict[str, Any]]:
         found.append(("Idempotency-Key", "The same key with the same request does it once"))
     if route.tagged and route.method != "GET" and route.status != 201:
         found.append(("If-Match", 'An ETag, "v3" for a version, or *'))
+    if route.streams:
+        found.append(("Last-Event-ID", "Go on after this event of the stream"))
     return [
         {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": text}
         for name, text in found

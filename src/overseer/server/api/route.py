@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from overseer.core.permissions import Permission
-from overseer.server.api.call import Call, Document, Reply
+from overseer.server.api.call import Call, Document, EventStream, Reply
 
 KIBIBYTE: Final = 1024
 SMALL_BODY: Final = 64 * KIBIBYTE
@@ -70,6 +70,7 @@ class Route:
     location: str | None = None
     held: bool = False
     tagged: bool = False
+    streams: bool = False
 
     @property
     def name(self) -> str:
@@ -94,19 +95,22 @@ def route(
     location: str | None = None,
     held: bool = False,
     tagged: bool = False,
-) -> Callable[[Callable[..., Awaitable[Answer | Reply[Answer] | Document | None]]], Route]:
+    streams: bool = False,
+) -> Callable[[Callable[..., Awaitable[Answer | Reply[Answer] | Document | EventStream | None]]], Route]:
     """Declare a route. ``location`` is a path with fields of the answer in braces; ``body_limit`` is in bytes.
 
     ``held``: the function may wait for long, is cancelled when the client goes and answers 503 when the server drains.
-    ``tagged``: answers carry an ETag and the request may carry If-Match. Raises TypeError for a declaration that does
-    not fit the function.
+    ``tagged``: answers carry an ETag and the request may carry If-Match. ``streams``: the function gives an EventStream of
+    messages of type ``returns``. Raises TypeError for a declaration that does not fit the function.
     """
 
-    def declare(handler: Callable[..., Awaitable[Answer | Reply[Answer] | Document | None]]) -> Route:
+    def declare(handler: Callable[..., Awaitable[Answer | Reply[Answer] | Document | EventStream | None]]) -> Route:
         if method not in METHODS:
             raise TypeError(f"{handler.__name__}: {method} is not a method of this API")
         if body is not None and method not in BODY_METHODS:
             raise TypeError(f"{handler.__name__}: a {method} has no body")
+        if streams and method != "GET":
+            raise TypeError(f"{handler.__name__}: events are read with GET")
         if not isinstance(permission, Permission | Open | AnyIdentity):
             raise TypeError(f"{handler.__name__}: a permission, or a reason why none is needed")
         return Route(
@@ -124,6 +128,7 @@ def route(
             location=location,
             held=held,
             tagged=tagged,
+            streams=streams,
         )
 
     return declare

@@ -16,6 +16,7 @@ from overseer.server.services.housekeeping import Housekeeping
 from overseer.server.services.identity_service import IdentityService
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.node_service import NodeService
+from overseer.server.services.plan_service import PlanService
 from overseer.server.services.resolve_service import ResolveService
 from overseer.server.services.rollout_service import RolloutService
 from overseer.server.services.scope_service import ScopeService
@@ -45,6 +46,7 @@ class Services:
     audit: AuditService
     bundles: BundleService
     deployments: DeploymentService
+    plans: PlanService
     agents: AgentService
     rollouts: RolloutService
     usage: UsageService

@@ -6,11 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from overseer.core.scopes import Scope
 from overseer.server.storage.database import Record, Session
+
+OPEN_STATES: Final = frozenset({"queued", "released", "applying"})
+GROUP_STOPPED: Final = "not begun: another deployment of its group did not succeed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,9 @@ class DeploymentRow:
     creator: str | None
     created_at: datetime
     finished_at: datetime | None
+    checked_at: datetime | None = None
+    group_id: UUID | None = None
+    group_position: int | None = None
 
     @property
     def scope(self) -> Scope[UUID]:
@@ -66,7 +72,7 @@ class DeploymentRow:
     @property
     def open(self) -> bool:
         """Not finished yet."""
-        return self.state in {"queued", "released", "applying"}
+        return self.state in OPEN_STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ class DeploymentSecretRow:
     services: list[str]
     persists: bool
     matches: bool | None = None
+    checked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +153,15 @@ async def insert_deployment(
     project: str,
     options: dict[str, Any],
     created_by: UUID,
+    *,
+    group: tuple[UUID, int] | None = None,
 ) -> None:
-    """A queued deployment; what was queued for the same project and not taken yet is superseded."""
-    await session.execute("deployment_supersede", scope.node, project)
+    """A queued deployment; what was queued for the same project and not taken yet is superseded.
+
+    ``group`` is a group and the turn in it, counted from 0.
+    """
+    if await session.execute("deployment_supersede", scope.node, project):
+        await stop_groups(session)
     await session.execute(
         "deployment_insert",
         deployment_id,
@@ -160,6 +173,7 @@ async def insert_deployment(
         project,
         json.dumps(options),
         created_by,
+        *(group or (None, None)),
     )
 
 
@@ -180,6 +194,18 @@ async def deployment_by_id(session: Session, deployment_id: UUID, *, lock: bool 
         return None
     row = await session.fetchrow("deployment_by_id", deployment_id)
     return _deployment(row) if row else None
+
+
+async def current_deployment(session: Session, node_id: UUID, project: str) -> DeploymentRow | None:
+    """What runs in a place: the newest succeeded deployment that no succeeded undeployment follows."""
+    row = await session.fetchrow("deployment_current", node_id, project)
+    return _deployment(row) if row else None
+
+
+async def unsettled(session: Session, node_id: UUID, project: str, current: UUID | None) -> tuple[int, int]:
+    """How many deployments of the place are open, and how many failed half-way after the current one."""
+    row = await session.fetchrow("deployment_unsettled", node_id, project, current)
+    return (row["open"], row["failed"]) if row else (0, 0)
 
 
 async def deployment_page(
@@ -204,8 +230,11 @@ async def open_work(session: Session, node_id: UUID, busy: list[UUID]) -> list[W
 
 
 async def hand_out(session: Session, deployment_id: UUID, most: int, error: str, lease: timedelta) -> bool:
-    """Count a try; False where there were too many and the deployment has failed with ``error``."""
-    return bool(await session.fetchval("deployment_hand_out", deployment_id, most, error, lease) != "failed")
+    """Count a try; False where it has ended meanwhile, or there were too many and it has failed with ``error``."""
+    state = await session.fetchval("deployment_hand_out", deployment_id, most, error, lease)
+    if state == "failed":
+        await stop_groups(session)
+    return state in OPEN_STATES
 
 
 async def keep(session: Session, node_id: UUID, busy: list[UUID], lease: timedelta) -> None:
@@ -223,6 +252,8 @@ async def write_report(
 ) -> None:
     """What the agent reported."""
     await session.execute("deployment_report", deployment_id, state, output, error, json.dumps(services), lease)
+    if state == "failed":
+        await stop_groups(session)
 
 
 async def write_matches(session: Session, deployment_id: UUID, matches: dict[str, bool]) -> None:
@@ -230,9 +261,16 @@ async def write_matches(session: Session, deployment_id: UUID, matches: dict[str
     await session.execute("deployment_secret_matches", deployment_id, list(matches), list(matches.values()))
 
 
+async def stop_groups(session: Session) -> None:
+    """Supersede what no agent has begun of groups in which something went wrong."""
+    await session.execute("deployment_groups_stop", GROUP_STOPPED)
+
+
 async def expire(session: Session, error: str) -> int:
     """Fail deployments whose agent went silent; how many."""
-    return await session.execute("deployment_expire", error)
+    expired = await session.execute("deployment_expire", error)
+    await stop_groups(session)
+    return expired
 
 
 def _deployment(row: Record) -> DeploymentRow:

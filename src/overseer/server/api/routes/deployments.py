@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from uuid import UUID
 
 from overseer.core.permissions import Permission
-from overseer.server.api.call import Call
+from overseer.server.api.call import Call, EventStream
 from overseer.server.api.queries import DeploymentsQuery
 from overseer.server.api.route import LARGE_BODY, route
-from overseer.wire.deployments import BundleCreate, BundleView, DeploymentCreate, DeploymentView
+from overseer.server.services.deployment_watch import DeploymentWatch
+from overseer.wire.deployments import (
+    BundleCreate,
+    BundleView,
+    DeploymentCreate,
+    DeploymentEvent,
+    DeploymentGroupView,
+    DeploymentRollback,
+    DeploymentView,
+    VerificationView,
+)
 from overseer.wire.messages import Page
 
 
@@ -42,7 +53,7 @@ async def list_bundles(call: Call[None, None], name: str) -> Page[BundleView]:
     "POST",
     "/api/deployments",
     permission=Permission.APP_DEPLOY,
-    summary="Deploy a stored bundle on a node, or undeploy; needs secret:use on every secret it refers to",
+    summary="Deploy a stored bundle on one node or several, or undeploy; needs secret:use on every secret it refers to",
     body=DeploymentCreate,
     returns=DeploymentView,
     status=201,
@@ -76,3 +87,72 @@ async def list_deployments(call: Call[None, DeploymentsQuery]) -> Page[Deploymen
 )
 async def get_deployment(call: Call[None, None], deployment_id: UUID) -> DeploymentView:
     return await call.services.deployments.get_deployment(call.caller, deployment_id)
+
+
+@route(
+    "GET",
+    "/api/deployments/{deployment_id}/events",
+    permission=Permission.DEPLOYMENT_LIST,
+    summary="Follow a deployment: its states and its redacted output as they come, until it has ended",
+    returns=DeploymentEvent,
+    streams=True,
+)
+async def watch_deployment(call: Call[None, None], deployment_id: UUID) -> EventStream:
+    return EventStream(_events(await call.services.deployments.watch(call.caller, deployment_id, call.last_event_id)))
+
+
+@route(
+    "POST",
+    "/api/deployments/{deployment_id}/rollback",
+    permission=Permission.APP_DEPLOY,
+    summary="Deploy the bundle of an earlier deployment again, with exactly the versions that it had",
+    body=DeploymentRollback,
+    returns=DeploymentView,
+    status=201,
+    location="/api/deployments/{id}",
+)
+async def rollback_deployment(call: Call[DeploymentRollback, None], deployment_id: UUID) -> DeploymentView:
+    return await call.services.deployments.rollback(call.caller, deployment_id, call.body, call.idempotency)
+
+
+@route(
+    "GET",
+    "/api/deployments/{deployment_id}/verification",
+    permission=Permission.DEPLOYMENT_LIST,
+    summary="Compare what containers hold with what they should hold, by the agent's last report",
+    returns=VerificationView,
+)
+async def verify_deployment(call: Call[None, None], deployment_id: UUID) -> VerificationView:
+    return await call.services.deployments.verify(call.caller, deployment_id)
+
+
+@route(
+    "GET",
+    "/api/deployment-groups/{group_id}",
+    permission=Permission.DEPLOYMENT_LIST,
+    summary="Show the deployments that were ordered together for several nodes",
+    returns=DeploymentGroupView,
+)
+async def get_deployment_group(call: Call[None, None], group_id: UUID) -> DeploymentGroupView:
+    return await call.services.deployments.get_group(call.caller, group_id)
+
+
+@route(
+    "GET",
+    "/api/deployment-groups/{group_id}/events",
+    permission=Permission.DEPLOYMENT_LIST,
+    summary="Follow all deployments of a group, until they have ended",
+    returns=DeploymentEvent,
+    streams=True,
+)
+async def watch_deployment_group(call: Call[None, None], group_id: UUID) -> EventStream:
+    return EventStream(_events(await call.services.deployments.watch_group(call.caller, group_id, call.last_event_id)))
+
+
+async def _events(watch: DeploymentWatch) -> AsyncGenerator[tuple[str, str, DeploymentEvent] | None, None]:
+    updates = watch.updates()
+    try:
+        async for update in updates:
+            yield None if update is None else (update.position, update.kind, update.event)
+    finally:
+        await updates.aclose()

@@ -228,6 +228,13 @@ CREATE TABLE bundle (
 );
 CREATE INDEX bundle_term ON bundle (kek_term);
 
+-- Deployments that were ordered together for several nodes: ``parallel`` of them at a time, none after a failure.
+CREATE TABLE deployment_group (
+    id              uuid PRIMARY KEY,
+    parallel        integer NOT NULL CHECK (parallel >= 1),
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE deployment (
     id              uuid PRIMARY KEY,
     app_id          uuid NOT NULL REFERENCES app ON DELETE RESTRICT,
@@ -235,6 +242,8 @@ CREATE TABLE deployment (
     node_id         uuid NOT NULL REFERENCES node ON DELETE RESTRICT,
     action          text NOT NULL CHECK (action IN ('deploy', 'undeploy')),
     bundle_id       uuid REFERENCES bundle ON DELETE RESTRICT,
+    group_id        uuid REFERENCES deployment_group ON DELETE RESTRICT,
+    group_position  integer CHECK (group_position >= 0),                      -- its turn, counted from 0
     project         text COLLATE "C" NOT NULL,
     options         jsonb NOT NULL DEFAULT '{}',
     state           text NOT NULL DEFAULT 'queued'
@@ -250,7 +259,8 @@ CREATE TABLE deployment (
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     released_at     timestamptz,
     finished_at     timestamptz,
-    CHECK ((action = 'deploy') = (bundle_id IS NOT NULL))
+    CHECK ((action = 'deploy') = (bundle_id IS NOT NULL)),
+    UNIQUE (group_id, group_position)
 );
 CREATE INDEX deployment_queue ON deployment (node_id, created_at) WHERE state IN ('queued', 'released', 'applying');
 CREATE INDEX deployment_history ON deployment (app_id, created_at);
@@ -263,6 +273,14 @@ SELECT d.id, d.node_id, d.project FROM deployment d
 WHERE d.state = 'succeeded' AND d.action = 'deploy'
   AND NOT EXISTS (SELECT FROM deployment o WHERE o.node_id = d.node_id AND o.project = d.project AND o.state = 'succeeded'
                   AND (o.finished_at, o.id) > (d.finished_at, d.id));
+
+-- What plans said, by their digest, so that a deployment that was pinned to one can tell what changed since. Never a value.
+CREATE TABLE plan (
+    digest          text COLLATE "C" PRIMARY KEY CHECK (length(digest) = 64), -- SHA-256 of the content
+    content         jsonb NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX plan_age ON plan (created_at);
 
 -- Which version of which secret a deployment uses, decided when it was made.
 CREATE TABLE deployment_secret (

@@ -29,8 +29,8 @@ UPDATE deployment SET state = 'superseded', finished_at = statement_timestamp()
 WHERE node_id = $1 AND project = $2 AND state = 'queued';
 
 -- name: deployment_insert
-INSERT INTO deployment (id, app_id, environment_id, node_id, action, bundle_id, project, options, created_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
+INSERT INTO deployment (id, app_id, environment_id, node_id, action, bundle_id, project, options, created_by, group_id, group_position)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 
 -- name: deployment_secret_insert
 INSERT INTO deployment_secret (deployment_id, reference, secret_id, secret_name, version, field, kinds, services, persists)
@@ -39,7 +39,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 -- name: deployment_by_id
 SELECT d.id, d.app_id, a.name AS app, d.environment_id, e.name AS environment, d.node_id, n.name AS node, d.action, d.bundle_id,
        b.digest AS bundle, d.project, d.options, d.state, d.output, d.error, d.services, d.attempts, d.created_by, p.name AS creator,
-       d.created_at, d.finished_at
+       d.created_at, d.finished_at, d.checked_at, d.group_id, d.group_position
 FROM deployment d
 JOIN app a ON a.id = d.app_id JOIN node n ON n.id = d.node_id
 LEFT JOIN environment e ON e.id = d.environment_id LEFT JOIN bundle b ON b.id = d.bundle_id
@@ -53,7 +53,7 @@ SELECT id FROM deployment WHERE id = $1 FOR UPDATE;
 -- Newest first. The caller filters by what it may see, so it asks again from where it stopped.
 SELECT d.id, d.app_id, a.name AS app, d.environment_id, e.name AS environment, d.node_id, n.name AS node, d.action, d.bundle_id,
        b.digest AS bundle, d.project, d.options, d.state, d.output, d.error, d.services, d.attempts, d.created_by, p.name AS creator,
-       d.created_at, d.finished_at
+       d.created_at, d.finished_at, d.checked_at, d.group_id, d.group_position
 FROM deployment d
 JOIN app a ON a.id = d.app_id JOIN node n ON n.id = d.node_id
 LEFT JOIN environment e ON e.id = d.environment_id LEFT JOIN bundle b ON b.id = d.bundle_id
@@ -63,16 +63,22 @@ WHERE ($1::text IS NULL OR a.name = $1) AND ($2::text IS NULL OR e.name = $2) AN
 ORDER BY d.id DESC LIMIT $6;
 
 -- name: deployment_secrets
-SELECT deployment_id, reference, secret_id, secret_name, version, field, kinds, services, persists, matches
+SELECT deployment_id, reference, secret_id, secret_name, version, field, kinds, services, persists, matches,
+       checked_at
 FROM deployment_secret WHERE deployment_id = ANY ($1::uuid[]) ORDER BY deployment_id, reference;
 
 -- name: deployment_work
--- What an agent has to do: the oldest unfinished deployment of each project that it is not busy with.
+-- What an agent has to do: the oldest unfinished deployment of each project that it is not busy with. One of a group has its turn
+-- when all of the batches before have succeeded, and begins nothing after one of the group went wrong.
 SELECT DISTINCT ON (d.project) d.id, d.action, a.name AS app, e.name AS environment, d.project, d.options, d.attempts
 FROM deployment d JOIN app a ON a.id = d.app_id LEFT JOIN environment e ON e.id = d.environment_id
 WHERE d.node_id = $1 AND d.state IN ('queued', 'released', 'applying')
   AND NOT EXISTS (SELECT FROM deployment o WHERE o.node_id = d.node_id AND o.project = d.project AND o.id = ANY ($2::uuid[])
                   AND o.state IN ('queued', 'released', 'applying'))
+  AND NOT EXISTS (SELECT FROM deployment m JOIN deployment_group g ON g.id = m.group_id
+                  WHERE m.group_id = d.group_id AND d.attempts = 0
+                    AND (m.state IN ('failed', 'superseded')
+                         OR (m.state <> 'succeeded' AND m.group_position / g.parallel < d.group_position / g.parallel)))
 ORDER BY d.project, d.id;
 
 -- name: deployment_hand_out
@@ -82,7 +88,7 @@ UPDATE deployment SET attempts = attempts + 1,
        error = CASE WHEN attempts >= $2 THEN $3 ELSE error END,
        finished_at = CASE WHEN attempts >= $2 THEN statement_timestamp() END,
        lease_until = statement_timestamp() + $4::interval
-WHERE id = $1 RETURNING state;
+WHERE id = $1 AND state IN ('queued', 'released', 'applying') RETURNING state;
 
 -- name: deployment_keep
 UPDATE deployment SET lease_until = statement_timestamp() + $2::interval
@@ -107,3 +113,52 @@ WHERE deployment_secret.deployment_id = $1 AND deployment_secret.reference = u.r
 -- An agent that was handed work and went silent: the deployment ends in a true state. Queued work that nobody took stays queued.
 UPDATE deployment SET state = 'failed', error = $1, finished_at = statement_timestamp(), lease_until = NULL
 WHERE state IN ('released', 'applying') AND lease_until < statement_timestamp();
+
+-- name: deployment_current
+-- What runs in a place: see the view.
+SELECT d.id, d.app_id, a.name AS app, d.environment_id, e.name AS environment, d.node_id, n.name AS node, d.action, d.bundle_id,
+       b.digest AS bundle, d.project, d.options, d.state, d.output, d.error, d.services, d.attempts, d.created_by, p.name AS creator,
+       d.created_at, d.finished_at, d.checked_at, d.group_id, d.group_position
+FROM current_deployment c JOIN deployment d ON d.id = c.id
+JOIN app a ON a.id = d.app_id JOIN node n ON n.id = d.node_id
+LEFT JOIN environment e ON e.id = d.environment_id LEFT JOIN bundle b ON b.id = d.bundle_id
+LEFT JOIN principal p ON p.id = d.created_by
+WHERE c.node_id = $1 AND c.project = $2;
+
+-- name: deployment_unsettled
+-- $1 node, $2 project, $3 its current deployment or NULL: how what came after it stands.
+SELECT count(*) FILTER (WHERE d.state IN ('queued', 'released', 'applying')) AS open,
+       count(*) FILTER (WHERE d.state = 'failed' AND d.released_at IS NOT NULL
+                        AND d.finished_at > COALESCE(c.finished_at, '-infinity')) AS failed
+FROM deployment d LEFT JOIN deployment c ON c.id = $3
+WHERE d.node_id = $1 AND d.project = $2;
+
+-- name: deployment_group_insert
+INSERT INTO deployment_group (id, parallel) VALUES ($1, $2);
+
+-- name: deployment_group_by_id
+SELECT id, parallel, created_at FROM deployment_group WHERE id = $1;
+
+-- name: deployment_group_members
+-- In their turn.
+SELECT id FROM deployment WHERE group_id = $1 ORDER BY group_position;
+
+-- name: deployment_groups_stop
+-- After a failure no agent begins what is left of a group. Locked in one order, since agents may report failures at once.
+UPDATE deployment SET state = 'superseded', finished_at = statement_timestamp(), error = $1
+WHERE id IN (SELECT d.id FROM deployment d
+             WHERE d.state = 'queued' AND d.attempts = 0 AND d.group_id IS NOT NULL
+               AND EXISTS (SELECT FROM deployment m WHERE m.group_id = d.group_id AND m.state IN ('failed', 'superseded'))
+             ORDER BY d.id FOR UPDATE)
+  AND state = 'queued' AND attempts = 0;
+
+-- name: deployment_targets
+-- $1 names or NULL, $2 labels or NULL: nodes, by name.
+SELECT id, name, state FROM node
+WHERE ($1::text[] IS NULL OR name = ANY ($1)) AND ($2::text IS NULL OR (labels @> $2::text::jsonb AND state <> 'revoked')) ORDER BY name;
+
+-- name: deployment_progress
+-- What a watcher has not seen yet: the output only where its length is another than $2 says.
+SELECT d.id, n.name AS node, d.state, d.error, d.finished_at, length(d.output) AS size,
+       CASE WHEN length(d.output) <> w.size THEN d.output END AS output
+FROM unnest($1::uuid[], $2::integer[]) AS w (id, size) JOIN deployment d ON d.id = w.id JOIN node n ON n.id = d.node_id;

@@ -34,7 +34,8 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM overseer_service;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     principal, principal_group, group_member, role, app, environment, node, node_key, enrolment_token, node_assertion, binding,
-    token, scope, secret, bundle, deployment, deployment_secret, rollout, rollout_node, idempotency_key, keyring_key
+    token, scope, secret, bundle, deployment, deployment_group, deployment_secret, plan, rollout, rollout_node,
+    idempotency_key, keyring_key
 TO overseer_service;
 
 -- A version is immutable but for its wrap and its grace period.

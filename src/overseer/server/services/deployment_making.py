@@ -1,0 +1,267 @@
+"""Ordering deployments: one execution of a stored bundle on one node, on several, or an earlier one again.
+
+Making one decides everything: ``app:deploy`` at the place, ``secret:use`` on each secret, and which version each reference gets.
+The agent then executes exactly that (``agent_service``). Locks are taken in the order secrets, nodes, deployments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from uuid import UUID
+
+from overseer.compose.references import BundleScan, find_references
+from overseer.core.access import Resource
+from overseer.core.audit_events import AuditAction
+from overseer.core.errors import Conflict, Denied, InvalidInput, Problem, ReferencesRefused, Unavailable
+from overseer.core.identifiers import new_id
+from overseer.core.permissions import Permission
+from overseer.core.principals import Caller
+from overseer.server.services.bundle_packing import PackedBundle
+from overseer.server.services.bundle_service import BundleService
+from overseer.server.services.deployment_places import MAX_NODES, authorised_places, project_name
+from overseer.server.services.deployment_planning import Place, Plan, plan_references
+from overseer.server.services.deployment_views import deployment_resource, deployment_view
+from overseer.server.services.gate import Entry, Gate
+from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
+from overseer.server.services.plan_making import check_pinned, compare
+from overseer.server.services.value_opener import ValueOpener
+from overseer.server.services.work_signal import WorkSignal
+from overseer.server.storage import deployment_rows, group_rows
+from overseer.server.storage.deployment_rows import BundleRow, DeploymentRow, DeploymentSecretRow
+from overseer.server.storage.node_rows import all_nodes
+from overseer.server.storage.plan_rows import plan_by_digest
+from overseer.server.storage.secret_rows import secret_by_id
+from overseer.server.storage.version_rows import version_exists
+from overseer.wire.deployments import DeploymentCreate, DeploymentRollback, DeploymentView
+
+MAX_WAIT_SECONDS: Final = 1800
+ACTIONS: Final = frozenset({"deploy", "undeploy"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Ordered:
+    """One deployment that is about to be written."""
+
+    id: UUID
+    place: Place
+    rows: list[DeploymentSecretRow]
+    plan: Plan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A stored bundle, opened and scanned once for all nodes."""
+
+    row: BundleRow
+    packed: PackedBundle
+    scan: BundleScan
+
+
+class DeploymentMaking:
+    """See the module's text."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        bundles: BundleService,
+        opener: ValueOpener,
+        idempotency: IdempotencyKeeper,
+        signal: WorkSignal,
+    ) -> None:
+        self._gate = gate
+        self._bundles = bundles
+        self._opener = opener
+        self._idempotency = idempotency
+        self._signal = signal
+
+    async def create_deployment(
+        self, caller: Caller, body: DeploymentCreate, idempotency: Idempotency | None = None
+    ) -> DeploymentView:
+        """Queue a deployment (or an undeployment) for the agent of one node, or of each of several: then the first of the group.
+
+        Raises :class:`ReferencesRefused` with every missing and denied reference and its place, :class:`Conflict` for a revoked
+        node, a project name that another app has there or a plan that does not hold any more, :class:`InvalidInput`.
+        """
+        async with self._gate.enter(caller, AuditAction.DEPLOYMENT_CREATE) as entry:
+            places = await authorised_places(entry, body)
+            decided = len(entry.events) - len(places)
+            _check(body)
+            first = await self._idempotency.first_result(entry, idempotency)
+            if first is not None:
+                return await _view(entry, first.resource_id)
+            bundle = await self._bundle(entry, body, places[0]) if body.action == "deploy" else None
+            ordered = [await self._ordered(entry, body, place, bundle) for place in places]
+            for number, one in enumerate(ordered):
+                entry.events[decided + number] = replace(entry.events[decided + number], resource_id=one.id)
+            await _claim(entry, [one.place for one in ordered])
+            if body.plan is not None and bundle is not None:
+                await self._check_plan(entry, body.plan, bundle, ordered[0])
+            group = None
+            if body.node is None:
+                group = new_id(entry.now)
+                await group_rows.insert_group(entry.session, group, min(body.parallel, len(ordered)))
+            options: dict[str, Any] = {"allow_persisting": body.allow_persisting, "wait_timeout": body.wait_timeout}
+            if body.plan is not None:
+                options["plan"] = body.plan
+            for turn, one in enumerate(ordered):
+                await self._insert(entry, body.action, bundle.row.id if bundle else None, one, options, group, turn)
+            await self._idempotency.remember(entry, idempotency, status=201, resource_id=ordered[0].id)
+            view = await _view(entry, ordered[0].id)
+        self._signal.notify()
+        return view
+
+    async def rollback(
+        self, caller: Caller, deployment_id: UUID, body: DeploymentRollback, idempotency: Idempotency | None = None
+    ) -> DeploymentView:
+        """Queue a deployment with the bundle of an earlier one that succeeded, and with exactly the versions that it had.
+
+        Needs ``app:deploy`` there and ``secret:use`` on each secret now. Raises :class:`ReferencesRefused` with every version
+        that is gone or refused, :class:`Conflict` where that one never succeeded or the node was revoked.
+        """
+        async with self._gate.enter(caller, AuditAction.DEPLOYMENT_ROLLBACK) as entry:
+            old = await deployment_rows.deployment_by_id(entry.session, deployment_id)
+            if old is None:
+                entry.missing(Resource("deployment", id=deployment_id))
+            entry.authorise(Permission.APP_DEPLOY, deployment_resource(old), hide_without=Permission.DEPLOYMENT_LIST)
+            _check_wait(body.wait_timeout)
+            first = await self._idempotency.first_result(entry, idempotency, target=old.id)
+            if first is not None:
+                return await _view(entry, first.resource_id)
+            if old.action != "deploy" or old.bundle_id is None or old.state != "succeeded":
+                raise Conflict("only a deployment that succeeded can be gone back to: see `overseer deployment list`")
+            [node] = await all_nodes(entry.session, node_id=old.node_id)
+            if node.state == "revoked":
+                raise Conflict("this node was revoked: enrol it again, or choose another one")
+            new = new_id(entry.now)
+            rows = await _pinned(entry, old, new)
+            place = Place(old.scope, old.scope_names)
+            await _claim(entry, [place])
+            options: dict[str, Any] = {"rollback_of": str(old.id)}
+            options |= {key: old.options[key] for key in ("allow_persisting", "wait_timeout") if key in old.options}
+            if body.wait_timeout is not None:
+                options["wait_timeout"] = body.wait_timeout
+            await self._insert(entry, "deploy", old.bundle_id, _Ordered(new, place, rows), options, None, 0)
+            await self._idempotency.remember(entry, idempotency, status=201, resource_id=new, target=old.id)
+            view = await _view(entry, new)
+        self._signal.notify()
+        return view
+
+    async def _bundle(self, entry: Entry, body: DeploymentCreate, place: Place) -> _Opened:
+        assert place.scope.app is not None  # noqa: S101  # a place of a deployment has an app
+        row = await deployment_rows.bundle_by_digest(entry.session, place.scope.app, body.bundle or "")
+        if row is None:
+            rule = "this app has no bundle of that digest; store it first"
+            raise InvalidInput(rule, problems=[Problem("body.bundle", rule, "unknown_bundle")])
+        packed = await self._bundles.open(row)
+        return _Opened(row, packed, find_references(packed.bundle(), allow_persisting=body.allow_persisting))
+
+    async def _ordered(self, entry: Entry, body: DeploymentCreate, place: Place, bundle: _Opened | None) -> _Ordered:
+        deployment_id = new_id(entry.now)
+        if bundle is None:
+            return _Ordered(deployment_id, place, [])
+        plan = await plan_references(entry, bundle.scan, place, deployment_id, self._opener)
+        if plan.problems:
+            where = "there" if body.node is not None else f"on {place.names.node}"
+            raise ReferencesRefused(f"the bundle cannot be deployed {where}; nothing was changed", problems=plan.problems)
+        return _Ordered(deployment_id, place, plan.rows, plan)
+
+    async def _check_plan(self, entry: Entry, pinned: str, bundle: _Opened, one: _Ordered) -> None:
+        """After the locks: what runs in the place cannot change any more before this deployment is written."""
+        assert one.plan is not None  # noqa: S101  # a deployment of a bundle has one
+        now = await compare(entry, self._bundles, one.place, bundle.packed, bundle.row.digest, bundle.scan, one.plan)
+        check_pinned(pinned, await plan_by_digest(entry.session, pinned), now)
+
+    async def _insert(
+        self,
+        entry: Entry,
+        action: str,
+        bundle_id: UUID | None,
+        one: _Ordered,
+        options: dict[str, Any],
+        group: UUID | None,
+        turn: int,
+    ) -> None:
+        project = project_name(one.place.names.app or "", one.place.names.environment)
+        member = None if group is None else (group, turn)
+        await deployment_rows.insert_deployment(
+            entry.session, one.id, one.place.scope, action, bundle_id, project, options, entry.actor.id, group=member
+        )
+        await deployment_rows.insert_deployment_secrets(entry.session, one.rows)
+
+
+async def _claim(entry: Entry, places: Sequence[Place]) -> None:
+    """Lock the nodes, in one order for everybody, and refuse a project name that something else has on one of them."""
+    for place in sorted(places, key=lambda one: str(one.scope.node)):
+        scope = place.scope
+        assert scope.node is not None  # noqa: S101  # a place of a deployment has a node and an app
+        assert scope.app is not None  # noqa: S101
+        project = project_name(place.names.app or "", place.names.environment)
+        if not await deployment_rows.claim_project(entry.session, scope.node, project, scope.app, scope.environment):
+            raise Conflict(f"another app has the Compose project {project} on this node already; rename one of them")
+
+
+async def _pinned(entry: Entry, old: DeploymentRow, new: UUID) -> list[DeploymentSecretRow]:
+    """The references of ``old`` for a new deployment, each decided anew; :class:`ReferencesRefused` names all that cannot be."""
+    rows, problems = [], []
+    for row in (await deployment_rows.secrets_of(entry.session, [old.id]))[old.id]:
+        refused = await _refused(entry, row)
+        if refused is None:
+            rows.append(replace(row, deployment_id=new, matches=None, checked_at=None))
+        else:
+            problems.append(Problem(row.reference, *refused))
+    if problems:
+        raise ReferencesRefused("that deployment cannot be repeated; nothing was changed", problems=problems)
+    return rows
+
+
+async def _refused(entry: Entry, row: DeploymentSecretRow) -> tuple[str, str] | None:
+    secret = await secret_by_id(entry.session, row.secret_id)
+    gone = f"version {row.version} of this secret is gone, or you may not use it"
+    if secret is None:
+        entry.refuse(Resource("secret", row.secret_name, id=row.secret_id), "unavailable", action=AuditAction.SECRET_USE)
+        return gone, "unavailable"
+    try:
+        entry.authorise(
+            Permission.SECRET_USE,
+            secret.resource(row.version),
+            hide_without=Permission.SECRET_LIST,
+            action=AuditAction.SECRET_USE,
+        )
+    except Unavailable:
+        return gone, "unavailable"
+    except Denied:
+        return f"you lack {Permission.SECRET_USE} for this secret; ask an owner for it", "denied"
+    if not await version_exists(entry.session, secret.id, row.version):
+        return gone, "no_version"
+    return None
+
+
+async def _view(entry: Entry, deployment_id: UUID) -> DeploymentView:
+    row = await deployment_rows.deployment_by_id(entry.session, deployment_id)
+    if row is None:
+        raise Conflict("the deployment that this idempotency key made is gone")
+    secrets = await deployment_rows.secrets_of(entry.session, [row.id])
+    return deployment_view(row, secrets[row.id])
+
+
+def _check(body: DeploymentCreate) -> None:
+    problems = []
+    if body.action not in ACTIONS:
+        problems.append(Problem("body.action", "deploy or undeploy", "bad_action"))
+    elif (body.action == "deploy") != (body.bundle is not None):
+        problems.append(Problem("body.bundle", "a digest for deploy, and nothing for undeploy", "bad_bundle"))
+    if not 1 <= body.parallel <= MAX_NODES:
+        problems.append(Problem("body.parallel", f"1 to {MAX_NODES}", "bad_parallel"))
+    if body.plan is not None and (body.node is None or body.action != "deploy"):
+        problems.append(Problem("body.plan", "a plan is of a deployment on one node", "bad_plan"))
+    if problems:
+        raise InvalidInput("the deployment cannot be made", problems=problems)
+    _check_wait(body.wait_timeout)
+
+
+def _check_wait(seconds: int | None) -> None:
+    if seconds is not None and not 1 <= seconds <= MAX_WAIT_SECONDS:
+        problem = Problem("body.wait_timeout", f"1 to {MAX_WAIT_SECONDS} seconds", "bad_timeout")
+        raise InvalidInput("the deployment cannot be made", problems=[problem])

@@ -1,0 +1,74 @@
+"""Where deployments go: the app, the environment and the nodes of a request, with the permission on each of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from overseer.core.access import Resource
+from overseer.core.errors import Conflict, InvalidInput, Problem
+from overseer.core.permissions import Permission
+from overseer.core.scopes import Scope
+from overseer.server.services.deployment_planning import Place
+from overseer.server.services.gate import Entry
+from overseer.server.storage.group_rows import TargetRow, targets
+from overseer.server.storage.scope_rows import find_scope
+from overseer.wire.deployments import DeploymentCreate
+
+MAX_NODES: Final = 200
+_TARGET_RULE: Final = "exactly one of node, nodes and labels"
+
+
+def project_name(app: str, environment: str | None) -> str:
+    """The Compose project of an app in an environment: lower case, ``[a-z0-9][a-z0-9_-]*`` as Compose demands.
+
+    Two apps may come to the same text; the store refuses the second on the same node.
+    """
+    text = (f"{app}-{environment}" if environment else app).lower()
+    return re.sub(r"^[^a-z0-9]+", "", re.sub(r"[^a-z0-9_-]", "-", text)) or "app"
+
+
+async def authorised_places(entry: Entry, body: DeploymentCreate) -> list[Place]:
+    """The places of a request, each with its decision about ``app:deploy``, in the order of their turn.
+
+    Raises :class:`InvalidInput` for a wrong selection, :class:`Conflict` for a revoked node; nobody learns of a node at which
+    they could not deploy.
+    """
+    chosen = [one for one in (body.node, body.nodes, body.labels) if one is not None]
+    if len(chosen) != 1 or body.nodes == [] or body.labels == {}:
+        await authorised_place(entry, body, None)
+        raise InvalidInput(_TARGET_RULE, problems=[Problem("body.node", _TARGET_RULE, "bad_target")])
+    if body.node is not None:
+        return await _living(entry, [await authorised_place(entry, body, body.node)])
+    if body.nodes is not None:
+        names: Sequence[str] = list(dict.fromkeys(body.nodes))
+    else:
+        names = [target.name for target in await targets(entry.session, labels=body.labels or {})]
+    if not 1 <= len(names) <= MAX_NODES:
+        await authorised_place(entry, body, None)
+        rule = f"1 to {MAX_NODES} nodes" if names else "no node has all of these labels"
+        raise InvalidInput(rule, problems=[Problem("body.nodes" if names else "body.labels", rule, "bad_target")])
+    return await _living(entry, [await authorised_place(entry, body, name) for name in names])
+
+
+async def authorised_place(entry: Entry, body: DeploymentCreate, node: str | None) -> Place:
+    """One place with its decision; ``node`` None asks for the app as a whole."""
+    names = Scope(body.app, body.environment, node)
+    found = await find_scope(entry.session, names)
+    if found.missing:
+        entry.missing(Resource("deployment", body.app, scope_names=names))
+    resource = Resource("deployment", body.app, found.scope, scope_names=names)
+    entry.authorise(Permission.APP_DEPLOY, resource, hide_without=Permission.DEPLOYMENT_LIST)
+    return Place(found.scope, names)
+
+
+async def _living(entry: Entry, places: list[Place]) -> list[Place]:
+    found: dict[str, TargetRow] = {
+        one.name: one for one in await targets(entry.session, names=[place.names.node or "" for place in places])
+    }
+    for place in places:
+        target = found.get(place.names.node or "")
+        if target is None or target.state == "revoked":
+            raise Conflict(f"node {place.names.node} was revoked: enrol it again, or choose another one")
+    return places
