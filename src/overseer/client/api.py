@@ -26,8 +26,10 @@ from overseer.core.secret_value import SecretValue
 if TYPE_CHECKING:  # each noun is imported when it is first used: a command starts in a fraction of the time
     from overseer.client.access import Bindings, Roles, ServiceAccounts, Tokens
     from overseer.client.deployments import Deployments
+    from overseer.client.rollouts import Rollouts
     from overseer.client.scopes import Apps, Environments, Nodes
     from overseer.client.secrets import Secrets
+    from overseer.client.usage import Usage
     from overseer.wire.access import MeView
     from overseer.wire.audit import AuditView
     from overseer.wire.seal import Health, SealStatus
@@ -137,6 +139,18 @@ class Client:
         from overseer.client.deployments import Deployments
 
         return Deployments(self._retrying)
+
+    @cached_property
+    def rollouts(self) -> Rollouts:
+        from overseer.client.rollouts import Rollouts
+
+        return Rollouts(self._retrying)
+
+    @cached_property
+    def usage(self) -> Usage:
+        from overseer.client.usage import Usage
+
+        return Usage(self._retrying)
 
     def me(self) -> MeView:
         """Who the token speaks for and what it may do."""

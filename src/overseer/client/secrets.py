@@ -108,10 +108,13 @@ class Secrets:
 
     def update(
         self, secret_id: str, value: SecretValue | None = None, *,
-        generate: str | None = None, activate: bool = True, if_version: int | None = None,
+        generate: str | None = None, activate: bool = True, if_version: int | None = None, immediate: bool = False,
     ) -> SecretView:  # fmt: skip
-        """A new version; with ``if_version`` only while that is the newest one (else :class:`PreconditionFailed`)."""
-        body = SecretUpdate(**_content(value, generate), activate=activate)
+        """A new version; with ``if_version`` only while that is the newest one (else :class:`PreconditionFailed`).
+
+        Where containers use the secret, a rollout brings it to them (``SecretView.rollout``) unless ``immediate``.
+        """
+        body = SecretUpdate(**_content(value, generate), activate=activate, immediate=immediate)
         return self._changed("PUT", secret_id, "", body, if_version)
 
     def patch(self, secret_id: str, patch: SecretPatch) -> SecretView:
@@ -119,15 +122,17 @@ class Secrets:
         return self._http.request("PATCH", f"/api/secrets/{secret_id}", patch, returns=SecretView).value
 
     def rotate(
-        self, secret_id: str, value: SecretValue | None = None, *, generate: str | None = None, if_version: int | None = None
-    ) -> SecretView:
-        """A new version from a value, a generator, or (with neither) the way the secret was made."""
-        body = SecretRotate() if value is None and generate is None else SecretRotate(**_content(value, generate))
+        self, secret_id: str, value: SecretValue | None = None, *,
+        generate: str | None = None, if_version: int | None = None, immediate: bool = False,
+    ) -> SecretView:  # fmt: skip
+        """A new version from a value, a generator, or (with neither) the way the secret was made; ``immediate`` as in update."""
+        content = {} if value is None and generate is None else _content(value, generate)
+        body = SecretRotate(**content, immediate=immediate)
         return self._changed("POST", secret_id, "/rotate", body, if_version)
 
-    def activate(self, secret_id: str, version: int) -> SecretView:
-        """Make an existing version the active one."""
-        return self._changed("POST", secret_id, "/activate", SecretActivate(version=version), None)
+    def activate(self, secret_id: str, version: int, *, immediate: bool = False) -> SecretView:
+        """Make an existing version the active one; ``immediate`` as in update."""
+        return self._changed("POST", secret_id, "/activate", SecretActivate(version=version, immediate=immediate), None)
 
     def delete(self, secret_id: str, *, if_version: int | None = None) -> None:
         """Delete the secret with all of its history."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from overseer.cli.commands.secret_usage import stale, unused, usage
 from overseer.cli.options import json_option, pass_client, scope_options, yes_option
 from overseer.cli.output import moment, print_bytes, print_fields, print_json, print_table, say
 from overseer.cli.values import name_argument, read_value, value_options
@@ -19,12 +20,18 @@ if TYPE_CHECKING:
     from overseer.wire.secrets import ScopeView, SecretView
 
 ReadFrom = tuple[bool, str | None, bool, str | None]
+immediate_option = click.option("--immediate", is_flag=True, help="Use it at once and leave running containers as they are.")
 if_version_option = click.option("--if-version", type=click.IntRange(min=1), metavar="N", help="Only if N is the newest version.")
 
 
 @click.group()
 def secret() -> None:
     """Set, get, list, rotate and delete secrets."""
+
+
+secret.add_command(usage)
+secret.add_command(unused)
+secret.add_command(stale)
 
 
 @secret.command("set")
@@ -34,6 +41,7 @@ def secret() -> None:
 @click.option("--create-only", is_flag=True, help="Refuse when the secret exists.")
 @if_version_option
 @click.option("--no-activate", is_flag=True, help="Add the version without using it yet.")
+@immediate_option
 @click.option("--description", help="What it is for (not secret).")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label (not secret); may be repeated.")
 @json_option
@@ -46,6 +54,7 @@ def set_(
     create_only: bool,
     if_version: int | None,
     no_activate: bool,
+    immediate: bool,
     description: str | None,
     labels: tuple[str, ...],
     as_json: bool,
@@ -56,12 +65,19 @@ def set_(
     """
     if create_only and (if_version is not None or no_activate):
         raise click.UsageError("--create-only goes with neither --if-version nor --no-activate")
+    if no_activate and immediate:
+        raise click.UsageError("--no-activate and --immediate do not go together")
     marks = _labels(labels)
     new = read_value(read_from, prompt=f"value of {name} ({scope})")
     existing = None if create_only else _find(client, name, scope)
     if existing is not None:
         view = client.secrets.update(
-            existing.id, new.value, generate=new.generate, activate=not no_activate, if_version=if_version
+            existing.id,
+            new.value,
+            generate=new.generate,
+            activate=not no_activate,
+            if_version=if_version,
+            immediate=immediate,
         )
         if description is not None or marks:
             view = _describe(client, view, description, marks)
@@ -198,11 +214,12 @@ def history(client: Client, name: str, scope: Scope[str], as_json: bool) -> None
 @click.argument("name")
 @click.argument("version", type=click.IntRange(min=1))
 @scope_options
+@immediate_option
 @json_option
 @pass_client
-def activate(client: Client, name: str, version: int, scope: Scope[str], as_json: bool) -> None:
-    """Make another version of a secret the one that is used."""
-    _tell(client.secrets.activate(client.secrets.find(name, scope).id, version), as_json)
+def activate(client: Client, name: str, version: int, scope: Scope[str], immediate: bool, as_json: bool) -> None:
+    """Make another version of a secret the one that is used; a rollout brings it to running containers first."""
+    _tell(client.secrets.activate(client.secrets.find(name, scope).id, version, immediate=immediate), as_json)
 
 
 @secret.command()
@@ -210,6 +227,7 @@ def activate(client: Client, name: str, version: int, scope: Scope[str], as_json
 @scope_options
 @value_options
 @if_version_option
+@immediate_option
 @json_option
 @pass_client
 def rotate(
@@ -218,12 +236,16 @@ def rotate(
     scope: Scope[str],
     read_from: ReadFrom,
     if_version: int | None,
+    immediate: bool,
     as_json: bool,
 ) -> None:
-    """Add a version and use it. Without a value the server makes one, the way the secret was made."""
+    """Add a version and use it; a rollout brings it to running containers. Without a value the server makes one."""
     new = read_value(read_from, prompt=None)
     found = client.secrets.find(name, scope)
-    _tell(client.secrets.rotate(found.id, new.value, generate=new.generate, if_version=if_version), as_json)
+    rotated = client.secrets.rotate(
+        found.id, new.value, generate=new.generate, if_version=if_version, immediate=immediate
+    )
+    _tell(rotated, as_json)
 
 
 @secret.command()
@@ -297,6 +319,8 @@ def _tell(view: SecretView, as_json: bool) -> None:
         return
     use = "in use" if view.active_version == view.version else f"version {view.active_version} in use"
     say(f"{view.name} ({_scope_text(view.scope)}): newest version {view.version}, {use}")
+    if view.rollout is not None:
+        say(f"  a rollout is bringing another version to its containers: overseer rollout wait {view.rollout}")
 
 
 def _scope_text(scope: ScopeView) -> str:
