@@ -45,6 +45,7 @@ class _Answers(BaseHTTPRequestHandler):
     """A list of one secret, and its value."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet: two would wait for each other's acknowledgement
 
     def do_GET(self) -> None:
         self._answer({"items": [_SECRET], "next_cursor": None})
