@@ -58,9 +58,13 @@ class ProjectUpdate:
         alone = self._one_by_one()
         self._publication = self.files.publish(self.prepared.directories(), self.prepared.shipped)
         self._published = time.monotonic()
-        for service in alone:
-            self.output += self.compose.up(self.prepared.text, self.redactor, self.wait, [service], alone=True)
-        self.output += self.compose.up(self.prepared.text, self.redactor, self.wait)
+        try:
+            for service in alone:
+                self.output += self.compose.up(self.prepared.text, self.redactor, self.wait, [service], alone=True)
+            self.output += self.compose.up(self.prepared.text, self.redactor, self.wait)
+        except StepFailed as failed:
+            ill = sorted({one.service for one in containers_of(self.compose.engine, self.compose.name) if not one.is_well})
+            raise StepFailed(f"{failed}; not healthy: {', '.join(ill)}" if ill else str(failed), failed.output) from None
         self._tell(self._changed(), self.prepared.reloads)
         found = settle(self.compose.engine, self.compose.name, float(self.wait), self.sleep)
         ill = sorted({one.service for one in found if not one.is_well} | self._absent(found))
