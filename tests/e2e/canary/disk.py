@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,3 +37,13 @@ def changed_since(stamp: Path) -> Iterator[Path]:
         command = ["find", str(place), "-xdev", "-type", "f", "-cnewer", str(stamp), "-size", f"-{LARGEST}c", "-print0"]
         listed = subprocess.run(command, check=False, capture_output=True).stdout  # files that vanish meanwhile are no failure
         yield from (Path(path.decode("utf-8", "surrogateescape")) for path in listed.split(b"\0") if path)
+
+
+def is_core(path: Path) -> bool:
+    """Whether it is the memory image of a crashed process, whatever its name: an ELF file of the type ET_CORE (elf(5))."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(18)
+    except OSError:
+        return False
+    return head[:4] == b"\x7fELF" and int.from_bytes(head[16:18], sys.byteorder) == 4

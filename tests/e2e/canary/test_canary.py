@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from examples.shop.images import ensure_image
-from tests.e2e.canary.disk import LARGEST, changed_since, disks
+from tests.e2e.canary.disk import LARGEST, changed_since, disks, is_core
 from tests.e2e.canary.markers import Canaries, Marks
 from tests.e2e.canary.processes import ProcessWatch
 from tests.e2e.canary.search import Finding, Search, files_below
@@ -165,8 +165,7 @@ def test_no_process_shows_a_canary(evidence: Evidence) -> None:
 
 def test_a_crash_left_no_core(evidence: Evidence) -> None:
     assert "a worker ended" in (evidence.home / "data/log/server.log").read_text()
-    fresh = [path.name for path in evidence.searched if path.name == "core" or path.name.startswith("core.")]
-    assert fresh == []
+    assert [path for path in evidence.searched if is_core(path)] == []
 
 
 def test_the_logs_told_something(evidence: Evidence) -> None:

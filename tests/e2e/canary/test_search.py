@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, quote_plus
@@ -15,6 +16,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from overseer.crypto.tokens import TokenPrefix, new_token
+from tests.e2e.canary.disk import changed_since, disks, is_core
 from tests.e2e.canary.markers import AWKWARD, Canaries, Marks, forms
 from tests.e2e.canary.processes import ProcessWatch
 from tests.e2e.canary.search import Search, files_below
@@ -135,6 +137,28 @@ def test_file_names_count_and_deep_files_are_met(canaries: Canaries, tmp_path: P
     deep.mkdir(parents=True)
     (deep / canaries.word("name")).touch()
     assert [finding.purpose for finding in Search(canaries).in_files(files_below(tmp_path))] == ["name"]
+
+
+def test_core_files_are_known_by_their_content(tmp_path: Path) -> None:
+    program = Path(sys.executable).resolve().read_bytes()[:4096]
+    (tmp_path / "program").write_bytes(program)
+    (tmp_path / "some-name").write_bytes(program[:16] + (4).to_bytes(2, sys.byteorder) + program[18:])
+    assert [path.name for path in files_below(tmp_path) if is_core(path)] == ["some-name"]
+    assert not is_core(tmp_path / "none")
+
+
+def test_files_that_changed_are_met_whatever_their_times_say(tmp_path: Path) -> None:
+    (tmp_path / "before").touch()
+    time.sleep(0.05)
+    (stamp := tmp_path / "stamp").touch()
+    time.sleep(0.05)
+    (tmp_path / "after").write_text("x")
+    os.utime(tmp_path / "after", (1, 1))
+    if not any(tmp_path.is_relative_to(place) for place in disks()):
+        pytest.skip("temporary files are in memory here")
+    found = set(changed_since(stamp))
+    assert tmp_path / "after" in found
+    assert tmp_path / "before" not in found
 
 
 def test_arguments_and_environments_of_processes_are_seen(canaries: Canaries) -> None:
