@@ -134,7 +134,7 @@ async def test_an_answer_to_half_a_request_ends_the_connection(port: int) -> Non
 
 
 async def test_a_client_that_leaves_ends_its_long_poll() -> None:
-    services = SimpleNamespace(waiting=asyncio.Event(), cancelled=asyncio.Event())
+    services = SimpleNamespace(waiting=asyncio.Event(), ended=asyncio.Event())
     edge = Edge(services=services, sealed=lambda: False)  # type: ignore[arg-type]
     (bound,) = listening_sockets("127.0.0.1", 0)
     server: Any = uvicorn.Server(uvicorn.Config(small_app(edge=edge), **protocol_options()))
@@ -143,6 +143,6 @@ async def test_a_client_that_leaves_ends_its_long_poll() -> None:
     writer.write(b"POST /wait HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
     await asyncio.wait_for(services.waiting.wait(), 5)
     writer.close()
-    await asyncio.wait_for(services.cancelled.wait(), 5)
+    await asyncio.wait_for(services.ended.wait(), 5)
     server.should_exit = True
     await running

@@ -6,8 +6,9 @@ headers are read. Nothing in it is a decision about access: that is made by the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from msgspec import Struct
@@ -25,7 +26,10 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Call(Generic[Body, Query]):
-    """One checked request. ``body`` and ``query`` are None where the route declares none. Its repr shows no content."""
+    """One checked request. ``body`` and ``query`` are None where the route declares none. Its repr shows no content.
+
+    ``ended`` is set when the client of a held route left or the server stops.
+    """
 
     services: Services
     caller: Caller
@@ -34,6 +38,7 @@ class Call(Generic[Body, Query]):
     if_match: str | None = None
     idempotency: Idempotency | None = None
     last_event_id: str | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __repr__(self) -> str:
         return f"Call(request_id={self.caller.request_id!r})"

@@ -88,6 +88,8 @@ class Endpoint:
         except Unauthenticated:
             throttle.failed(token_hash)
             raise
+        except ClientGone:
+            raise  # the attempt stays spent: who leaves at once must not try for nothing
         except BaseException:
             throttle.passed(facts.peer, token_hash, authenticated=False)
             raise
@@ -116,17 +118,21 @@ class Endpoint:
         return await route.handler(call, **arguments)
 
     async def _hold(self, route: Route, call: Call[Any, Any], arguments: Mapping[str, Any], receive: Receive) -> Any:
-        """Run a function that may wait for long; a client that left or a server that stops ends the wait."""
+        """Run a function that may wait for long; a client that left or a server that stops ends the wait.
+
+        The function is told, not cancelled: what it does inside the gate at that moment ends, and leaves its audit row.
+        """
         work = asyncio.ensure_future(route.handler(call, **arguments))
         gone = asyncio.ensure_future(_gone(receive))
         drain = asyncio.ensure_future(self._edge.draining.wait())
         try:
             await asyncio.wait({work, gone, drain}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            if drain.done():
-                raise NotReady("the server is stopping; ask again", retry_after=1)
-            raise ClientGone
+            call.ended.set()
+            return await work
+        except NotReady:
+            if gone.done():
+                raise ClientGone from None
+            raise
         finally:
             for task in (work, gone, drain):
                 task.cancel()

@@ -99,7 +99,7 @@ def route(
 ) -> Callable[[Callable[..., Awaitable[Answer | Reply[Answer] | Document | EventStream | None]]], Route]:
     """Declare a route. ``location`` is a path with fields of the answer in braces; ``body_limit`` is in bytes.
 
-    ``held``: the function may wait for long, is cancelled when the client goes and answers 503 when the server drains.
+    ``held``: the function may wait for long; it ends its wait with NotReady (503) when ``call.ended`` is set.
     ``tagged``: answers carry an ETag and the request may carry If-Match. ``streams``: the function gives an EventStream of
     messages of type ``returns``. Raises TypeError for a declaration that does not fit the function.
     """

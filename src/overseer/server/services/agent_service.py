@@ -18,7 +18,7 @@ import msgspec
 
 from overseer.core.access import Resource
 from overseer.core.audit_events import AuditAction, AuditEvent
-from overseer.core.errors import Conflict, InvalidInput, Problem
+from overseer.core.errors import Conflict, InvalidInput, NotReady, Problem
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.scopes import Scope
@@ -33,6 +33,7 @@ from overseer.server.services.key_service import KeyService
 from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
+from overseer.server.services.work_watch import Woken, WorkWatch
 from overseer.server.storage import deployment_rows, node_rows
 from overseer.server.storage.deployment_rows import BundleRow, DeploymentRow, DeploymentSecretRow, WorkRow
 from overseer.wire.agent import (
@@ -50,7 +51,6 @@ from overseer.wire.agent import DeploymentReport as Report
 from overseer.wire.deployments import DeploymentView
 
 MAX_WAIT_SECONDS: Final = 55
-LOOK_EVERY_SECONDS: Final = 1.0
 MAX_ATTEMPTS: Final = 3
 LEASE: Final = timedelta(minutes=10)
 SEALED_FOR: Final = timedelta(minutes=2)
@@ -75,25 +75,31 @@ class AgentService:
         self._keys = keys
         self._opener = opener
         self._bundles = bundles
-        self._signal = signal
+        self._watch = WorkWatch(gate, signal)
         self._rollouts = rollouts
 
-    async def poll(self, caller: Caller, body: PollRequest) -> PollAnswer:
-        """Wait for work of the caller's node, at most ``wait_seconds``. An empty answer leaves no audit row."""
+    async def poll(self, caller: Caller, body: PollRequest, ended: asyncio.Event | None = None) -> PollAnswer:
+        """Wait for work of the caller's node, at most ``wait_seconds``. An empty answer leaves no audit row.
+
+        A newer poll of the node ends this one with an empty answer. ``ended`` ends the wait, never a look that has begun, so that
+        none goes without its row: then :class:`NotReady`.
+        """
         busy = [_id(text, f"body.busy[{number}]") for number, text in enumerate(body.busy)]
         loop = asyncio.get_running_loop()
         deadline = loop.time() + min(max(body.wait_seconds, 0), MAX_WAIT_SECONDS)
-        first = True
-        while True:
-            heard = self._signal.listen()
-            work = await self._take(caller, body, busy, note_seen=first)
-            first = False
-            left = deadline - loop.time()
-            if work or left <= 0:
-                return PollAnswer(work=[_work(row) for row in work])
-            await self._signal.wait(heard, min(left, LOOK_EVERY_SECONDS))
+        node_id, work = await self._take(caller, body, busy, note_seen=True)
+        while not work and (left := deadline - loop.time()) > 0:
+            woken = await self._watch.wait(node_id, busy, ended or asyncio.Event(), left)
+            if woken is Woken.ENDED:
+                raise NotReady("the server is stopping; ask again", retry_after=1)
+            if woken is Woken.REPLACED:
+                break
+            _, work = await self._take(caller, body, busy, note_seen=False)
+        return PollAnswer(work=[_work(row) for row in work])
 
-    async def _take(self, caller: Caller, body: PollRequest, busy: list[UUID], *, note_seen: bool) -> list[WorkRow]:
+    async def _take(
+        self, caller: Caller, body: PollRequest, busy: list[UUID], *, note_seen: bool
+    ) -> tuple[UUID, list[WorkRow]]:
         async with self._gate.enter(caller, AuditAction.NODE_POLL) as entry:
             node_id = entry.actor.node_id
             entry.authorise(Permission.NODE_SERVE, own_node(entry))
@@ -108,7 +114,7 @@ class AgentService:
                     taken.append(row)
             if not taken:
                 entry.drop_row()
-            return taken
+            return node_id, taken
 
     async def release(self, caller: Caller, deployment_id: UUID, body: ReleaseRequest) -> ReleaseAnswer:
         """The files and values of a deployment, sealed to the node's key and signed, bound to the agent's nonce.
@@ -176,14 +182,18 @@ class AgentService:
         return deployment_view(after or row, secrets)
 
     async def _own(self, entry: Entry, deployment_id: UUID) -> DeploymentRow:
-        row = await deployment_rows.deployment_by_id(entry.session, deployment_id, lock=True)
+        row = await deployment_rows.deployment_by_id(entry.session, deployment_id)
         if row is None or row.node_id != entry.actor.node_id:
             # Also for a principal that is no node at all: it must not learn which deployments there are.
             resource = Resource("deployment", id=deployment_id) if row is None else _deployment(row)
             entry.refuse(resource, "unavailable" if row is None else "other_node")
             entry.hide("deployment")
         entry.authorise(Permission.NODE_SERVE, _deployment(row))
-        return row
+        # Locked only now, and read again: who may not touch it must not hold it up either.
+        locked = await deployment_rows.deployment_by_id(entry.session, deployment_id, lock=True)
+        if locked is None:
+            entry.hide("deployment")
+        return locked
 
     async def _payload(
         self, row: DeploymentRow, bundle: BundleRow, references: list[ReferencedVersion], events: list[AuditEvent]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -227,6 +227,13 @@ async def open_work(session: Session, node_id: UUID, busy: list[UUID]) -> list[W
     """The next deployment of each project of the node that its agent is not busy with."""
     rows = await session.fetch("deployment_work", node_id, busy)
     return [WorkRow(**{**dict(row), "options": json.loads(row["options"])}) for row in rows]
+
+
+async def nodes_to_wake(session: Session, busy: Mapping[UUID, list[UUID]]) -> list[UUID]:
+    """Of the waiting nodes, by what each is busy with: those that have work, and those that may no longer ask for any."""
+    pairs = [(node_id, deployment_id) for node_id, ids in busy.items() for deployment_id in ids]
+    nodes, deployments = [node_id for node_id, _ in pairs], [deployment_id for _, deployment_id in pairs]
+    return [row["id"] for row in await session.fetch("deployment_nodes_to_wake", list(busy), nodes, deployments)]
 
 
 async def hand_out(session: Session, deployment_id: UUID, most: int, error: str, lease: timedelta) -> bool:

@@ -99,11 +99,10 @@ async def fail(call: Call[None, None], name: str) -> Seen:
 async def wait(call: Call[None, None]) -> Seen:
     services: Any = call.services
     services.waiting.set()
-    try:
-        await asyncio.Event().wait()
-    finally:
-        services.cancelled.set()
-    return Seen(id="", text="")
+    await call.ended.wait()
+    await asyncio.sleep(0.05)  # what it does at the end is not cut short
+    services.ended.set()
+    raise NotReady("the server is stopping", retry_after=1)
 
 
 @route("GET", "/health/live", permission=Open("test", while_sealed=True), summary="Alive", returns=Seen)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -208,7 +209,7 @@ async def test_guessing_is_limited_and_health_is_not() -> None:
 
 
 async def test_draining_ends_a_long_poll_at_once() -> None:
-    services = SimpleNamespace(waiting=asyncio.Event(), cancelled=asyncio.Event())
+    services = SimpleNamespace(waiting=asyncio.Event(), ended=asyncio.Event())
     edge = Edge(services=services, sealed=lambda: False)  # type: ignore[arg-type]
     async with client(small_app(edge=edge)) as http:
         poll = asyncio.create_task(http.post("/wait"))
@@ -216,7 +217,26 @@ async def test_draining_ends_a_long_poll_at_once() -> None:
         edge.draining.set()
         answer = await asyncio.wait_for(poll, 5)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert services.cancelled.is_set()
+    assert services.ended.is_set()
+
+
+async def test_who_leaves_a_long_poll_gets_no_attempt_back() -> None:
+    services = SimpleNamespace(waiting=asyncio.Event(), ended=asyncio.Event())
+    edge = Edge(services=services, sealed=lambda: False)  # type: ignore[arg-type]
+    app = small_app(edge=edge)
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def left() -> dict[str, object]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    head = {"type": "http", "method": "POST", "path": "/wait", "query_string": b"", "headers": [(b"host", b"127.0.0.1:8420")]}
+    await asyncio.gather(*(app({**head, "client": ("127.0.0.1", 4711)}, left, send) for _ in range(FAILURES_BURST)))
+    assert not sent
+    async with client(app) as http:
+        assert (await http.get("/fail/other")).status_code == 429
 
 
 async def test_strangers_cannot_fill_the_memory_with_large_bodies() -> None:

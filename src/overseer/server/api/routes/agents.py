@@ -74,7 +74,7 @@ async def create_agent_token(call: Call[AgentTokenRequest, None]) -> AgentTokenA
     held=True,
 )
 async def poll_work(call: Call[PollRequest, None]) -> PollAnswer:
-    return await call.services.agents.poll(call.caller, call.body)
+    return await call.services.agents.poll(call.caller, call.body, call.ended)
 
 
 @route(

@@ -81,6 +81,17 @@ WHERE d.node_id = $1 AND d.state IN ('queued', 'released', 'applying')
                          OR (m.state <> 'succeeded' AND m.group_position / g.parallel < d.group_position / g.parallel)))
 ORDER BY d.project, d.id;
 
+-- name: deployment_nodes_to_wake
+-- Of the waiting nodes ($1), those with work as deployment_work finds it ($2, $3: pairs of a node and what it is busy with), and
+-- those that are revoked or gone.
+WITH busy AS (SELECT * FROM unnest($2::uuid[], $3::uuid[]) AS b (node_id, id))
+SELECT w.id FROM unnest($1::uuid[]) AS w (id) LEFT JOIN node n ON n.id = w.id
+WHERE n.id IS NULL OR n.state = 'revoked'
+   OR EXISTS (SELECT FROM deployment d WHERE d.node_id = w.id AND d.state IN ('queued', 'released', 'applying')
+              AND NOT EXISTS (SELECT FROM deployment o JOIN busy b ON b.node_id = w.id AND b.id = o.id
+                              WHERE o.node_id = w.id AND o.project = d.project
+                                AND o.state IN ('queued', 'released', 'applying')));
+
 -- name: deployment_hand_out
 -- More than $2 tries mean that the deployment takes its agent down with it.
 UPDATE deployment SET attempts = attempts + 1,
