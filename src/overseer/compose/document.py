@@ -20,6 +20,8 @@ from overseer.compose.emit import double_quoted
 MAX_BYTES: Final = 5 * 1024 * 1024
 MAX_EVENTS: Final = 250_000  # about 200 bytes of memory each
 MAX_DEPTH: Final = 200
+MAX_FAULTS: Final = 200
+MAX_REPARSED: Final = 4 * MAX_BYTES  # characters of one file that are looked at again behind a fault
 _CHUNK: Final = 4096
 _DEEPER: Final = {
     yaml.MappingStartEvent: 1,
@@ -32,27 +34,40 @@ BOM: Final = "\ufeff"
 _PROPERTY: Final = re.compile(r"(?:[ \t\r\n]+|#[^\n]*\n|&[^\s]+(?=\s)|!<[^>]*>|![^\s]*(?=\s))")
 _HEADER_COMMENT: Final = re.compile(r"[|>][0-9+-]*[ \t]+(#[^\r\n]*)")
 _OPENED: Final = re.compile(r"\$\{\s*secret\b[^}]*\Z", re.IGNORECASE)
+_CLOSED: Final = re.compile(r"\$\{[^}\r\n]*\}")
 _OURS: Final = re.compile(r"\$\{\s*secret\s*:(?![-?+])", re.IGNORECASE)
 
 
 class DocumentFault(Exception):
-    """The file cannot be walked. ``line`` and ``column`` count from one; ``rule`` never quotes the file."""
+    """The file cannot be read as it stands. ``line`` and ``column`` count from one; ``rule`` never quotes the file.
 
-    def __init__(self, line: int, column: int, rule: str, code: str) -> None:
+    ``reference`` is where in the text the reference lies that YAML stumbled over, if it was one.
+    """
+
+    def __init__(self, line: int, column: int, rule: str, code: str, reference: tuple[int, int] | None = None) -> None:
         super().__init__(rule)
-        self.line, self.column, self.rule, self.code = line, column, rule, code
+        self.line, self.column, self.rule, self.code, self.reference = line, column, rule, code, reference
 
 
 @dataclass(slots=True)
 class Document:
-    """The parsed file: ``text`` without its byte order mark, the events, and the fault that ended parsing early."""
+    """The parsed file: ``text`` without its byte order mark, the events, and every fault in the order of the text.
+
+    With a fault the events are good for finding further problems only: where YAML stumbled over a reference they hold a word of
+    the same length in its place, and where it could not go on they end early.
+    """
 
     source: bytes
     text: str
     bom: bool
     events: list[Any]
-    fault: DocumentFault | None
+    faults: list[DocumentFault] = field(default_factory=list)
     anchors: dict[int, int] = field(default_factory=dict)  # index of an alias event -> index of the anchored node
+
+    @property
+    def fault(self) -> DocumentFault | None:
+        """The first fault, ``None`` where the file is YAML."""
+        return self.faults[0] if self.faults else None
 
     @property
     def holds_reference_text(self) -> bool:
@@ -72,26 +87,43 @@ def decode(data: bytes) -> str:
 
 
 def parse(data: bytes, max_events: int = MAX_EVENTS) -> Document:
-    """Parse ``data`` as far as it is YAML. Broken YAML is not raised but kept as ``fault``; undecodable bytes are raised."""
+    """Parse ``data`` as far as it is YAML. Broken YAML is not raised but kept in ``faults``; undecodable bytes are raised.
+
+    An unquoted or misspelled reference does not hide what follows it: parsing goes on behind it, :data:`MAX_FAULTS` times.
+    """
     text = decode(data)
     bom = text.startswith(BOM)
     if bom:
         text = text[1:]
-    document = Document(data, text, bom, [], None)
+    document = Document(data, text, bom, [])
+    masked, work = text, 0
+    while (fault := _parse_once(document, masked, max_events)) is not None:
+        document.faults.append(fault)
+        work += len(text)
+        if fault.reference is None or len(document.faults) >= MAX_FAULTS or work > MAX_REPARSED:
+            break
+        start, end = fault.reference
+        masked = f"{masked[:start]}{'x' * (end - start)}{masked[end:]}"
+        document.events.clear()
+    if "*" in text:
+        _link(document)
+    return document
+
+
+def _parse_once(document: Document, text: str, max_events: int) -> DocumentFault | None:
+    """Fill ``document.events`` from ``text``; what ended it early."""
     try:
         _read(document, iter(yaml.CSafeLoader(text).get_event, None), max_events)
     except DocumentFault as fault:
-        document.fault = fault
+        return fault
     except yaml.MarkedYAMLError as error:
-        document.fault = _fault(text, error)
+        return _fault(text, error)
     except yaml.YAMLError as error:
         offset = getattr(error, "position", 0) or 0
         head = text.encode("utf-8")[:offset].decode("utf-8", "ignore")
         rule = "the file holds a character that YAML does not allow"
-        document.fault = DocumentFault(head.count("\n") + 1, len(head) - head.rfind("\n"), rule, "broken_yaml")
-    if "*" in text:
-        _link(document)
-    return document
+        return DocumentFault(head.count("\n") + 1, len(head) - head.rfind("\n"), rule, "broken_yaml")
+    return None
 
 
 def _read(document: Document, events: Iterator[Any], max_events: int) -> None:
@@ -116,14 +148,22 @@ def _fault(text: str, error: yaml.MarkedYAMLError) -> DocumentFault:
     for start in (mark.index, mark.index - 1):
         if start >= 0 and _OURS.match(text, start):
             rule = 'put the reference in quotes: in [...] and {...} an unquoted "${" ends the text'
-            return DocumentFault(mark.line + 1, mark.column + 1 - (mark.index - start), rule, "quote_reference")
+            column = mark.column + 1 - (mark.index - start)
+            return DocumentFault(mark.line + 1, column, rule, "quote_reference", _reference_span(text, start))
     opened = _OPENED.search(text, text.rfind("\n", 0, mark.index) + 1, mark.index)
     if opened is not None:
         rule = 'write a reference as "${SECRET:name}": no blanks in it, and in quotes where other characters follow'
-        return DocumentFault(mark.line + 1, mark.column + 1 - (mark.index - opened.start()), rule, "malformed_reference")
+        column = mark.column + 1 - (mark.index - opened.start())
+        return DocumentFault(mark.line + 1, column, rule, "malformed_reference", _reference_span(text, opened.start()))
     if "mark" not in (problem := str(error.problem or "")) and re.fullmatch(r"[\w ,'\"<>:?\[\]{}-]*", problem):
         return DocumentFault(mark.line + 1, mark.column + 1, f"the file is not YAML here: {problem}", "broken_yaml")
     return DocumentFault(mark.line + 1, mark.column + 1, "the file is not YAML here", "broken_yaml")
+
+
+def _reference_span(text: str, start: int) -> tuple[int, int] | None:
+    """The reference that begins at ``start``, if it is closed on its line."""
+    found = _CLOSED.match(text, start)
+    return None if found is None else found.span()
 
 
 def _link(document: Document) -> None:

@@ -21,7 +21,7 @@ _MALFORMED: Final = re.compile(
 )
 _FLOW_WORD: Final = re.compile(r"[^\s,\[\]{}\"'#&*!|>%@`:$]*\$\{SECRET:[A-Za-z0-9_][A-Za-z0-9_.@#-]*\}(?=[ \t]*[,\]}\r\n])")
 _PLAIN_WORDS: Final = re.compile(r"(?:[A-Za-z0-9_@%+=:,./-]|\$\{SECRET:[A-Za-z0-9_][A-Za-z0-9_.@#-]*\})+")
-_MAX_QUOTES: Final = 200
+_MAX_ROUNDS: Final = 10  # of as many faults as the parser goes on behind
 
 
 def fix_file(data: bytes) -> bytes:
@@ -48,19 +48,20 @@ def _spelled(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Quotes around references that end the parser's understanding of flow style, one after the other."""
-    for _ in range(_MAX_QUOTES):
-        fault = parse(text.encode("utf-8")).fault
-        if fault is None or fault.code != "quote_reference":
+    """Quotes around references that end the parser's understanding of flow style."""
+    for _ in range(_MAX_ROUNDS):
+        edits: dict[tuple[int, int], str] = {}
+        for fault in parse(text.encode("utf-8")).faults:
+            if fault.code != "quote_reference" or fault.reference is None:
+                continue
+            at = fault.reference[0]
+            words = _FLOW_WORD.finditer(text, text.rfind("\n", 0, at) + 1, text.find("\n", at) + 1 or len(text))
+            word = next((one for one in words if one.start() <= at < one.end()), None)
+            if word is not None:
+                edits[word.span()] = double_quoted(word.group())
+        if not edits:
             return text
-        line_start = 0
-        for _line in range(fault.line - 1):
-            line_start = text.index("\n", line_start) + 1
-        at = line_start + fault.column - 1
-        word = next((one for one in _FLOW_WORD.finditer(text, line_start) if one.start() <= at < one.end()), None)
-        if word is None:
-            return text
-        text = f"{text[: word.start()]}{double_quoted(word.group())}{text[word.end() :]}"
+        text = replaced(text, sorted((*span, new) for span, new in edits.items()))
     return text
 
 

@@ -27,7 +27,8 @@ _HEAD: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _VERSION: Final = re.compile(r"@([1-9][0-9]{0,9})")
 _FIELD: Final = re.compile(r"#([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LOOKALIKE: Final = re.compile(r"\s*secret\s*:", re.IGNORECASE)
+# The second form is what YAML leaves of an unquoted "${SECRET: name}" in a list: the key of a mapping ends at the colon.
+_LOOKALIKE: Final = re.compile(r"\s*secret\s*(?::|\Z)", re.IGNORECASE)
 _OPERATORS: Final = ("-", "?", "+")
 # After Compose's own "${SECRET:-}" a closing brace that nothing opened: somebody meant a secret of that strange name.
 _BRACE: Final = re.compile(r"\{.?|\}", re.DOTALL)
@@ -99,11 +100,12 @@ def _touching(token: Token, bares: dict[int, int]) -> tuple[tuple[int, int], ...
 class _Run:
     """The state of one pass."""
 
-    __slots__ = ("bares", "faults", "plain", "text", "tokens", "work")
+    __slots__ = ("bares", "faults", "line", "plain", "text", "tokens", "work")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.work = 0
+        self.line = (0, -1)  # where the line that was looked at last begins and ends
         self.tokens: list[Token] = []
         self.faults: list[Fault] = []
         self.plain: list[int] = []
@@ -151,8 +153,7 @@ class _Run:
                 self.fault(at, "write a reference as ${SECRET:name}: SECRET in capitals, no blanks", "malformed_reference")
                 return _after_brace(text, at, end)
             return at + 2
-        line_end = text.find("\n", at, end)  # Compose's own expressions never span lines
-        close = self.close(at, end if line_end < 0 else line_end)
+        close = self.close(at, min(end, self.line_end(at)))  # Compose's own expressions never span lines
         if variable.group() == "SECRET":
             if operator in {":-", ":?"} and close == variable.end() + 2 and _STRAY_BRACE.match(text, close + 1, end):
                 self.fault(at, f"the name of a secret is missing or malformed: {NAME_RULE}", "malformed_reference")
@@ -209,6 +210,13 @@ class _Run:
         # A count that never came back to zero has looked at everything, also where the last brace was taken instead.
         self.work += end - at if close < 0 or close + 1 >= end else close - at
         return close
+
+    def line_end(self, at: int) -> int:
+        """Where the line of ``at`` ends. Expressions are met in their order, so that a line is searched once."""
+        if not self.line[0] <= at <= self.line[1]:
+            found = self.text.find("\n", at)
+            self.line = (at, len(self.text) if found < 0 else found)
+        return self.line[1]
 
     def fault(self, offset: int, rule: str, code: str) -> None:
         self.faults.append(Fault(offset, rule, code))

@@ -47,13 +47,12 @@ def render_file(
     text = data
     try:
         document = parse(data)
-        walk = Walk(document).run()
-        if document.fault is not None:
-            raise document.fault
-        text = _rendered(document, walk.scalars, placing)
+        faults = document.faults
+        text = _rendered(document, Walk(document).run().scalars, placing)
     except DocumentFault as fault:
-        if REFERENCE_BYTES.search(data):  # without a reference it is Compose's business, and the bytes stay
-            placing.problems.append(Problem(placing.place(fault.line, fault.column), fault.rule, fault.code))
+        faults = [fault]
+    if faults and REFERENCE_BYTES.search(data):  # without a reference it is Compose's business, and the bytes stay
+        placing.problems += [Problem(placing.place(one.line, one.column), one.rule, one.code) for one in faults]
     return result_of(placing, text)
 
 
