@@ -1,4 +1,4 @@
-"""Bundles and deployments over the API."""
+"""Bundles, plans and deployments over the API."""
 
 from __future__ import annotations
 
@@ -7,17 +7,32 @@ from collections.abc import Callable, Iterator
 from urllib.parse import quote
 from uuid import uuid4
 
+import msgspec
+
+from overseer.client.events import read_events
 from overseer.client.pages import every
 from overseer.client.retries import IDEMPOTENCY_KEY, RetryingClient
-from overseer.core.errors import NotReady
-from overseer.wire.deployments import BundleCreate, BundleView, DeploymentCreate, DeploymentView
+from overseer.core.errors import ConfigurationProblem, NotReady, RateLimited
+from overseer.wire.deployments import (
+    BundleCreate,
+    BundleView,
+    DeploymentCreate,
+    DeploymentEvent,
+    DeploymentGroupView,
+    DeploymentRollback,
+    DeploymentView,
+    VerificationView,
+)
 from overseer.wire.messages import Page
+from overseer.wire.plans import PlanCreate, PlanView
 
 FINAL_STATES = frozenset({"succeeded", "failed", "superseded"})
+#: The server says something at least every 15 seconds.
+SILENCE_SECONDS = 45.0
 
 
 class Deployments:
-    """``/api/apps/{name}/bundles`` and ``/api/deployments``."""
+    """``/api/apps/{name}/bundles``, ``/api/plans`` and ``/api/deployments``."""
 
     def __init__(self, http: RetryingClient) -> None:
         self._http = http
@@ -44,29 +59,110 @@ class Deployments:
     def get(self, deployment_id: str) -> DeploymentView:
         return self._http.request("GET", f"/api/deployments/{deployment_id}", returns=DeploymentView).value
 
+    def plan(self, plan: PlanCreate) -> PlanView:
+        """What a deployment would change; nothing is changed by asking."""
+        return self._http.request("POST", "/api/plans", plan, returns=PlanView, repeatable=True).value
+
+    def group(self, group_id: str) -> DeploymentGroupView:
+        """Deployments that were ordered together."""
+        return self._http.request("GET", f"/api/deployment-groups/{group_id}", returns=DeploymentGroupView).value
+
+    def roll_back(self, deployment_id: str, *, wait_timeout: int | None = None) -> DeploymentView:
+        """Ask for the bundle and the versions of an earlier deployment again."""
+        path, headers = f"/api/deployments/{deployment_id}/rollback", {IDEMPOTENCY_KEY: uuid4().hex}
+        body = DeploymentRollback(wait_timeout=wait_timeout)
+        return self._http.request("POST", path, body, returns=DeploymentView, headers=headers).value
+
+    def verify(self, deployment_id: str) -> VerificationView:
+        """What containers hold against what they should hold, by the agent's last report."""
+        return self._http.request("GET", f"/api/deployments/{deployment_id}/verification", returns=VerificationView).value
+
     def wait(
         self,
         deployment_id: str,
         timeout: float,
         *,
-        seen: Callable[[DeploymentView], None] | None = None,
+        seen: Callable[[DeploymentEvent], None] | None = None,
         pause: float = 0.5,
         sleep: Callable[[float], None] = time.sleep,
     ) -> DeploymentView:
-        """The deployment once it is over; ``seen`` is told each state it passes. :class:`NotReady` after ``timeout`` seconds."""
-        deadline = time.monotonic() + timeout
-        state = ""
+        """The deployment once it is over; ``seen`` is told what it does as it does it.
+
+        Raises :class:`NotReady` after ``timeout`` seconds.
+        """
+        following = _Following(self._http, f"/api/deployments/{deployment_id}/events", timeout, seen)
         while True:
+            following.follow()
             view = self.get(deployment_id)
-            if view.state != state:
-                state = view.state
-                if seen is not None:
-                    seen(view)
-            if state in FINAL_STATES:
+            following.catch_up(view)
+            if view.state in FINAL_STATES:
                 return view
-            if time.monotonic() >= deadline:
-                raise NotReady(
-                    f"deployment {deployment_id} is still {state} after {timeout:.0f} s: "
-                    f"look again with 'overseer deployment show {deployment_id}'"
-                )
+            following.check(f"deployment {deployment_id} is still {view.state}", f"show {deployment_id}")
             sleep(pause)
+
+    def wait_for_group(
+        self,
+        group_id: str,
+        timeout: float,
+        *,
+        seen: Callable[[DeploymentEvent], None] | None = None,
+        pause: float = 0.5,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> DeploymentGroupView:
+        """As :meth:`wait`, for all deployments of a group."""
+        following = _Following(self._http, f"/api/deployment-groups/{group_id}/events", timeout, seen)
+        while True:
+            following.follow()
+            group = self.group(group_id)
+            for view in group.deployments:
+                following.catch_up(view)
+            if all(view.state in FINAL_STATES for view in group.deployments):
+                return group
+            following.check("deployments of the group are still open", "list")
+            sleep(pause)
+
+
+class _Following:
+    """Events of one stream, told once each; where the stream cannot be had, states are told when they are asked for."""
+
+    def __init__(
+        self, http: RetryingClient, path: str, timeout: float, seen: Callable[[DeploymentEvent], None] | None
+    ) -> None:
+        self._http, self._path, self._seen = http, path, seen
+        self._timeout, self._deadline = timeout, time.monotonic() + timeout
+        self._last = ""
+        self._states: dict[str, str] = {}
+
+    def follow(self) -> None:
+        """Until the stream ends, for whatever reason, or the time is up."""
+        headers = {"Last-Event-ID": self._last} if self._last else {}
+        silence = min(SILENCE_SECONDS, max(0.001, self._deadline - time.monotonic()))
+        try:
+            with self._http.client.lines(self._path, headers=headers, silence=silence) as lines:
+                for event in read_events(lines):
+                    if event.data:
+                        self._tell(msgspec.json.decode(event.data, type=DeploymentEvent))
+                        self._last = event.id
+                    if time.monotonic() >= self._deadline:
+                        return
+        except (NotReady, RateLimited, ConfigurationProblem, msgspec.MsgspecError):
+            return  # the caller asks for the state, and is told there what is wrong
+
+    def catch_up(self, view: DeploymentView) -> None:
+        """Tell a state that no event told."""
+        if self._states.get(view.id) != view.state:
+            self._tell(
+                DeploymentEvent(
+                    deployment=view.id, node=view.node, state=view.state, error=view.error, finished_at=view.finished_at
+                )
+            )
+
+    def check(self, what: str, command: str) -> None:
+        """:class:`NotReady` where the time is up."""
+        if time.monotonic() >= self._deadline:
+            raise NotReady(f"{what} after {self._timeout:.0f} s: look again with 'overseer deployment {command}'")
+
+    def _tell(self, event: DeploymentEvent) -> None:
+        self._states[event.deployment] = event.state
+        if self._seen is not None:
+            self._seen(event)

@@ -13,7 +13,8 @@ import http.client
 import select
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar, overload
@@ -27,6 +28,7 @@ from overseer.core.errors import ConfigurationProblem, TooLarge, Unreachable
 from overseer.core.secret_value import SecretValue
 
 USER_AGENT: Final = "overseer-cli/0.1.0"
+MAX_LINE: Final = 1024 * 1024
 Value = TypeVar("Value")
 Query = Mapping[str, str | int | None]
 NONE: Final[frozenset[int]] = frozenset()
@@ -135,15 +137,8 @@ class HttpClient:
         content = None if body is None else msgspec.json.encode(body)
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         try:
-            answer, raw = self._exchange(method, target, content, self._headers(content, headers), deadline)
-        except ssl.SSLCertVerificationError as error:
-            self.close()
-            raise ConfigurationProblem(
-                f"cannot trust {self.address}: {error.verify_message}; give the server's CA as OVERSEER_CA_FILE (or --ca-file)"
-            ) from None
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            raise Unreachable(f"cannot reach {self.address}: {_cause(error)}") from None
+            with self._told():
+                answer, raw = self._exchange(method, target, content, self._headers(content, headers), deadline)
         except BaseException:
             self.close()  # interrupted half-way: what is left on the connection belongs to this request
             raise
@@ -154,6 +149,50 @@ class HttpClient:
             )
         found = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status, found, None if returns is None else self._decode(raw, returns))
+
+    @contextmanager
+    def lines(self, path: str, *, headers: Mapping[str, str] | None = None, silence: float = 45.0) -> Iterator[Iterator[bytes]]:
+        """The lines of an answer that goes on (``text/event-stream``), each without its end, on a connection of its own.
+
+        ``silence`` in seconds bounds the wait for each line. Raises as :meth:`request` does, while the lines are read, too.
+        """
+        with self._told():
+            connection = self._open(time.monotonic() + self.timeout)
+        try:
+            sent = {**self._headers(None, headers), "Accept": "text/event-stream, application/problem+json"}
+            with self._told():
+                connection.request("GET", self.address.prefix + path, headers=sent)
+                answer = connection.getresponse()
+                kind = answer.headers.get_content_type()
+                raw = b"" if kind == "text/event-stream" else answer.read(MAX_LINE)
+            if answer.status >= 300:
+                raise error_from_answer(answer.status, kind, raw, answer.headers.get("Retry-After"), str(self.address))
+            if kind != "text/event-stream":
+                raise ConfigurationProblem(f"{self.address} does not send events here: is it an Overseer server of this version?")
+            if connection.sock is not None:
+                connection.sock.settimeout(silence)
+            yield self._lines_of(answer)
+        finally:
+            connection.close()
+
+    def _lines_of(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+        with self._told():
+            while line := answer.readline(MAX_LINE + 1):
+                if len(line) > MAX_LINE:
+                    raise self._too_large()
+                yield line.rstrip(b"\r\n")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Failures of the connection as the errors that people understand."""
+        try:
+            yield
+        except ssl.SSLCertVerificationError as error:
+            raise ConfigurationProblem(
+                f"cannot trust {self.address}: {error.verify_message}; give the server's CA as OVERSEER_CA_FILE (or --ca-file)"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(f"cannot reach {self.address}: {_cause(error)}") from None
 
     def _headers(self, content: bytes | None, extra: Mapping[str, str] | None) -> dict[str, str]:
         headers = {"User-Agent": self.user_agent, "Accept": "application/json, application/problem+json"}
@@ -190,14 +229,18 @@ class HttpClient:
         if self._connection is not None and _is_stale(self._connection):
             self.close()
         if self._connection is None:
-            host, port, left = self.address.host, self.address.port, max(0.001, deadline - time.monotonic())
-            if self._tls is not None:
-                self._connection = http.client.HTTPSConnection(host, port, timeout=left, context=self._tls)
-            else:
-                self._connection = http.client.HTTPConnection(host, port, timeout=left)
-            self._connection.connect()
+            self._connection = self._open(deadline)
         self._limit(self._connection, deadline)
         return self._connection
+
+    def _open(self, deadline: float) -> http.client.HTTPConnection:
+        host, port, left = self.address.host, self.address.port, max(0.001, deadline - time.monotonic())
+        if self._tls is not None:
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(host, port, timeout=left, context=self._tls)
+        else:
+            connection = http.client.HTTPConnection(host, port, timeout=left)
+        connection.connect()
+        return connection
 
     @staticmethod
     def _limit(connection: http.client.HTTPConnection, deadline: float) -> None:

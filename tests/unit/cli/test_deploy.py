@@ -29,6 +29,8 @@ def _script(*states: str, **more: Any) -> Any:
     left = list(states)
 
     def answer(asked: Asked) -> Reply:
+        if asked.path.endswith("/events"):
+            return Reply(body=b"", media_type="text/event-stream")
         if asked.path.endswith("/bundles"):
             return Reply(201, BUNDLE)
         if asked.method == "POST":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -130,10 +131,36 @@ def test_names_are_escaped_in_paths() -> None:
     assert [asked.path for asked in server.asked] == ["/api/apps/..%2Ftokens", "/api/environments/a%3Fb"]
 
 
-def test_waiting_for_a_deployment_tells_every_state_and_ends() -> None:
+def event(number: int, state: str, **more: Any) -> bytes:
+    data = {"deployment": "d", "node": "local", "state": state, **more}
+    return f"id: {number}\nevent: state\ndata: {json.dumps(data)}\n\n".encode()
+
+
+def test_waiting_for_a_deployment_follows_its_events_and_goes_on_after_the_last_one() -> None:
+    streams = iter([event(1, "queued") + b": nothing new\n\n" + event(2, "applying")[:-1], event(2, "applying", output="x")])
+    states = iter(["queued", "succeeded"])
+
+    def answer(asked: Asked) -> Reply:
+        if asked.path.endswith("/events"):
+            return Reply(body=next(streams), media_type="text/event-stream")
+        return Reply(body=deployment(next(states)))
+
+    seen: list[tuple[str, str]] = []
+    with scripted_server(answer) as server, Client(server.url, "t") as client:
+        view = client.deployments.wait("d", 10, seen=lambda e: seen.append((e.state, e.output)), sleep=lambda s: None)
+    assert view.state == "succeeded"
+    assert seen == [("queued", ""), ("applying", "x"), ("succeeded", "")]
+    asked = [one.headers.get("last-event-id") for one in server.asked if one.path.endswith("/events")]
+    assert asked == [None, "1"]
+
+
+def test_waiting_needs_no_events() -> None:
+    """Behind a proxy that does not let them through the states are still told."""
     states = iter(["queued", "queued", "applying", "succeeded"])
 
     def answer(asked: Asked) -> Reply:
+        if asked.path.endswith("/events"):
+            return Reply(502, b"<html>", media_type="text/html")
         return Reply(body=deployment(next(states)))
 
     seen: list[str] = []

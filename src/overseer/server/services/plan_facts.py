@@ -143,8 +143,6 @@ class _Service:
             yield "an included file defines it"
         if variables:
             yield "it uses Compose's variables"
-        if self.stack.unread:
-            yield "a file is too large to be compared"
 
     def _used_entries(self) -> dict[str, dict[str, list[Any]]]:
         """The top-level networks, volumes, secrets and configs that it uses, as they are defined."""

@@ -22,6 +22,7 @@ from overseer.core.errors import TooLarge
 SECTIONS: Final = ("configs", "networks", "secrets", "volumes")
 MAX_TEXT: Final = 32 * 1024 * 1024
 """Characters of all definitions together, with every alias and every extended service written out."""
+_TOO_MUCH: Final = "the bundle's aliases, extended services or env_files come to too much text to be planned"
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _VARIABLE: Final = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _REFERENCE_HEAD: Final = re.compile(r"\$\{SECRET:(?![-?+])")
@@ -45,7 +46,6 @@ class StackFiles:
     scan: BundleScan
     services: dict[str, list[Definition]] = field(default_factory=dict)
     sections: dict[str, dict[str, list[Definition]]] = field(default_factory=lambda: {name: {} for name in SECTIONS})
-    unread: bool = False
     _roots: dict[str, dict[str, Any]] = field(default_factory=dict)
     _left: int = MAX_TEXT
 
@@ -59,7 +59,7 @@ class StackFiles:
         """Count what is about to be written out, before it is. :class:`TooLarge` past :data:`MAX_TEXT`."""
         self._left -= _weight(value)
         if self._left < 0:
-            raise TooLarge("the bundle's aliases, extended services or env_files come to too much text to be planned")
+            raise TooLarge(_TOO_MUCH)
 
     def _root(self, path: str) -> dict[str, Any]:
         file = self.scan.scans.get(path)
@@ -73,7 +73,7 @@ class StackFiles:
                 found = unmarked(reader.node(start + 1))
                 merged |= found if isinstance(found, dict) else {}
         except DocumentFault:
-            self.unread = True
+            raise TooLarge(_TOO_MUCH) from None  # what is broken was refused before
         return merged
 
     def text_files(self, base: str, paths: Any) -> list[tuple[str, str]]:
