@@ -21,8 +21,10 @@ DEFAULT_FILES: Final = ("compose.yaml", "compose.yml", "docker-compose.yml", "do
 DEFAULT_OVERRIDES: Final = (
     "compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml",
 )  # fmt: skip
+MAX_PATH: Final = 1024
 SECRETS_ROOT: Final = "/etc/secrets"
 
+_PATH_RULE: Final = f"a path in a bundle is relative, normal, without '..' and not longer than {MAX_PATH} characters"
 _REMOTE: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:|git@|github\.com/)")
 _EXPRESSION: Final = re.compile(r"\$\{[^}]*\}?|\$\w+")
 
@@ -44,9 +46,9 @@ class Bundle:
         if len(self.files) > MAX_FILES or sum(map(len, self.files.values())) > MAX_BUNDLE_BYTES:
             raise TooLarge(f"a bundle holds at most {MAX_FILES} files and {MAX_BUNDLE_BYTES} bytes")
         problems = [
-            Problem(f"files[{number}]", "a path in a bundle is relative, normal and without '..'", "bad_path")
+            Problem(f"files[{number}]", _PATH_RULE, "bad_path")
             for number, path in enumerate(self.files)
-            if not is_inside(path) or posixpath.normpath(path) != path or "\0" in path or "\n" in path
+            if len(path) > MAX_PATH or not is_inside(path) or posixpath.normpath(path) != path or "\0" in path or "\n" in path
         ]
         if problems:
             raise InvalidInput("the bundle's paths are refused", problems=problems)
@@ -67,6 +69,8 @@ class Bundle:
         One, or none where the bundle lacks it; a path with Compose's variables in it means every file that fits.
         """
         joined = resolve(base, path)
+        if len(joined) > MAX_PATH:
+            return []
         if "$" not in joined:
             return [joined] if joined in self.files else []
         pattern = _EXPRESSION.sub("*", re.sub(r"([*?\[])", r"[\1]", joined))

@@ -5,7 +5,9 @@ Keeps, for every file that Compose reads, what was found in it (:class:`FileScan
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from overseer.compose import dotenv
@@ -15,13 +17,14 @@ from overseer.compose.document import MAX_EVENTS, Document, DocumentFault, decod
 from overseer.compose.dotenv import Entry
 from overseer.compose.grammar import Reference, Scan, Token, scan
 from overseer.compose.lines import Lines
+from overseer.compose.nodes import MAX_NODES, Budget
 from overseer.compose.positions import TEXT_TAGS, Kind, refusal
-from overseer.compose.walk import Scalar, Walk
+from overseer.compose.reading_limits import DIFFERENT, ENV_BYTES, EXTENSIONS, FILE_USES, PATTERNS, READS, USES, Limit, Meter
+from overseer.compose.walk import Capture, Scalar, Walk
 from overseer.core.errors import Problem
 from overseer.core.identifiers import NAME_RULE, is_name
 
 MAX_PROBLEMS = 10_000
-MAX_REFERENCES = 50_000
 
 
 @dataclass(slots=True)
@@ -34,6 +37,7 @@ class FileScan:
     entries: list[Entry] = field(default_factory=list)
     tokens: dict[int, tuple[Token, ...]] = field(default_factory=dict)
     places: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)  # of each token: line and column
+    count: int = 0  # tokens of a dotenv file
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +68,23 @@ class Reading:
         self._uses: list[tuple[str, Origin]] = []
         self._todo: deque[tuple[str, str, tuple[str, ...]]] = deque()
         self._read: set[tuple[str, str]] = set()
-        self._count = 0
+        self._parsed: dict[str, tuple[Document, list[Capture]] | None] = {}
+        self._found: dict[str, list[str]] = {}
+        self._different: set[Reference] = set()
+        self._meter = Meter()
         self._events = MAX_EVENTS  # of all files together
+        self.nodes = Budget(MAX_NODES)  # of all files together
         self._users: dict[tuple[str, str], set[str]] = {}
+        self._sorted_users: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def problem(self, file: str, place: tuple[int, int], rule: str, code: str) -> None:
         """Note a problem; the text of ``rule`` never quotes a value. Past :data:`MAX_PROBLEMS` the rest is not told."""
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(Problem(f"{file}:{place[0]}:{place[1]}", rule, code))
+
+    def spend(self, limit: Limit, path: str, amount: int = 1) -> bool:
+        """Count against a limit; False past it, and the first time a problem of the file ``path``."""
+        return self._meter.spend(limit, amount, lambda told: self.problem(path, (1, 1), told.rule, told.code))
 
     def run(self) -> None:
         """Read from the main files on until nothing new is reached."""
@@ -96,7 +109,7 @@ class Reading:
         """Read a Compose file later, once per base directory."""
         if main:
             self.main.add(path)
-        if (path, base) not in self._read:
+        if (path, base) not in self._read and self.spend(READS, path):
             self._read.add((path, base))
             self._todo.append((path, base, (*chain, path)))
 
@@ -104,31 +117,42 @@ class Reading:
 
     def _yaml(self, path: str, base: str, chain: tuple[str, ...]) -> None:
         try:
-            document = parse(self.bundle.files[path], self._events)
-            self._events -= len(document.events)
-            if document.fault is not None:
-                raise document.fault
-            walk = Walk(document).run()
-            first = path not in self.scans
-            file = self.scans.setdefault(path, FileScan(path, document))
-            if first:
-                for scalar in walk.scalars:
-                    self._scalar(file, document, scalar)
-            Captures(self, document, path, base, chain).read(walk.captures)
+            if path not in self._parsed:
+                self._parsed[path] = None  # of a file that cannot be read the problem is told once
+                self._parsed[path] = self._parse(path)
+            parsed = self._parsed[path]
+            if parsed is not None:
+                Captures(self, parsed[0], path, base, chain).read(parsed[1])
         except DocumentFault as fault:
             self.problem(path, (fault.line, fault.column), fault.rule, fault.code)
 
-    def _scalar(self, file: FileScan, document: Document, scalar: Scalar) -> None:
-        found = scan(scalar.value)
-        if found.faults:
-            places = locate(document, scalar.event, scalar.value, [fault.offset for fault in found.faults])
-            for fault, place in zip(found.faults, places, strict=True):
-                self.problem(file.path, place, fault.rule, fault.code)
-        if not found.tokens:
+    def _parse(self, path: str) -> tuple[Document, list[Capture]]:
+        document = parse(self.bundle.files[path], self._events)
+        self._events -= len(document.events)
+        for fault in document.faults:
+            self.problem(path, (fault.line, fault.column), fault.rule, fault.code)
+        walk = Walk(document).run()
+        file = self.scans.setdefault(path, FileScan(path, document))
+        seen: dict[int, Scan] = {}
+        for scalar in walk.scalars:
+            self._scalar(file, document, scalar, seen)
+        return document, walk.captures
+
+    def _scalar(self, file: FileScan, document: Document, scalar: Scalar, seen: dict[int, Scan]) -> None:
+        """One use of a scalar; ``seen`` are those of the file that were looked at: by an alias each may be used often."""
+        found = seen.get(scalar.event)
+        if found is None:
+            found = seen[scalar.event] = scan(scalar.value)
+            if found.faults and len(self.problems) < MAX_PROBLEMS:
+                places = locate(document, scalar.event, scalar.value, [fault.offset for fault in found.faults])
+                for fault, place in zip(found.faults, places, strict=True):
+                    self.problem(file.path, place, fault.rule, fault.code)
+        if not found.tokens or not self._counted(found.tokens, len(found.tokens), file.path):
             return
-        places = locate(document, scalar.event, scalar.value, [token.start for token in found.tokens])
-        if not self._counted(len(found.tokens), file.path):
-            return
+        if scalar.event in file.places:
+            places = list(file.places[scalar.event])
+        else:
+            places = locate(document, scalar.event, scalar.value, [token.start for token in found.tokens])
         for token, place in zip(found.tokens, places, strict=True):
             refused = refusal(_kind(document, scalar, token), self.refused)
             if refused is not None:
@@ -138,34 +162,44 @@ class Reading:
             Origin(file.path, scalar.kind, scalar.service, scalar.key, tuple(places), found.tokens, file.path),
         )
 
-    def _counted(self, more: int, path: str) -> bool:
-        """Count uses of references; past the limit one problem, and ``False``: nothing more is kept."""
-        before = self._count
-        self._count += more
-        if before <= MAX_REFERENCES < self._count:
-            self.problem(path, (1, 1), f"the bundle uses references more than {MAX_REFERENCES} times", "too_many_references")
-        return self._count <= MAX_REFERENCES
+    def _counted(self, tokens: Iterable[Token], count: int, path: str) -> bool:
+        """Count uses of references; past a limit one problem, and ``False``: nothing more is kept."""
+        if not self.spend(USES, path, count):
+            return False
+        return self.different((token.reference for token in tokens), path)
+
+    def different(self, references: Iterable[Reference], path: str) -> bool:
+        """Count the references that were not met before."""
+        before = len(self._different)
+        self._different.update(references)
+        return self.spend(DIFFERENT, path, len(self._different) - before)
+
+    def find(self, base: str, path: str, file: str) -> list[str]:
+        """The bundle's files that ``path``, written in ``file``, may mean; a path with variables is looked up once."""
+        if "$" not in path:
+            return self.bundle.find(base, path)
+        joined = resolve(base, path)
+        if joined not in self._found:
+            self._found[joined] = self.bundle.find(base, path) if self.spend(PATTERNS, file) else []
+        found = self._found[joined]
+        return found if self.spend(FILE_USES, file, len(found)) else []
 
     def dotenv(self, path: str, service: str, owner: str, kind: Kind = Kind.ENV_FILE) -> None:
         """Read an env_file (or ``.env``, or a label_file) of the bundle, if it is there."""
-        if path not in self.bundle.files:
+        if path not in self.bundle.files or not self.spend(FILE_USES, path):
             return
         file = self.scans.get(path)
         try:
             if file is None:
-                text = decode(self.bundle.files[path])
-                file = self.scans.setdefault(path, FileScan(path, None, text))
-                file.entries = dotenv.entries(text)
-                lines = Lines(text)
-                for number, entry in enumerate(file.entries):
-                    self._entry(file, number, entry, lines)
+                file = self.scans[path] = FileScan(path, None)  # also of a file that breaks the grammar: it is read once
+                self._dotenv(file)
         except DocumentFault as fault:
             self.problem(path, (fault.line, fault.column), fault.rule, fault.code)
             return
         except dotenv.DotenvFault as fault:
             self.problem(path, Lines(file.text if file else "").at(fault.offset), fault.rule, "broken_env_file")
             return
-        if not self._counted(sum(map(len, file.tokens.values())), path):
+        if not file.count or not self._counted(itertools.chain.from_iterable(file.tokens.values()), file.count, path):
             return
         refused = refusal(kind, self.refused)
         for number, tokens in file.tokens.items():
@@ -174,6 +208,17 @@ class Reading:
                 for place in file.places[number]:
                     self.problem(path, place, *refused)
             self.inline.append(Origin(path, kind, service, key, file.places[number], tokens, owner))
+
+    def _dotenv(self, file: FileScan) -> None:
+        data = self.bundle.files[file.path]
+        if not self.spend(ENV_BYTES, file.path, len(data)):
+            return
+        file.text = decode(data)
+        file.entries = dotenv.entries(file.text)
+        lines = Lines(file.text)
+        for number, entry in enumerate(file.entries):
+            self._entry(file, number, entry, lines)
+        file.count = sum(map(len, file.tokens.values()))
 
     def _entry(self, file: FileScan, number: int, entry: Entry, lines: Lines) -> None:
         found = Scan((), (), ()) if entry.quote == "'" else scan(entry.text)
@@ -224,7 +269,9 @@ class Reading:
             seen, todo = {start}, [start]
             while todo:
                 for following in self.extends.get(todo.pop(), ()):
-                    if following == start:
+                    if not self.spend(EXTENSIONS, file):
+                        return
+                    if following == start and len(self.problems) < MAX_PROBLEMS:
                         self.problems.append(Problem(file, f"service {service} extends itself in a circle", "extends_cycle"))
                     if following not in seen:
                         seen.add(following)
@@ -236,7 +283,10 @@ class Reading:
         """The project's services that ``origin`` ends in; empty for none or for text outside services."""
         if not origin.service:
             return ()
-        return tuple(sorted(self._users.get((origin.owner, origin.service), ())))
+        key = (origin.owner, origin.service)
+        if key not in self._sorted_users:
+            self._sorted_users[key] = tuple(sorted(self._users.get(key, ())))
+        return self._sorted_users[key]
 
     def is_live(self, origin: Origin) -> bool:
         """False for text in a file that was only read for another service's ``extends``."""

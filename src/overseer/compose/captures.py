@@ -12,7 +12,7 @@ from typing import Protocol
 from overseer.compose.bundle import Bundle, below_root, path_fault, resolve
 from overseer.compose.document import Document, locate
 from overseer.compose.grammar import Reference, Token, scan
-from overseer.compose.nodes import Leaf, Node, Reader
+from overseer.compose.nodes import Budget, Leaf, Node, Reader
 from overseer.compose.positions import Kind
 from overseer.compose.walk import Capture
 from overseer.core.identifiers import NAME_RULE, is_name
@@ -55,9 +55,13 @@ class Register(Protocol):
     extends: dict[tuple[str, str], set[tuple[str, str]]]
     variables: dict[str, None]
     own_variables: set[str]
+    nodes: Budget
 
     def problem(self, file: str, place: tuple[int, int], rule: str, code: str) -> None:
         """Note a problem."""
+
+    def find(self, base: str, path: str, file: str) -> list[str]:
+        """The bundle's files that a path may mean."""
 
     def queue(self, path: str, base: str, *, main: bool, chain: tuple[str, ...]) -> None:
         """Read another Compose file."""
@@ -77,7 +81,7 @@ class Captures:
 
     def __init__(self, reading: Register, document: Document, path: str, base: str, chain: tuple[str, ...]) -> None:
         self.reading, self.document, self.path, self.base, self.chain = reading, document, path, base, chain
-        self.reader = Reader(document)
+        self.reader = Reader(document, reading.nodes)
 
     def read(self, captures: list[Capture]) -> None:
         """Every capture, by its name."""
@@ -111,7 +115,7 @@ class Captures:
         if fault is not None:
             self.reading.problem(self.path, self.place(leaf), *fault)
             return []
-        found = self.reading.bundle.find(self.base, leaf.text)
+        found = self.reading.find(self.base, leaf.text, self.path)
         if not found and required:
             self.reading.problem(self.path, self.place(leaf), "this file is not in the bundle", "missing_file")
         return found

@@ -14,6 +14,7 @@ from typing import Final
 _BLANK: Final = " \t\v\f\r\x85\xa0"
 _SKIP: Final = re.compile(r"(?:\s+|#[^\n]*)+")
 _EXPORT: Final = re.compile(r"export[ \t\v\f\r]+")
+_KEY_END: Final = re.compile(r"[=:\n]")
 _KEY_CHARACTERS: Final = re.compile(r"[\w.\[\] \t\v\f\r\x85\xa0-]*")
 
 
@@ -55,7 +56,8 @@ def entries(text: str) -> list[Entry]:
             return found
         if exported := _EXPORT.match(text, cursor):
             cursor = exported.end()
-        key_end = next((at for at in range(cursor, len(text)) if text[at] in "=:\n"), len(text))
+        ended = _KEY_END.search(text, cursor)
+        key_end = ended.start() if ended else len(text)
         name = text[cursor:key_end].strip(_BLANK)
         if not _KEY_CHARACTERS.fullmatch(text, cursor, key_end):
             raise DotenvFault(cursor, "a variable's name holds letters, digits, '_', '.' and '-' only")

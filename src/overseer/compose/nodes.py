@@ -34,12 +34,19 @@ class Leaf:
 Node = Leaf | list[Any] | dict[str, Any] | None
 
 
-class Reader:
-    """Builds nodes of one document; one budget for the whole document."""
+@dataclass(slots=True)
+class Budget:
+    """How many nodes may still be built: a node counts one, and one more for each 64 characters of its text."""
 
-    def __init__(self, document: Document) -> None:
+    left: int
+
+
+class Reader:
+    """Builds nodes of one document within a budget, which several readers may share."""
+
+    def __init__(self, document: Document, budget: Budget | None = None) -> None:
         self.document = document
-        self._budget = MAX_NODES
+        self._budget = Budget(MAX_NODES) if budget is None else budget
 
     def node(self, index: int) -> Node:
         """The node whose events begin at ``index``, ``None`` where there is none. :class:`DocumentFault` past the budget."""
@@ -47,14 +54,15 @@ class Reader:
 
     def _node(self, index: int, depth: int) -> tuple[Node, int]:
         events = self.document.events
-        self._budget -= 1
-        if self._budget < 0 or depth > _MAX_DEPTH:
+        self._budget.left -= 1
+        if self._budget.left < 0 or depth > _MAX_DEPTH:
             raise DocumentFault(1, 1, "the file's aliases expand to too much", "alias_bomb")
         if index >= len(events):
             return None, index
         event = events[index]
         kind = type(event)
         if kind is yaml.ScalarEvent:
+            self._budget.left -= len(event.value) // 64
             return Leaf(event.value, index, event.style is None), index + 1
         if kind is yaml.AliasEvent:
             target = self.document.anchors.get(index)

@@ -10,14 +10,16 @@ memory are bounded whatever the files hold. It does not decide whether a caller 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from overseer.compose.bundle import Bundle
-from overseer.compose.bundle_reading import FileScan, read_bundle
+from overseer.compose.bundle_reading import FileScan, Reading, read_bundle
 from overseer.compose.grammar import Reference
 from overseer.compose.positions import EXPOSED, METADATA, Kind
+from overseer.compose.reading_limits import DELIVERIES
 from overseer.core.errors import Problem
 
 #: Refused in a deployment unless ``allow_persisting``.
@@ -75,33 +77,46 @@ class BundleScan:
 def find_references(bundle: Bundle, *, allow_persisting: bool = False) -> BundleScan:
     """Scan a bundle; never raises for what its files hold. ``allow_persisting``: metadata and arguments may hold references."""
     reading = read_bundle(bundle, frozenset() if allow_persisting else DEPLOYMENT_REFUSES)
-    occurrences: dict[tuple[object, ...], Occurrence] = {}
+    uses: dict[tuple[object, ...], _Use] = {}
+    for occurrence, services in _uses(reading):
+        if not reading.spend(DELIVERIES, occurrence.file, len(services) or 1):
+            break
+        if not reading.different((occurrence.reference,), occurrence.file):
+            break
+        # The uses of one place (an alias, an extended service) are one occurrence per kind.
+        key = (occurrence.file, occurrence.line, occurrence.column, occurrence.reference, occurrence.form, occurrence.kind)
+        use = uses.setdefault(key, _Use(occurrence))
+        use.services.update(services)
+        use.has_default = use.has_default and occurrence.has_default
+    merged = [
+        replace(use.first, services=tuple(sorted(use.services)), has_default=use.has_default) for use in uses.values()
+    ]
+    ordered = sorted(merged, key=lambda one: (one.file, one.line, one.column))
+    return BundleScan(bundle, tuple(ordered), tuple(dict.fromkeys(reading.problems)), reading.scans, tuple(reading.variables))
+
+
+@dataclass(slots=True)
+class _Use:
+    """An occurrence while its uses are gathered."""
+
+    first: Occurrence
+    services: set[str] = field(default_factory=set)
+    has_default: bool = True
+
+
+def _uses(reading: Reading) -> Iterator[tuple[Occurrence, tuple[str, ...]]]:
+    """Every use, still without its services, and the services that get it."""
     for origin in reading.inline:
+        services = reading.services_of(origin)
         for token, (line, column) in zip(origin.tokens, origin.places, strict=True):
-            occurrence = Occurrence(
-                token.reference, Form.INLINE, origin.kind, origin.file, line, column,
-                reading.services_of(origin), origin.key, token.default is not None,
-            )  # fmt: skip
-            _add(occurrences, occurrence)
+            defaulted = token.default is not None
+            yield (
+                Occurrence(token.reference, Form.INLINE, origin.kind, origin.file, line, column, (), origin.key, defaulted),
+                services,
+            )
     for found in reading.delivered:
         form = Form.EXTERNAL if found.external else Form.FILE
         services = reading.services_of(found.origin)
         if services:
             line, column = found.origin.places[0]
-            _add(occurrences, Occurrence(found.reference, form, Kind.STRUCTURE, found.origin.file, line, column, services))
-    ordered = sorted(occurrences.values(), key=lambda one: (one.file, one.line, one.column))
-    return BundleScan(bundle, tuple(ordered), tuple(dict.fromkeys(reading.problems)), reading.scans, tuple(reading.variables))
-
-
-def _add(found: dict[tuple[object, ...], Occurrence], occurrence: Occurrence) -> None:
-    """Merge the uses of one place (an alias, an extended service) into one occurrence per kind."""
-    key = (occurrence.file, occurrence.line, occurrence.column, occurrence.reference, occurrence.form, occurrence.kind)
-    before = found.get(key)
-    if before is None:
-        found[key] = occurrence
-        return
-    services = tuple(sorted({*before.services, *occurrence.services}))
-    found[key] = Occurrence(
-        before.reference, before.form, before.kind, before.file, before.line, before.column, services, before.key,
-        before.has_default and occurrence.has_default,
-    )  # fmt: skip
+            yield Occurrence(found.reference, form, Kind.STRUCTURE, found.origin.file, line, column, ()), services

@@ -232,3 +232,51 @@ def test_a_hostile_bundle_ends_in_time_with_problems(files: dict[str, bytes]) ->
     assert {problem.code for problem in problems} <= {"too_many_references", "too_large"}
     assert problems
     assert time.process_time() - start < 15
+
+
+_MANY = {f"e{number}": b"" for number in range(900)}
+HOSTILE = {
+    "paths with variables": (
+        compose("services:\n  a:\n    env_file: [" + "'$a$a$ab'," * 60_000 + "]\n")
+        | {f"e{'a' * 200}{number}": b"" for number in range(900)},
+        "too_many_files",
+    ),
+    "services times files": (
+        compose("services:\n" + "".join(f"  s{n}: {{env_file: 'e$a'}}\n" for n in range(20_000))) | _MANY,
+        "too_many_files",
+    ),
+    "one file from many directories": (
+        compose("include:\n" + "".join(f"  - {{path: big.yaml, project_directory: d{n}}}\n" for n in range(20_000)))
+        | {"big.yaml": b"x-a: [" + b"a," * 500 + b"]"},
+        "too_many_files",
+    ),
+    "a chain of services": (
+        compose("services:\n" + "".join(f"  s{n}: {{extends: s{n + 1}}}\n" for n in range(20_000))),
+        "too_many_services",
+    ),
+    "one place in many services": (
+        compose("services:\n  s: {environment: &a {K: '${SECRET:a}'}}\n")
+        | {"compose.yaml": compose("services:\n  s: {environment: &a {K: '${SECRET:a}'}}\n")["compose.yaml"]
+           + b"".join(b"  s%d: {environment: *a}\n" % n for n in range(40_000))},
+        "",
+    ),
+    "expressions of one line": (compose("x-a: '" + "${a:-}" * 800_000 + "'\n"), ""),
+    "env_files": (compose("services: {a: {env_file: e}}") | {"e": b"A=$a\n" * 1_000_000}, "too_large"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "code"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_multiplies_is_bounded(files: dict[str, bytes], code: str) -> None:
+    start = time.process_time()
+    found = {problem.code for problem in find_references(Bundle(files)).problems}
+    assert time.process_time() - start < 6
+    assert code in found or not (code or found)
+
+
+@pytest.mark.parametrize(("number", "refused"), [(2000, False), (2001, True)])
+def test_a_bundle_names_a_limited_number_of_references(number: int, refused: bool) -> None:
+    text = "services:\n  a:\n    environment:\n" + "".join(f"      K{n}: ${{SECRET:s{n}}}\n" for n in range(number))
+    again = "".join(f"      L{n}: ${{SECRET:s{n}}}\n" for n in range(100))
+    scan = find_references(Bundle(compose(text + again)))
+    assert [problem.code for problem in scan.problems] == (["too_many_references"] if refused else [])
+    assert refused or len(scan.references) == number
