@@ -65,10 +65,12 @@ async def test_a_version_on_its_way_counts_as_in_use(delivery: Delivery) -> None
     for node, agent in agents.items():
         await delivery.deploy(SHOP, node=node)
         await agent.carry_out()
-    await delivery.world.secrets.update(delivery.world.owner, ids["token"], SecretUpdate(value="v2"))
+    owner, secrets = delivery.world.owner, delivery.world.secrets
+    await secrets.update(owner, ids["token"], SecretUpdate(value="v2", immediate=True))
+    await secrets.update(owner, ids["token"], SecretUpdate(value="v3"))
     await agents["n1"].carry_out()
     [token] = [one for one in await plan(delivery, node="n1") if one.name == "token"]
-    assert ([reason.version for reason in token.reasons], token.needed) == ([1, 2], True)
+    assert ([reason.version for reason in token.reasons], token.active_version, token.needed) == ([1, 3], 2, True)
     assert token.rollout is not None
 
 
@@ -77,7 +79,7 @@ async def test_a_principal_could_see_what_it_was_shown_wrote_or_may_see(delivery
     secrets = delivery.world.secrets
     account = await delivery.world.service_account(frozenset({Permission.SECRET_REVEAL, Permission.SECRET_LIST}), name="t*")
     name = await name_of(delivery, account)
-    bound = await delivery.world.bind(account, frozenset(Permission), name="key")
+    bound = await delivery.world.bind(account, "owner", name="key")
     await secrets.reveal(delivery.world.caller(account.token_hash), ids["key"], ValueRequest())
     await delivery.world.resolver.resolve(delivery.world.caller(account.token_hash), ResolveRequest(names=["token"]))
     await secrets.update(delivery.world.caller(account.token_hash), ids["key"], SecretUpdate(value="v2"))
