@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
+import tracemalloc
 from uuid import UUID
 
 import pytest
@@ -361,3 +363,17 @@ async def test_bad_requests_are_refused_by_rule(delivery: Delivery) -> None:
 @pytest.mark.parametrize("text", ["", "Shop", "a.b", "_x", "-x"])
 def test_project_names_are_what_compose_accepts(text: str) -> None:
     assert re.fullmatch(r"[a-z0-9][a-z0-9_-]*", project_name(text, "Prod.1"))
+
+
+async def test_listing_bundles_reads_none_of_their_content(delivery: Delivery) -> None:
+    size = 1024 * 1024
+    for _ in range(4):
+        await delivery.bundle(SHOP, notes_txt=base64.b64encode(os.urandom(size * 3 // 4)).decode())
+    tracemalloc.start()
+    try:
+        listed = (await delivery.bundles.list_bundles(delivery.world.owner, "shop")).items
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [bundle.size >= size for bundle in listed] == [True] * 4
+    assert peak < size

@@ -23,7 +23,7 @@ from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
 from overseer.server.storage import deployment_rows
-from overseer.server.storage.deployment_rows import BundleRow
+from overseer.server.storage.deployment_rows import BundleRow, BundleSummary
 from overseer.server.storage.scope_rows import Part, PartRow, part_by_name
 from overseer.wire.deployments import BundleCreate, BundleView
 from overseer.wire.messages import Page
@@ -119,7 +119,7 @@ class BundleService:
         return stored
 
 
-def _view(row: BundleRow, references: list[str]) -> BundleView:
+def _view(row: BundleRow | BundleSummary, references: list[str]) -> BundleView:
     return BundleView(
         id=str(row.id), app=row.app, digest=row.digest, size=row.size, references=references, created_at=row.created_at
     )

@@ -33,6 +33,17 @@ class BundleRow:
 
 
 @dataclass(frozen=True, slots=True)
+class BundleSummary:
+    """A stored bundle without its content, for lists: the content may be megabytes."""
+
+    id: UUID
+    app: str
+    digest: str
+    size: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentRow:
     """A deployment with the names of its parts."""
 
@@ -133,9 +144,9 @@ async def bundle_by_id(session: Session, bundle_id: UUID) -> BundleRow | None:
     return BundleRow(**dict(row)) if row else None
 
 
-async def all_bundles(session: Session, app_id: UUID) -> list[BundleRow]:
+async def all_bundles(session: Session, app_id: UUID) -> list[BundleSummary]:
     """The newest hundred bundles of an app."""
-    return [BundleRow(**dict(row)) for row in await session.fetch("bundle_all", app_id)]
+    return [BundleSummary(**dict(row)) for row in await session.fetch("bundle_all", app_id)]
 
 
 async def claim_project(session: Session, node_id: UUID, project: str, app_id: UUID, environment_id: UUID | None) -> bool:

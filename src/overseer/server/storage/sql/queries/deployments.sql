@@ -13,7 +13,8 @@ SELECT b.id, b.app_id, a.name AS app, b.digest, b.format, b.kek_term, b.wrapped_
 FROM bundle b JOIN app a ON a.id = b.app_id WHERE b.id = $1;
 
 -- name: bundle_all
-SELECT b.id, b.app_id, a.name AS app, b.digest, b.format, b.kek_term, b.wrapped_dek, b.ciphertext, b.size, b.created_at
+-- Without the content: a hundred of them may be hundreds of megabytes.
+SELECT b.id, a.name AS app, b.digest, b.size, b.created_at
 FROM bundle b JOIN app a ON a.id = b.app_id WHERE b.app_id = $1 ORDER BY b.created_at DESC LIMIT 100;
 
 -- name: deployment_place_lock
@@ -165,7 +166,7 @@ WHERE id IN (SELECT d.id FROM deployment d
 
 -- name: deployment_targets
 -- $1 names or NULL, $2 labels or NULL: nodes, by name.
-SELECT id, name, state FROM node
+SELECT id, name, state, drained_at IS NOT NULL AS drained FROM node
 WHERE ($1::text[] IS NULL OR name = ANY ($1)) AND ($2::text IS NULL OR (labels @> $2::text::jsonb AND state <> 'revoked')) ORDER BY name;
 
 -- name: deployment_progress
