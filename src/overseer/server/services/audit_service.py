@@ -12,6 +12,7 @@ from overseer.core.errors import InvalidInput, Problem
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.server.services.gate import Gate
+from overseer.server.services.moments import check_moment
 from overseer.wire.audit import AuditView
 from overseer.wire.messages import Page
 
@@ -47,7 +48,8 @@ class AuditService:
             if not 1 <= limit <= MAX_LIMIT:
                 rule = f"limit is 1 to {MAX_LIMIT}"
                 raise InvalidInput(rule, problems=[Problem("query.limit", rule, "bad_limit")])
-            filters = (actor, action, outcome, request_id, resource, app, since, until)
+            period = check_moment(since, "query.since"), check_moment(until, "query.until")
+            filters = (actor, action, outcome, request_id, resource, app, *period)
             rows = await entry.session.fetch("audit_page", *filters, *after, limit + 1, resource_id)
         items = [_view(dict(row)) for row in rows[:limit]]
         return Page(items=items, next_cursor=items[-1].id if len(rows) > limit else None)

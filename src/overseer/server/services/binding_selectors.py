@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC
 from uuid import UUID
 
 from overseer.core.access import Binding, Match, NamePattern, PartSelector
@@ -12,6 +11,7 @@ from overseer.core.identifiers import NAME_RULE, is_name, new_id
 from overseer.core.principals import PrincipalKind
 from overseer.core.scopes import Scope
 from overseer.server.services.gate import Entry
+from overseer.server.services.moments import in_utc
 from overseer.server.storage import principal_rows as rows
 from overseer.server.storage.scope_rows import find_scope
 from overseer.wire.access import BindingCreate, BindingView
@@ -51,7 +51,8 @@ async def read_binding(entry: Entry, body: BindingCreate) -> ReadBinding:
     pattern = NamePattern.parse(body.name)
     if (pattern.name and not is_name(pattern.name)) or (not pattern.name and not pattern.is_prefix):
         problems.append(Problem("body.name", f"a name or a prefix ending in '*'; {NAME_RULE}", "bad_pattern"))
-    if body.expires_at is not None and (body.expires_at.tzinfo is None or body.expires_at <= entry.now):
+    expires_at = None if body.expires_at is None else in_utc(body.expires_at)
+    if body.expires_at is not None and (expires_at is None or expires_at <= entry.now):
         problems.append(Problem("body.expires_at", "a time with a zone, in the future", "bad_expiry"))
     principal = await rows.principal_by_name(entry.session, PrincipalKind.SERVICE_ACCOUNT, body.principal)
     if principal is None:
@@ -68,7 +69,7 @@ async def read_binding(entry: Entry, body: BindingCreate) -> ReadBinding:
             environment=_selector(body.environment, found.scope.environment),
             node=_selector(body.node, found.scope.node),
             pattern=pattern,
-            expires_at=body.expires_at.astimezone(UTC) if body.expires_at else None,
+            expires_at=expires_at,
         )
     return ReadBinding(
         pattern_text=body.name,

@@ -19,6 +19,7 @@ from overseer.core.generators import Generator, make_generator, parse_spec
 from overseer.core.identifiers import NAME_RULE, check_name, is_name
 from overseer.core.rotation_policy import RotationPolicy
 from overseer.core.secret_value import MAX_VALUE_BYTES, SecretValue
+from overseer.server.services.moments import check_moment
 from overseer.wire.secrets import GeneratorSpec, SecretCreate, SecretRotate, SecretUpdate
 
 MAX_DESCRIPTION: Final = 2_000
@@ -89,10 +90,9 @@ def check_metadata(
     """The same fields in their stored form. Raises :class:`InvalidInput`."""
     check_text(description, "body.description", MAX_DESCRIPTION)
     check_text(owner, "body.owner", MAX_OWNER)
-    if expires_at is not None and expires_at.tzinfo is None:
-        raise refusal("body.expires_at", "a time has a time zone: 2030-01-31T12:00:00Z", "bad_time")
+    expires_at = check_moment(expires_at, "body.expires_at")
     policy = None if rotation is None else RotationPolicy.parse(rotation, "body.rotation").to_fields()
-    return Metadata(description, _labels(labels), owner, expires_at, policy)
+    return Metadata(description, check_labels(labels), owner, expires_at, policy)
 
 
 def check_text(text: str, place: str, limit: int) -> str:
@@ -112,13 +112,14 @@ def refusal(place: str, rule: str, code: str) -> InvalidInput:
     return InvalidInput(f"{place}: {rule}", problems=[Problem(place, rule, code)])
 
 
-def _labels(labels: Mapping[str, str]) -> dict[str, str]:
+def check_labels(labels: Mapping[str, str], what: str = "secret") -> dict[str, str]:
+    """``labels`` as they are, or :class:`InvalidInput` with the rule that one breaks."""
     if len(labels) > MAX_LABELS:
-        raise refusal("body.labels", f"a secret has at most {MAX_LABELS} labels", "too_many_labels")
-    for key, value in labels.items():
+        raise refusal("body.labels", f"a {what} has at most {MAX_LABELS} labels", "too_many_labels")
+    for number, (key, value) in enumerate(labels.items()):
         if not is_name(key):
             raise refusal("body.labels", f"the key of a label is a name: {NAME_RULE}", "bad_name")
-        check_text(value, f"body.labels.{key}", MAX_LABEL_VALUE)
+        check_text(value, f"body.labels[{number}]", MAX_LABEL_VALUE)  # by number: an error repeats nothing that was sent
     return dict(labels)
 
 
