@@ -129,6 +129,6 @@ async def test_who_may_not_touch_a_deployment_does_not_wait_for_its_lock(deliver
     made = await delivery.deploy(PLAIN)
     async with delivery.world.connection() as connection, connection.transaction():
         await connection.execute("SELECT FROM deployment WHERE id = $1 FOR UPDATE", UUID(made.id))
+        release = delivery.agents.release(other.again(), UUID(made.id), ReleaseRequest(nonce=b64(bytes(32))))
         with pytest.raises(Unavailable):
-            release = delivery.agents.release(other.again(), UUID(made.id), ReleaseRequest(nonce=b64(bytes(32))))
             await asyncio.wait_for(release, SOON)
