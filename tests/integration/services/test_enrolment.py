@@ -70,8 +70,9 @@ async def test_a_proof_by_other_keys_is_refused(delivery: Delivery) -> None:
 async def test_a_wrong_answer_to_the_challenge_does_not_activate(delivery: Delivery) -> None:
     agent = Agent(delivery, "n1")
     answer = await agent.join()
+    wrong = ConfirmRequest(key_id=answer.key_id, response=b64(bytes(32)))
     with pytest.raises(Unauthenticated):
-        await delivery.enrolment.confirm(delivery.world.caller(None), ConfirmRequest(key_id=answer.key_id, response=b64(bytes(32))))
+        await delivery.enrolment.confirm(delivery.world.caller(None), wrong)
     assert (await delivery.nodes.get_node(delivery.world.owner, "n1")).state == "expected"
 
 

@@ -47,7 +47,7 @@ async def _rows(connection: asyncpg.Connection) -> dict[str, list[str]]:
     found = {}
     for table in TABLES:
         if await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
-            found[table] = [row[0] for row in await connection.fetch(f"SELECT t::text FROM {table} t ORDER BY 1")]  # noqa: S608
+            found[table] = [row[0] for row in await connection.fetch(f"SELECT t::text FROM {table} t ORDER BY 1")]
     return found
 
 
