@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from uuid import UUID
 
 import pytest
@@ -124,8 +125,13 @@ async def test_a_step_is_the_current_deployment_with_one_other_version(delivery:
     first = UUID(await made.deploy("n1", compose))
     await made.agents["n1"].carry_out()
     before = await delivery.deployments.get_deployment(made.owner, first)
-    await made.update("v2")
+    past = '{"plan": "p", "rollback_of": "d", "wait_timeout": 7, "allow_persisting": true}'
+    await delivery.world.sql("UPDATE deployment SET options = $1", past)
+    after = await made.update("v2")
     [step, *_] = (await delivery.deployments.list_deployments(made.owner)).items
+    [row] = await delivery.world.sql("SELECT options FROM deployment WHERE id = $1", UUID(step.id))
+    kept = {"wait_timeout": 7, "allow_persisting": True, "rollout": after.rollout, "step": "candidate"}
+    assert json.loads(row["options"]) == kept
     assert (step.bundle, step.project, step.app, step.created_by) == (before.bundle, before.project, "shop", "owner")
     assert {r.reference: r.version for r in step.references} == {"token": 2, "token@1": 1, "other": 1}
     [values] = (await made.agents["n1"].carry_out()).values()

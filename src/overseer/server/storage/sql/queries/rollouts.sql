@@ -79,9 +79,10 @@ WHERE d.state IN ('queued', 'released', 'applying') OR c.id IS NOT NULL
 ORDER BY n.name, d.project, d.created_at, d.id;
 
 -- name: rollout_step_copy
--- $1 the deployment to repeat, $2 the id of the copy, $3 options to add, $4 who activated.
+-- $1 the deployment to repeat, $2 the id of the copy, $3 options to add, $4 who activated. How that one came about is not repeated.
 INSERT INTO deployment (id, app_id, environment_id, node_id, action, bundle_id, project, options, created_by)
-SELECT $2, app_id, environment_id, node_id, action, bundle_id, project, options || $3::jsonb, $4 FROM deployment WHERE id = $1;
+SELECT $2, app_id, environment_id, node_id, action, bundle_id, project, (options - '{plan,rollback_of}'::text[]) || $3::jsonb, $4
+FROM deployment WHERE id = $1;
 
 -- name: rollout_step_copy_secrets
 -- The secret $3 gets version $4 where its reference names none; all else is as it was.
