@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 import tracemalloc
 from uuid import UUID
 
@@ -24,7 +23,6 @@ from overseer.core.permissions import Permission
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.fingerprints import fingerprint
 from overseer.crypto.keys import HmacKey
-from overseer.server.services.deployment_service import project_name
 from overseer.server.services.housekeeping import SILENT_AGENT
 from overseer.server.services.idempotency import Idempotency
 from overseer.server.storage import deployment_rows
@@ -283,14 +281,21 @@ async def test_a_node_revoked_during_a_deployment_gets_nothing(delivery: Deliver
         await delivery.deploy(SHOP)
 
 
+async def test_apps_that_are_named_alike_do_not_take_each_others_place(delivery: Delivery) -> None:
+    await delivery.world.add(Part.APP, "shop-prod")
+    squatter = await delivery.world.service_account("deployer", app="shop-prod")
+    taken = DeploymentCreate(app="shop-prod", node="n1", action="undeploy")
+    await delivery.deployments.create_deployment(squatter, taken)
+    made = await delivery.deploy("services: {a: {image: x}}\n")
+    assert (made.project, made.state) == ("shop-prod", "queued")
+
+
 async def test_two_apps_cannot_share_a_project_on_a_node(delivery: Delivery) -> None:
-    await delivery.world.add(Part.APP, "SHOP")
     await delivery.deploy("services: {a: {image: x}}\n")
-    bundle = await delivery.bundle("services: {a: {image: x}}\n", app="SHOP")
-    body = DeploymentCreate(app="SHOP", node="n1", environment="prod", bundle=bundle.digest)
+    await delivery.world.sql("UPDATE deployment SET project = 'blog-prod'")
+    body = DeploymentCreate(app="blog", node="n1", environment="prod", action="undeploy")
     with pytest.raises(Conflict, match="another app has the Compose project"):
         await delivery.deployments.create_deployment(delivery.world.owner, body)
-
 
 async def test_a_newer_deployment_supersedes_one_that_nobody_took(delivery: Delivery) -> None:
     first = await delivery.deploy("services: {a: {image: x}}\n")
@@ -358,11 +363,6 @@ async def test_bad_requests_are_refused_by_rule(delivery: Delivery) -> None:
         await delivery.bundle("services: {a: {image: x, environment: {T: '${SECRET: bad}'}}}\n")
     with pytest.raises(InvalidInput, match="Compose file"):
         await delivery.bundles.create_bundle(owner, "shop", BundleCreate(files=[BundleFile(path="a.txt", content="")]))
-
-
-@pytest.mark.parametrize("text", ["", "Shop", "a.b", "_x", "-x"])
-def test_project_names_are_what_compose_accepts(text: str) -> None:
-    assert re.fullmatch(r"[a-z0-9][a-z0-9_-]*", project_name(text, "Prod.1"))
 
 
 async def test_listing_bundles_reads_none_of_their_content(delivery: Delivery) -> None:

@@ -20,12 +20,13 @@ from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.server.services.bundle_packing import PackedBundle
 from overseer.server.services.bundle_service import BundleService
-from overseer.server.services.deployment_places import MAX_NODES, authorised_places, project_name
+from overseer.server.services.deployment_places import MAX_NODES, authorised_places
 from overseer.server.services.deployment_planning import Place, Plan, plan_references
 from overseer.server.services.deployment_views import deployment_resource, deployment_view
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.plan_making import check_pinned, compare
+from overseer.server.services.project_names import project_name
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
 from overseer.server.storage import deployment_rows, group_rows

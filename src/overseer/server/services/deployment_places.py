@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,15 +17,6 @@ from overseer.wire.deployments import DeploymentCreate
 
 MAX_NODES: Final = 200
 _TARGET_RULE: Final = "exactly one of node, nodes and labels"
-
-
-def project_name(app: str, environment: str | None) -> str:
-    """The Compose project of an app in an environment: lower case, ``[a-z0-9][a-z0-9_-]*`` as Compose demands.
-
-    Two apps may come to the same text; the store refuses the second on the same node.
-    """
-    text = (f"{app}-{environment}" if environment else app).lower()
-    return re.sub(r"^[^a-z0-9]+", "", re.sub(r"[^a-z0-9_-]", "-", text)) or "app"
 
 
 async def authorised_places(entry: Entry, body: DeploymentCreate) -> list[Place]:

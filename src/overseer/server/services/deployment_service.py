@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.deployment_making import DeploymentMaking
-from overseer.server.services.deployment_places import project_name
 from overseer.server.services.deployment_reading import DeploymentReading
 from overseer.server.services.gate import Gate
 from overseer.server.services.idempotency import IdempotencyKeeper
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
-
-__all__ = ["DeploymentService", "project_name"]
 
 
 class DeploymentService(DeploymentMaking, DeploymentReading):

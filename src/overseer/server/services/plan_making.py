@@ -16,12 +16,12 @@ from overseer.compose.references import BundleScan, find_references
 from overseer.core.errors import Conflict, Problem
 from overseer.server.services.bundle_packing import PackedBundle
 from overseer.server.services.bundle_service import BundleService
-from overseer.server.services.deployment_places import project_name
 from overseer.server.services.deployment_planning import Place, Plan
 from overseer.server.services.gate import Entry
 from overseer.server.services.plan_effects import Effect, NewValue, Outcome, judge
 from overseer.server.services.plan_facts import service_facts
 from overseer.server.services.plan_files import canonical
+from overseer.server.services.project_names import project_name
 from overseer.server.storage import deployment_rows
 from overseer.server.storage.deployment_rows import DeploymentRow, DeploymentSecretRow
 from overseer.wire.plans import PLAN_FORMAT

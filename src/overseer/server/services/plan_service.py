@@ -22,11 +22,11 @@ from overseer.core.scopes import Scope
 from overseer.crypto.keyring import Purpose
 from overseer.server.services.bundle_packing import PackedBundle, read_message
 from overseer.server.services.bundle_service import BundleService
-from overseer.server.services.deployment_places import project_name
 from overseer.server.services.deployment_planning import Place, Plan, plan_references
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.plan_making import Comparison, Version, compare
+from overseer.server.services.project_names import project_name
 from overseer.server.storage import deployment_rows
 from overseer.server.storage.plan_rows import keep_plan
 from overseer.server.storage.scope_rows import find_scope
