@@ -18,6 +18,7 @@ from overseer.cli.compose_project import Project
 from overseer.cli.compose_values import Supply
 from overseer.compose.bundle import Bundle
 from overseer.compose.grammar import Reference
+from overseer.compose.lines import by_place
 from overseer.compose.placing import Rendered
 from overseer.compose.references import BundleScan, Form, Occurrence, find_references
 from overseer.compose.render import render_file
@@ -142,7 +143,7 @@ class _Gathered:
 
     def result(self, join: Callable[[list[bytes]], bytes], *, complete: bool) -> RenderedProject:
         if self.problems or not complete:
-            problems = sorted(dict.fromkeys(self.problems), key=_by_place)
+            problems = sorted(dict.fromkeys(self.problems), key=lambda one: by_place(one.place))
             raise ReferencesRefused("nothing was rendered", problems=problems)
         return RenderedProject(SecretValue(join(self.parts)), tuple(self.references), tuple(dict.fromkeys(self.warnings)))
 
@@ -150,9 +151,3 @@ class _Gathered:
 def _with_stand_ins(supply: Supply) -> dict[Reference, SecretValue]:
     """Refused and withheld references get a word, so that what is told about them is the true reason; there is no text then."""
     return {**supply.values, **dict.fromkeys([*supply.refused, *supply.withheld], SecretValue("none"))}
-
-
-def _by_place(problem: Problem) -> tuple[str, int, int]:
-    file, _, rest = problem.place.partition(":")
-    line, _, column = rest.partition(":")
-    return file, int(line) if line.isdigit() else 0, int(column) if column.isdigit() else 0

@@ -18,6 +18,7 @@ from typing import Final
 from overseer.compose.bundle import Bundle
 from overseer.compose.bundle_reading import FileScan, Reading, read_bundle
 from overseer.compose.grammar import Reference
+from overseer.compose.lines import by_place
 from overseer.compose.positions import EXPOSED, METADATA, Kind
 from overseer.compose.reading_limits import DELIVERIES
 from overseer.core.errors import Problem
@@ -92,7 +93,8 @@ def find_references(bundle: Bundle, *, allow_persisting: bool = False) -> Bundle
         replace(use.first, services=tuple(sorted(use.services)), has_default=use.has_default) for use in uses.values()
     ]
     ordered = sorted(merged, key=lambda one: (one.file, one.line, one.column))
-    return BundleScan(bundle, tuple(ordered), tuple(dict.fromkeys(reading.problems)), reading.scans, tuple(reading.variables))
+    problems = sorted(dict.fromkeys(reading.problems), key=lambda one: by_place(one.place))
+    return BundleScan(bundle, tuple(ordered), tuple(problems), reading.scans, tuple(reading.variables))
 
 
 @dataclass(slots=True)

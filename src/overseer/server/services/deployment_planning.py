@@ -12,6 +12,7 @@ from uuid import UUID
 
 from overseer.compose.advice import Advice
 from overseer.compose.grammar import Reference
+from overseer.compose.lines import by_place
 from overseer.compose.positions import EXPOSED, METADATA, Kind
 from overseer.compose.references import BundleScan, Form, Occurrence
 from overseer.core.access import Resource
@@ -85,7 +86,7 @@ async def plan_references(
             problems += [Problem(one.place, rule, code) for one in uses if not (code == "missing" and one.has_default)]
     if not problems and opener is not None:
         problems = await _missing_fields(entry, scan, rows, opener)
-    return Plan(rows, sorted(problems, key=_by_place), applying)
+    return Plan(rows, sorted(problems, key=lambda one: by_place(one.place)), applying)
 
 
 async def _refusal(  # noqa: PLR0911  # one line for each way to be refused
@@ -146,9 +147,3 @@ def _row(deployment_id: UUID, reference: Reference, uses: list[Occurrence], winn
         services=sorted({service for one in uses for service in one.services}),
         persists=any(one.form is Form.INLINE and one.kind in PERSISTING for one in uses),
     )
-
-
-def _by_place(problem: Problem) -> tuple[str, int, int]:
-    file, _, rest = problem.place.partition(":")
-    line, _, column = rest.partition(":")
-    return file, int(line) if line.isdigit() else 0, int(column) if column.isdigit() else 0
