@@ -75,6 +75,14 @@ class Deployer:
                 return None
             return DeploymentReport(state="failed", error=described(error))
 
+    def lost(self) -> list[str]:
+        """Deployments that run here and whose files memory has lost."""
+        return [
+            entry.running_id
+            for entry in self.journal.entries()
+            if entry.running_id and is_lost(entry, ProjectFiles(self.root, entry.project))
+        ]
+
     def refill(self, work: Work, server: Server) -> bool:
         """Bring the files of the deployment that runs back, after a restart of the machine, and start what could not start.
 

@@ -1,7 +1,8 @@
 """Who this node is: what enrolment left in the agent's directory.
 
 ``node.json`` (0600) names server, instance, node and the pinned keys; ``node.keys`` (0600) holds the private keys, which never
-leave the node; ``ca.pem`` is the pinned CA where the server speaks TLS.
+leave the node, and ``node.keys.new`` those of a rotation that is under way; ``ca.pem`` is the pinned CA where the server speaks
+TLS.
 
 Evolution rule: ``node.json`` may get more fields, a reader ignores those it does not know; a change of meaning raises ``format``.
 """
@@ -22,6 +23,7 @@ from overseer.crypto.node_keys import NodeKeys
 
 FORMAT: Final = 1
 _NODE, _KEYS, _CA = "node.json", "node.keys", "ca.pem"
+_PENDING: Final = "node.keys.new"
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,9 +66,9 @@ def load_identity(directory: Path) -> Identity | None:
     return Identity(record, keys, directory / _CA if record.ca_file else None)
 
 
-def load_keys(directory: Path) -> NodeKeys | None:
-    """The private keys, ``None`` where there are none yet."""
-    content = read_private(directory / _KEYS)
+def load_keys(directory: Path, *, pending: bool = False) -> NodeKeys | None:
+    """The private keys, or those of a rotation that is under way; ``None`` where there are none."""
+    content = read_private(directory / (_PENDING if pending else _KEYS))
     return None if content is None else NodeKeys.parse(SecretValue(content))
 
 
@@ -78,6 +80,21 @@ def make_keys(directory: Path) -> NodeKeys:
         keys = NodeKeys.generate()
         write_private(directory / _KEYS, keys.serialise().reveal())
     return keys
+
+
+def pending_keys(directory: Path) -> NodeKeys:
+    """The keys of a rotation, new ones where none is under way: on disk before the server hears of them."""
+    keys = load_keys(directory, pending=True)
+    if keys is None:
+        keys = NodeKeys.generate()
+        write_private(directory / _PENDING, keys.serialise().reveal())
+    return keys
+
+
+def promote_keys(directory: Path, keys: NodeKeys) -> None:
+    """``keys`` are the node's from now on; doing it twice, or in two processes, changes nothing more."""
+    write_private(directory / _KEYS, keys.serialise().reveal())
+    (directory / _PENDING).unlink(missing_ok=True)
 
 
 def store_record(directory: Path, record: NodeRecord, ca_pem: bytes | None) -> None:

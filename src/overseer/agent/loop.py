@@ -1,7 +1,8 @@
 """The daemon: asks the server for work, does it, reports, until it is told to stop.
 
 Guarantees: connections go outwards only; different projects run at once (bounded), one project never twice; a server that is
-away is asked again after growing, jittered pauses; an outcome is reported until the server has it. On SIGTERM and SIGINT nothing
+away is asked again after growing, jittered pauses; an outcome is reported until the server has it. Files that a restart of the
+machine took are asked for and brought back; what containers hold is told now and then. On SIGTERM and SIGINT nothing
 new begins, what runs may end within ``OVERSEER_AGENT_STOP_SECONDS`` and is interrupted after that: the journal says so, the next
 start gets the work again.
 """
@@ -17,7 +18,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,24 +26,30 @@ from types import FrameType
 from typing import Final
 
 from overseer import __version__
-from overseer.agent.deployments import Deployer
+from overseer.agent.compose_project import StepFailed
+from overseer.agent.deployments import Deployer, described
 from overseer.agent.engine import Engine
 from overseer.agent.hardening import harden_process
+from overseer.agent.holdings import Holdings, report_forever
 from overseer.agent.identity import Identity, load_identity
 from overseer.agent.injection.memory_root import open_root
 from overseer.agent.journal import Journal
+from overseer.agent.key_rotation import open_session
 from overseer.agent.leftovers import heal
 from overseer.agent.private_files import private_directory
 from overseer.agent.session import TOLERATED_SKEW, Session
 from overseer.agent.settings import AgentSettings
 from overseer.core.errors import ConfigurationProblem, Conflict, NotReady, OverseerError, RateLimited, Unavailable
-from overseer.wire.agent import DeploymentReport, PollAnswer, PollRequest, Work
+from overseer.wire.agent import DeploymentReport, LostAnswer, LostRequest, PollAnswer, PollRequest, Work
 from overseer.wire.deployments import DeploymentView
 
 log = logging.getLogger("overseer.agent")
 _WAIT_SECONDS: Final = 25
 _LEAST_PAUSE, _MOST_PAUSE = 0.5, 60.0
 _REPORT_SECONDS: Final = 600.0
+#: How long a deployment is not asked for again that was lost, and withheld or not brought back.
+_REFILL_SECONDS: Final = 30.0
+_MOST_LOST: Final = 200
 
 
 @dataclass(slots=True)
@@ -63,6 +70,14 @@ class Pauses:
         return max(asked, _LEAST_PAUSE) + bound * self.chance()
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Work for a thread; ``refill``: it was done before, only its files are gone."""
+
+    work: Work
+    refill: bool = False
+
+
 @dataclass(slots=True)
 class Agent:
     """One running agent. ``open_session`` gives each thread a connection of its own."""
@@ -71,10 +86,12 @@ class Agent:
     open_session: Callable[[], Session]
     parallel: int = 4
     stop_seconds: float = 90.0
+    holdings_seconds: float = 60.0
     _stopping: threading.Event = field(default_factory=threading.Event)
     _busy: dict[str, str] = field(default_factory=dict)  # deployment id to project
     _free: threading.Condition = field(default_factory=threading.Condition)
-    _found: queue.SimpleQueue[Work | None] = field(default_factory=queue.SimpleQueue)
+    _found: queue.SimpleQueue[Task | None] = field(default_factory=queue.SimpleQueue)
+    _refill_at: dict[str, float] = field(default_factory=dict)  # deployment id to when it may be asked for (again)
 
     def stop(self) -> None:
         """Begin nothing more. Safe in a signal handler."""
@@ -85,22 +102,26 @@ class Agent:
         """Until :meth:`stop`; returns when nothing runs any more."""
         # A daemon thread: a poll that hangs on the network must not hold up the end.
         threading.Thread(target=self._poll_forever, name="agent-poll", daemon=True).start()
+        if self.holdings_seconds:
+            holdings = Holdings(self.deployer.engine, self.deployer.root, self.deployer.journal)
+            arguments = (holdings, self.open_session, self.holdings_seconds, self._stopping)
+            threading.Thread(target=report_forever, args=arguments, name="agent-holdings", daemon=True).start()
         with ThreadPoolExecutor(self.parallel, "deployment") as pool:
             while True:
-                work = self._found.get()
+                task = self._found.get()
                 if self._stopping.is_set():
-                    self._found.put(work)
+                    self._found.put(task)
                     break
-                if work is not None:
-                    pool.submit(self._do, work)
+                if task is not None:
+                    pool.submit(self._refill if task.refill else self._do, task.work)
             self._await_end()
 
     def _await_end(self) -> None:
         deadline = time.monotonic() + self.stop_seconds
         with self._free:
             while not self._found.empty():  # taken and not begun: the server hands it out again
-                if (work := self._found.get()) is not None:
-                    self._busy.pop(work.deployment_id, None)
+                if (task := self._found.get()) is not None:
+                    self._busy.pop(task.work.deployment_id, None)
             while self._busy and (left := deadline - time.monotonic()) > 0:
                 self._free.wait(left)
             if self._busy:
@@ -121,7 +142,7 @@ class Agent:
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                new = self._poll(session)
+                new = self._ask_for_lost(session) or self._poll(session)
             except OverseerError as error:
                 pause = pauses.next(error)
                 log.warning("no work from the server: %s; again in %.0f s", error.message, pause)
@@ -138,14 +159,29 @@ class Agent:
             busy = list(self._busy)
         request = PollRequest(wait_seconds=_WAIT_SECONDS, busy=busy, agent_version=__version__)
         answer = session.post("/api/agent/poll", request, PollAnswer, timeout=_WAIT_SECONDS + 30.0)
+        return self._take(answer.work)
+
+    def _take(self, found: Sequence[Work], *, refill: bool = False) -> bool:
+        """Queue what is not being done already; True where there was any."""
         new = False
         with self._free:
-            for work in answer.work:
+            for work in found:
                 if work.deployment_id not in self._busy and not self._stopping.is_set():
                     self._busy[work.deployment_id] = work.project
-                    self._found.put(work)
+                    self._found.put(Task(work, refill))
                     new = True
         return new
+
+    def _ask_for_lost(self, session: Session) -> bool:
+        """Ask for the deployments whose files memory has lost; not again and again for one that the server withholds."""
+        now = time.monotonic()
+        with self._free:
+            lost = [one for one in self.deployer.lost() if one not in self._busy and self._refill_at.get(one, 0.0) <= now]
+        if not lost:
+            return False
+        answer = session.post("/api/agent/lost", LostRequest(deployments=lost[:_MOST_LOST]), LostAnswer)
+        self._refill_at |= dict.fromkeys(lost[:_MOST_LOST], now + _REFILL_SECONDS)
+        return self._take(answer.refill, refill=True)
 
     # -- doing it -------------------------------------------------------------------------------------------------------------
 
@@ -164,6 +200,21 @@ class Agent:
             log.error("deployment %s failed unexpectedly: %s", work.deployment_id, type(error).__name__)
             failed = DeploymentReport(state="failed", error=f"the agent failed unexpectedly: {type(error).__name__}")
             self._send(session, work, failed, seconds=_REPORT_SECONDS)
+        finally:
+            session.close()
+            with self._free:
+                self._busy.pop(work.deployment_id, None)
+                self._free.notify_all()
+
+    def _refill(self, work: Work) -> None:
+        session = self.open_session()
+        try:
+            if not self._stopping.is_set() and self.deployer.refill(work, session):
+                log.info("project %s: what a restart of the machine took is back", work.project)
+        except (OverseerError, StepFailed) as error:
+            log.warning("project %s: what a restart took could not be brought back: %s", work.project, described(error))
+        except Exception as error:  # noqa: BLE001 - a thread of the pool: it is tried again
+            log.error("project %s: bringing it back failed unexpectedly: %s", work.project, type(error).__name__)
         finally:
             session.close()
             with self._free:
@@ -234,8 +285,14 @@ def _assemble(settings: AgentSettings, identity: Identity, root: Path) -> Agent:
         secrets_root=settings.secrets_root,
         apps=settings.apps,
         protected=(settings.directory, root.parent),
+        identity_again=lambda: load_identity(settings.directory),
     )
-    return Agent(deployer, lambda: Session(identity), settings.parallel, settings.stop_seconds)
+
+    def session() -> Session:
+        # As the keys are now: they may have been rotated since the agent started.
+        return open_session(load_identity(settings.directory) or identity, settings.directory)
+
+    return Agent(deployer, session, settings.parallel, settings.stop_seconds, settings.holdings_seconds)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """The agent's connection: a short token from a signed assertion (RFC 7523 section 3), renewed before it ends.
 
 Guarantees: every request carries a token that has at least ``_MARGIN`` left by the server's own measure; a token that the server
-no longer takes is replaced once; a clock that is off is said so, with both times. The private key signs, it is never sent.
+no longer takes is replaced once; a clock that is off is said so, with both times. The private key signs, it is never sent. Where
+the server does not know the key any more, the keys that are on disk now are tried: they may have been rotated meanwhile.
 
 A session belongs to one thread at a time.
 """
@@ -9,7 +10,7 @@ A session belongs to one thread at a time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
@@ -37,9 +38,16 @@ class Session:
     """Requests as this node. ``skew`` is how far this node's clock is ahead of the server's, known after the first token."""
 
     def __init__(
-        self, identity: Identity, *, clock: Callable[[], datetime] = _utc_now, monotonic: Callable[[], float] = time.monotonic
+        self,
+        identity: Identity,
+        *,
+        clock: Callable[[], datetime] = _utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+        identity_again: Callable[[], Sequence[Identity]] = tuple,
+        promote: Callable[[Identity], None] = lambda _: None,
     ) -> None:
         self.identity = identity
+        self._identity_again, self._promote = identity_again, promote
         self.skew = timedelta(0)
         self._clock, self._monotonic = clock, monotonic
         self._renew_at = float("-inf")
@@ -68,11 +76,25 @@ class Session:
         """A live token; True where it is a new one."""
         if self._monotonic() < self._renew_at:
             return False
-        record = self.identity.record
+        try:
+            return self._authenticate(self.identity)
+        except Unauthenticated as refusal:
+            for other in self._identity_again():
+                if other.keys.public == self.identity.keys.public:
+                    continue
+                try:
+                    self._authenticate(other)
+                except Unauthenticated:
+                    continue
+                self.identity = other
+                self._promote(other)
+                return True
+            raise refusal from None
+
+    def _authenticate(self, identity: Identity) -> bool:
+        record = identity.record
         now = self._clock()
-        request = AgentTokenRequest(
-            assertion=make_assertion(record.node_id, record.instance_id, self.identity.keys.signing, now)
-        )
+        request = AgentTokenRequest(assertion=make_assertion(record.node_id, record.instance_id, identity.keys.signing, now))
         self._http.token = None
         answer = self._http.request("POST", "/api/agent/token", request, returns=AgentTokenAnswer).value
         self._http.token = SecretValue(answer.access_token)

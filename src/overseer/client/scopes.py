@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -14,6 +14,8 @@ from overseer.wire.scopes import (
     EnrolmentTokenCreate,
     EnrolmentTokenCreated,
     EnvironmentView,
+    NodeCreate,
+    NodePatch,
     NodeView,
     ScopePartCreate,
 )
@@ -62,8 +64,8 @@ class Nodes:
     def __init__(self, http: RetryingClient) -> None:
         self._http = http
 
-    def create(self, name: str, description: str = "") -> NodeView:
-        body = ScopePartCreate(name=name, description=description)
+    def create(self, name: str, description: str = "", labels: Mapping[str, str] | None = None) -> NodeView:
+        body = NodeCreate(name=name, description=description, labels=dict(labels or {}))
         return self._http.request("POST", "/api/nodes", body, returns=NodeView, headers={IDEMPOTENCY_KEY: uuid4().hex}).value
 
     def list(self) -> Iterator[NodeView]:
@@ -71,6 +73,10 @@ class Nodes:
 
     def get(self, name: str) -> NodeView:
         return self._http.request("GET", f"/api/nodes/{quote(name, safe='')}", returns=NodeView).value
+
+    def patch(self, name: str, body: NodePatch) -> NodeView:
+        """Change description or labels, or drain it."""
+        return self._http.request("PATCH", f"/api/nodes/{quote(name, safe='')}", body, returns=NodeView).value
 
     def revoke(self, name: str) -> NodeView:
         """Its keys and tokens are dead from now on."""

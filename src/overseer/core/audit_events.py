@@ -46,11 +46,14 @@ class AuditAction(StrEnum):
     KEY_READ = "key:read"
     NODE_AUTHENTICATE = "node:authenticate"
     NODE_CREATE = "node:create"
+    NODE_DRAIN = "node:drain"
     NODE_ENROL = "node:enrol"
     NODE_HOLDINGS = "node:holdings"
     NODE_LIST = "node:list"
+    NODE_PATCH = "node:patch"
     NODE_POLL = "node:poll"
     NODE_REVOKE = "node:revoke"
+    NODE_ROTATE_KEYS = "node:rotate_keys"
     PLAN_CREATE = "plan:create"
     ROLE_LIST = "role:list"
     ROLLOUT_LIST = "rollout:list"
@@ -111,12 +114,15 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.KEY_READ: "the state of the keyring was shown, never a key",
     AuditAction.NODE_AUTHENTICATE: "an agent exchanged a signed assertion for a short token",
     AuditAction.NODE_CREATE: "a node was created",
+    AuditAction.NODE_DRAIN: "a node was drained, or takes deployments again; the code says which",
     AuditAction.NODE_ENROL: "an agent joined, or proved its keys",
     AuditAction.NODE_HOLDINGS: "an agent said what its containers hold, as fingerprints",
     AuditAction.NODE_LIST: "nodes were listed, or one was shown",
+    AuditAction.NODE_PATCH: "a node's description or labels were changed",
     AuditAction.NODE_POLL: "an agent took work; a poll that hands out nothing leaves no row",
     AuditAction.NODE_REVOKE: "a node was revoked",
     AuditAction.PLAN_CREATE: "a plan was made; further rows of the request name references that were refused",
+    AuditAction.NODE_ROTATE_KEYS: "an agent began to replace its node's keys; node:enrol says that the new ones are in force",
     AuditAction.ROLE_LIST: "roles were listed",
     AuditAction.ROLLOUT_LIST: "rollouts were listed",
     AuditAction.ROLLOUT_READ: "one rollout was shown",

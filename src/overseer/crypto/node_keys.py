@@ -9,6 +9,9 @@ with the pinned instance CA:
 2. *confirm*: the node returns the opened challenge. Only the holder of the X25519 key can. The node is live from here; the
    token is used up. A lost answer to either call is repeated with the same keys; a new challenge replaces the last.
 
+Later a node may replace its keys: its session, a signature by the old signing key and one by the new stand in for the token, and
+*confirm* is the same; the old keys are dead from there.
+
 Guarantee: a node cannot enrol with a key it does not hold, nor have another node open its challenge: the other one opens only
 challenges bound to its own signing key and nonce. What it will not do: protect a private key on the node's disk (0600 files do).
 """
@@ -30,6 +33,7 @@ from overseer.crypto.signatures import SigningKey, verifies
 
 _FILE_HEAD: Final = b"overseer node keys v1\n"
 _JOIN_LABEL: Final = b"overseer enrolment join v1"
+_ROTATION_LABEL: Final = b"overseer node key rotation v1"
 _CHALLENGE_LABEL: Final = b"overseer enrolment challenge v1"
 _CHALLENGE_BYTES: Final = 32
 NONCE_BYTES: Final = 32
@@ -101,6 +105,21 @@ def join_is_proven(public: NodePublicKeys, enrolment_token_hash: bytes, nonce: b
     return verifies(public.signing, signature, _join_message(public, enrolment_token_hash, nonce))
 
 
+def prove_rotation(signer: SigningKey, new: NodePublicKeys, instance_id: UUID, node_id: UUID, nonce: bytes) -> bytes:
+    """A signature for replacing a node's keys by ``new``: one by the old signing key and one by the new are needed."""
+    return signer.sign(_rotation_message(new, instance_id, node_id, nonce))
+
+
+def rotation_is_proven(
+    old_signing: bytes, new: NodePublicKeys, instance_id: UUID, node_id: UUID, nonce: bytes, signatures: tuple[bytes, bytes]
+) -> bool:
+    """True where ``signatures`` (by the old key, by the new key) allow exactly ``new`` for exactly this node and nonce."""
+    if len(nonce) != NONCE_BYTES:
+        return False
+    message = _rotation_message(new, instance_id, node_id, nonce)
+    return verifies(old_signing, signatures[0], message) and verifies(new.signing, signatures[1], message)
+
+
 def new_challenge(public: NodePublicKeys, instance_id: UUID, node_id: UUID, nonce: bytes) -> Challenge:
     """A challenge that only the holder of ``public.sealing`` can answer; :class:`InvalidInput` for an unusable key."""
     answer = os.urandom(_CHALLENGE_BYTES)
@@ -120,6 +139,10 @@ def answer_is_right(answer: bytes, answer_hash: bytes) -> bool:
 
 def _join_message(public: NodePublicKeys, token_hash: bytes, nonce: bytes) -> bytes:
     return frame(_JOIN_LABEL, token_hash, public.sealing, public.signing, nonce)
+
+
+def _rotation_message(new: NodePublicKeys, instance_id: UUID, node_id: UUID, nonce: bytes) -> bytes:
+    return frame(_ROTATION_LABEL, instance_id.bytes, node_id.bytes, new.sealing, new.signing, nonce)
 
 
 def _challenge_info(public: NodePublicKeys, instance_id: UUID, node_id: UUID, nonce: bytes) -> bytes:

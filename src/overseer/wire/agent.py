@@ -86,6 +86,38 @@ class PollAnswer(Answer, frozen=True):
     work: list[Work]
 
 
+class LostRequest(Request, frozen=True):
+    """Deployments that run on the node and whose files are gone from its memory: the machine was restarted. At most 200."""
+
+    deployments: list[str]
+
+
+class LostAnswer(Answer, frozen=True):
+    """Those of them that may be released once more, to be brought back as they were: nothing newer is known or under way."""
+
+    refill: list[Work]
+
+
+class KeysRequest(Request, frozen=True):
+    """New public keys (base64, 32 bytes each), a nonce (32 bytes), signatures (64 bytes) by the old and by the new signing key.
+
+    The answer's challenge is opened with the new encryption key and goes to ``/api/agent/confirm``; then the old keys are dead.
+    """
+
+    encryption_key: str
+    signing_key: str
+    nonce: str
+    old_proof: str
+    new_proof: str
+
+
+class KeysAnswer(Answer, frozen=True):
+    """``challenge`` is HPKE-sealed to the new encryption key."""
+
+    key_id: str
+    challenge: str
+
+
 class ReleaseRequest(Request, frozen=True):
     """``nonce``: 16 or more random bytes, base64; it is bound into the sealed answer."""
 

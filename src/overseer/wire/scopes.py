@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import msgspec
+
 from overseer.wire.messages import Answer, Request
 
 
 class ScopePartCreate(Request, frozen=True):
-    """An app, an environment or a node."""
+    """An app or an environment."""
 
     name: str
     description: str = ""
+
+
+class NodeCreate(Request, frozen=True):
+    """A node; deployments can choose all nodes that have certain ``labels``."""
+
+    name: str
+    description: str = ""
+    labels: dict[str, str] = {}
+
+
+class NodePatch(Request, frozen=True):
+    """What is absent stays. ``labels`` replaces all of them. ``drained``: true keeps new deployments away."""
+
+    description: str | msgspec.UnsetType = msgspec.UNSET
+    labels: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    drained: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class AppView(Answer, frozen=True):
@@ -29,7 +47,8 @@ class EnvironmentView(Answer, frozen=True):
 
 
 class NodeView(Answer, frozen=True):
-    """``state``: expected (no agent yet), active, revoked. ``last_seen_at``: the last poll of its agent."""
+    """``state``: expected (no agent yet), active, revoked. ``last_seen_at``: the last poll of its agent. ``drained``: it takes no
+    new deployments; what runs there goes on and gets new versions."""
 
     id: str
     name: str
@@ -38,6 +57,8 @@ class NodeView(Answer, frozen=True):
     agent_version: str
     last_seen_at: datetime | None
     created_at: datetime
+    labels: dict[str, str] = {}
+    drained: bool = False
 
 
 class EnrolmentTokenCreate(Request, frozen=True):

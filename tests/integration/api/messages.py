@@ -14,6 +14,7 @@ from overseer.server.api.route import Route
 _LEAST: Final[dict[str, Any]] = {
     "files": [{"path": "compose.yaml", "content": "services: {}"}],
     "role": "viewer",
+    "deployments": [],
     "holdings": [],
     "value": "v",
     "state": "succeeded",

@@ -20,7 +20,7 @@ import msgspec
 
 from overseer.server.services.catalogue import Services
 from overseer.server.services.idempotency import Idempotency
-from overseer.wire.agent import ConfirmRequest, EnrolRequest, ReleaseRequest
+from overseer.wire.agent import ConfirmRequest, EnrolRequest, KeysRequest, LostRequest, ReleaseRequest
 from overseer.wire.deployments import BundleFile, DeploymentCreate
 
 #: Methods for the server itself: they take no caller because no edge may call them, or because they tell nothing.
@@ -46,6 +46,14 @@ _SPECIAL: dict[type, msgspec.Struct] = {
     ),
     ConfirmRequest: ConfirmRequest(key_id=str(UUID(int=9)), response=_B32),
     ReleaseRequest: ReleaseRequest(nonce=_B32),
+    LostRequest: LostRequest(deployments=[str(UUID(int=9))]),
+    KeysRequest: KeysRequest(
+        encryption_key=_B32,
+        signing_key=_B32,
+        nonce=_B32,
+        old_proof=base64.b64encode(bytes(64)).decode(),
+        new_proof=base64.b64encode(bytes(64)).decode(),
+    ),
 }
 
 

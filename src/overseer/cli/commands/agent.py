@@ -62,6 +62,15 @@ def run_() -> None:
     click.get_current_context().exit(run_agent(AgentSettings.load()))
 
 
+@agent.command("rotate-keys")
+def rotate_keys_() -> None:
+    """Give this node new keys; the old ones are dead at once. A running agent goes on by itself."""
+    from overseer.agent.key_rotation import rotate_keys
+    from overseer.agent.settings import AgentSettings
+
+    say(f"node {rotate_keys(AgentSettings.load().directory)} has new keys")
+
+
 @agent.command()
 @json_option
 def status(as_json: bool) -> None:

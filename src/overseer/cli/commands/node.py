@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 @click.group()
 def node() -> None:
-    """Create, list, enrol and revoke nodes."""
+    """Create, label, list, enrol, drain and revoke nodes."""
 
 
 @node.command()
 @click.argument("name")
 @click.option("--description", default="", help="What it is.")
+@click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="A label to choose the node by; may be repeated.")
 @json_option
 @pass_client
-def create(client: Client, name: str, description: str, as_json: bool) -> None:
+def create(client: Client, name: str, description: str, labels: tuple[str, ...], as_json: bool) -> None:
     """Create a node; its agent joins with a token from 'overseer node enrol-token'."""
-    view = client.nodes.create(name, description)
+    view = client.nodes.create(name, description, dict(_label(text) for text in labels))
     if as_json:
         print_json(view)
     else:
@@ -42,8 +43,18 @@ def list_(client: Client, as_json: bool) -> None:
         print_json(views)
         return
     print_table(
-        ("NAME", "STATE", "AGENT", "LAST SEEN", "DESCRIPTION"),
-        [(v.name, v.state, v.agent_version, moment(v.last_seen_at), v.description) for v in views],
+        ("NAME", "STATE", "AGENT", "LAST SEEN", "LABELS", "DESCRIPTION"),
+        [
+            (
+                v.name,
+                f"{v.state} (drained)" if v.drained else v.state,
+                v.agent_version,
+                moment(v.last_seen_at),
+                " ".join(f"{key}={value}" for key, value in sorted(v.labels.items())),
+                v.description,
+            )
+            for v in views
+        ],
         empty="no node that you may list",
     )
 
@@ -61,6 +72,64 @@ def enrol_token(client: Client, name: str, expires_in: int, as_json: bool) -> No
         return
     print_line(created.token)
     say(f"on {created.node}, until {moment(created.expires_at)}: overseer agent join --url {client.url} (it asks for the token)")
+
+
+@node.command()
+@click.argument("name", metavar="NODE")
+@click.argument("labels", metavar="KEY=VALUE|KEY-…", nargs=-1, required=True)
+@json_option
+@pass_client
+def label(client: Client, name: str, labels: tuple[str, ...], as_json: bool) -> None:
+    """Set labels of NODE with KEY=VALUE, take one away with KEY- ."""
+    from overseer.wire.scopes import NodePatch
+
+    kept = dict(client.nodes.get(name).labels)
+    for text in labels:
+        if text.endswith("-") and "=" not in text:
+            kept.pop(text[:-1], None)
+        else:
+            key, value = _label(text)
+            kept[key] = value
+    view = client.nodes.patch(name, NodePatch(labels=kept))
+    if as_json:
+        print_json(view)
+    else:
+        say(f"labels of {view.name}: " + (" ".join(f"{key}={value}" for key, value in sorted(view.labels.items())) or "none"))
+
+
+@node.command()
+@click.argument("name", metavar="NODE")
+@json_option
+@pass_client
+def drain(client: Client, name: str, as_json: bool) -> None:
+    """Keep new deployments away from NODE. What runs there goes on, gets new versions of its secrets and can be undeployed."""
+    _drain(client, name, drained=True, as_json=as_json)
+
+
+@node.command()
+@click.argument("name", metavar="NODE")
+@json_option
+@pass_client
+def undrain(client: Client, name: str, as_json: bool) -> None:
+    """Let NODE take deployments again."""
+    _drain(client, name, drained=False, as_json=as_json)
+
+
+def _drain(client: Client, name: str, *, drained: bool, as_json: bool) -> None:
+    from overseer.wire.scopes import NodePatch
+
+    view = client.nodes.patch(name, NodePatch(drained=drained))
+    if as_json:
+        print_json(view)
+    else:
+        say(f"{view.name} takes no new deployments" if view.drained else f"{view.name} takes deployments")
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise click.UsageError(f"a label is KEY=VALUE, not {text}")
+    return key, value
 
 
 @node.command()

@@ -34,10 +34,12 @@ from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
 from overseer.server.services.work_watch import Woken, WorkWatch
-from overseer.server.storage import deployment_rows, node_rows
+from overseer.server.storage import deployment_rows, node_rows, refill_rows
 from overseer.server.storage.deployment_rows import BundleRow, DeploymentRow, DeploymentSecretRow, WorkRow
 from overseer.wire.agent import (
     PAYLOAD_FORMAT,
+    LostAnswer,
+    LostRequest,
     PayloadFile,
     PayloadValue,
     PollAnswer,
@@ -52,6 +54,7 @@ from overseer.wire.deployments import DeploymentView
 
 MAX_WAIT_SECONDS: Final = 55
 MAX_ATTEMPTS: Final = 3
+MAX_LOST: Final = 200
 LEASE: Final = timedelta(minutes=10)
 SEALED_FOR: Final = timedelta(minutes=2)
 MAX_OUTPUT: Final = 64 * 1024
@@ -116,16 +119,32 @@ class AgentService:
                 entry.drop_row()
             return node_id, taken
 
+    async def lost(self, caller: Caller, body: LostRequest) -> LostAnswer:
+        """Which of the node's deployments may be released again after its memory lost their files. Leaves no audit row itself."""
+        async with self._gate.enter(caller, AuditAction.NODE_POLL) as entry:
+            node_id = entry.actor.node_id
+            entry.authorise(Permission.NODE_SERVE, own_node(entry))
+            if len(body.deployments) > MAX_LOST:
+                raise InvalidInput(f"at most {MAX_LOST} deployments in a request")
+            ids = [_id(text, f"body.deployments[{number}]") for number, text in enumerate(body.deployments)]
+            if node_id is None:
+                raise Conflict("only a node's own token asks for what it lost")
+            found = await refill_rows.refillable(entry.session, node_id, ids)
+            entry.drop_row()
+        return LostAnswer(refill=[_work(row) for row in found])
+
     async def release(self, caller: Caller, deployment_id: UUID, body: ReleaseRequest) -> ReleaseAnswer:
         """The files and values of a deployment, sealed to the node's key and signed, bound to the agent's nonce.
 
-        Raises :class:`Unavailable` for a deployment of another node, :class:`Conflict` for one that has ended or whose secrets
-        are gone, :class:`DecryptionFailed` naming the secret.
+        One that has ended is released once more only while it is what runs on the node and nothing newer is under way. Raises
+        :class:`Unavailable` for a deployment of another node, :class:`Conflict` for any other that has ended or whose secrets are
+        gone, :class:`DecryptionFailed` naming the secret.
         """
         nonce = _nonce(body.nonce)
         async with self._gate.enter(caller, AuditAction.DEPLOYMENT_RELEASE) as entry:
             row = await self._own(entry, deployment_id)
-            if not row.open or row.bundle_id is None:
+            again = not row.open and bool(await refill_rows.refillable(entry.session, row.node_id, [row.id]))
+            if not (row.open or again) or row.bundle_id is None:
                 raise Conflict("this deployment has ended, or has nothing to release")
             bundle = await deployment_rows.bundle_by_id(entry.session, row.bundle_id)
             keys = await node_rows.live_keys(entry.session, row.node_id)
@@ -138,11 +157,12 @@ class AgentService:
                 rule = "the secret was deleted after the deployment was made"
                 problems = [Problem(reference, rule, "gone") for reference in gone]
                 raise Conflict("secrets of this deployment are gone: deploy again", problems=problems)
-            entry.amend(on_behalf_of=row.created_by)
+            entry.amend(on_behalf_of=row.created_by, code="refill" if again else "")
             for secret in secrets:
                 entry.accept(_secret(row, secret))
                 entry.amend(on_behalf_of=row.created_by)
-            await deployment_rows.mark_released(entry.session, row.id, LEASE)
+            if row.open:
+                await deployment_rows.mark_released(entry.session, row.id, LEASE)
             expires_at = entry.now + SEALED_FOR
         payload = await self._payload(row, bundle, references, entry.events)
         request = BundleRequest(self._keys.instance_id, row.node_id, row.id, nonce)

@@ -22,15 +22,15 @@ _TARGET_RULE: Final = "exactly one of node, nodes and labels"
 async def authorised_places(entry: Entry, body: DeploymentCreate) -> list[Place]:
     """The places of a request, each with its decision about ``app:deploy``, in the order of their turn.
 
-    Raises :class:`InvalidInput` for a wrong selection, :class:`Conflict` for a revoked node; nobody learns of a node at which
-    they could not deploy.
+    Raises :class:`InvalidInput` for a wrong selection, :class:`Conflict` for a revoked node and for a drained one (but to
+    undeploy); nobody learns of a node at which they could not deploy.
     """
     chosen = [one for one in (body.node, body.nodes, body.labels) if one is not None]
     if len(chosen) != 1 or body.nodes == [] or body.labels == {}:
         await authorised_place(entry, body, None)
         raise InvalidInput(_TARGET_RULE, problems=[Problem("body.node", _TARGET_RULE, "bad_target")])
     if body.node is not None:
-        return await _living(entry, [await authorised_place(entry, body, body.node)])
+        return await _open(entry, body, [await authorised_place(entry, body, body.node)])
     if body.nodes is not None:
         names: Sequence[str] = list(dict.fromkeys(body.nodes))
     else:
@@ -39,7 +39,7 @@ async def authorised_places(entry: Entry, body: DeploymentCreate) -> list[Place]
         await authorised_place(entry, body, None)
         rule = f"1 to {MAX_NODES} nodes" if names else "no node has all of these labels"
         raise InvalidInput(rule, problems=[Problem("body.nodes" if names else "body.labels", rule, "bad_target")])
-    return await _living(entry, [await authorised_place(entry, body, name) for name in names])
+    return await _open(entry, body, [await authorised_place(entry, body, name) for name in names])
 
 
 async def authorised_place(entry: Entry, body: DeploymentCreate, node: str | None) -> Place:
@@ -53,7 +53,7 @@ async def authorised_place(entry: Entry, body: DeploymentCreate, node: str | Non
     return Place(found.scope, names)
 
 
-async def _living(entry: Entry, places: list[Place]) -> list[Place]:
+async def _open(entry: Entry, body: DeploymentCreate, places: list[Place]) -> list[Place]:
     found: dict[str, TargetRow] = {
         one.name: one for one in await targets(entry.session, names=[place.names.node or "" for place in places])
     }
@@ -61,4 +61,6 @@ async def _living(entry: Entry, places: list[Place]) -> list[Place]:
         target = found.get(place.names.node or "")
         if target is None or target.state == "revoked":
             raise Conflict(f"node {place.names.node} was revoked: enrol it again, or choose another one")
+        if target.drained and body.action != "undeploy":
+            raise Conflict(f"node {place.names.node} is drained and takes no new deployments; choose another one")
     return places

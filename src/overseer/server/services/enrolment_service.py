@@ -3,6 +3,7 @@
 1. ``enrol``: enrolment token, public keys and a signature over both. The token belongs to the first keys that used it: the same
    keys may repeat a call whose answer was lost, other keys are refused and stand in the audit log as ``token_reused``.
 2. ``confirm``: the opened challenge proves the encryption key. From here the node is active, and only with these keys.
+   Later ``rotate_keys`` (with a session, not open) leads to the same step for the node's next keys.
 3. ``authenticate``: a signed assertion (RFC 7523), used once, gives a token of ten minutes with the role ``node`` over this node.
 """
 
@@ -16,20 +17,30 @@ from uuid import UUID
 
 from overseer.core.access import Binding, Match, NamePattern, PartSelector, Resource
 from overseer.core.audit_events import AuditAction
-from overseer.core.errors import InvalidInput, Problem, Unauthenticated
+from overseer.core.errors import Conflict, InvalidInput, Problem, Unauthenticated
 from overseer.core.identifiers import new_id
+from overseer.core.permissions import Permission
 from overseer.core.principals import Actor, Caller, PrincipalKind
 from overseer.core.scopes import Scope
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.node_assertions import claimed_node_id, verify_assertion
-from overseer.crypto.node_keys import NodePublicKeys, answer_is_right, join_is_proven, new_challenge
+from overseer.crypto.node_keys import NodePublicKeys, answer_is_right, join_is_proven, new_challenge, rotation_is_proven
 from overseer.crypto.tokens import TokenPrefix, new_token, token_hash
+from overseer.server.services.agent_service import own_node
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.node_service import node_view
 from overseer.server.storage import node_rows, principal_rows
 from overseer.server.storage.node_rows import EnrolmentRow, KeyRow
-from overseer.wire.agent import AgentTokenAnswer, AgentTokenRequest, ConfirmRequest, EnrolAnswer, EnrolRequest
+from overseer.wire.agent import (
+    AgentTokenAnswer,
+    AgentTokenRequest,
+    ConfirmRequest,
+    EnrolAnswer,
+    EnrolRequest,
+    KeysAnswer,
+    KeysRequest,
+)
 from overseer.wire.scopes import NodeView
 
 ACCESS_TOKEN_SECONDS: Final = 600
@@ -86,10 +97,39 @@ class EnrolmentService:
                 entry.refuse(_resource(row.node, row.node_id), "bad_challenge_answer")
                 raise Unauthenticated("the challenge was not answered")
             principal_id = await _node_principal(entry, row)
+            if row.confirmed_at is None:  # sessions of the keys that are dead now, whoever has them
+                await principal_rows.revoke_tokens_of(entry.session, principal_id)
             await node_rows.activate_node(entry.session, row.node_id, principal_id, row.id, "")
             entry.accept(_resource(row.node, row.node_id))
             found = await node_rows.all_nodes(entry.session, node_id=row.node_id)
         return node_view(found[0])
+
+    async def rotate_keys(self, caller: Caller, body: KeysRequest) -> KeysAnswer:
+        """A challenge for new keys of the caller's node; ``confirm`` puts them in force and retires the old ones.
+
+        Needs ``node:serve`` on the own node. The same keys may be sent again where an answer was lost. Raises
+        :class:`Unauthenticated` where a signature is not by the key in force or not by the new one.
+        """
+        async with self._gate.enter(caller, AuditAction.NODE_ROTATE_KEYS) as entry:
+            entry.authorise(Permission.NODE_SERVE, own_node(entry))
+            public = NodePublicKeys(
+                _bytes(body.encryption_key, 32, "body.encryption_key"), _bytes(body.signing_key, 32, "body.signing_key")
+            )
+            nonce = _bytes(body.nonce, 32, "body.nonce")
+            proofs = _bytes(body.old_proof, 64, "body.old_proof"), _bytes(body.new_proof, 64, "body.new_proof")
+            node_id = entry.actor.node_id
+            live = await node_rows.live_keys(entry.session, node_id) if node_id is not None else None
+            if node_id is None or live is None or live.signing_key is None or live.encryption_key is None:
+                raise Conflict("only an enrolled node replaces its own keys")
+            if live.signing_key == public.signing or live.encryption_key == public.sealing:
+                raise Conflict("these keys are the node's already")
+            if not rotation_is_proven(live.signing_key, public, self._keys.instance_id, node_id, nonce, proofs):
+                entry.refuse(own_node(entry), "bad_proof")
+                raise Unauthenticated("the new keys are not proven by the old and the new signing key")
+            key_id = await node_rows.pending_key(entry.session, new_id(entry.now), node_id, public.sealing, public.signing)
+            challenge = new_challenge(public, self._keys.instance_id, node_id, nonce)
+            await node_rows.set_challenge(entry.session, key_id, challenge.answer_hash)
+        return KeysAnswer(key_id=str(key_id), challenge=_text(challenge.sealed))
 
     async def authenticate(self, caller: Caller, body: AgentTokenRequest) -> AgentTokenAnswer:
         """A short token for a signed assertion that was never used before. Raises :class:`Unauthenticated` with the reason."""

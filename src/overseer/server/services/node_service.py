@@ -1,9 +1,11 @@
-"""Nodes as people manage them: create, list, revoke, and the enrolment token for an agent."""
+"""Nodes as people manage them: create, label, drain, list, revoke, and the enrolment token for an agent."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
+
+import msgspec
 
 from overseer.core.access import Resource, sees_part
 from overseer.core.audit_events import AuditAction
@@ -17,15 +19,17 @@ from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.scope_service import check_description
+from overseer.server.services.secret_input import check_labels
 from overseer.server.storage import node_rows
 from overseer.server.storage.node_rows import NodeRow
 from overseer.server.storage.principal_rows import disable_principal
 from overseer.wire.enrolment_token import EnrolmentToken, format_enrolment_token
 from overseer.wire.messages import Page
-from overseer.wire.scopes import EnrolmentTokenCreate, EnrolmentTokenCreated, NodeView, ScopePartCreate
+from overseer.wire.scopes import EnrolmentTokenCreate, EnrolmentTokenCreated, NodeCreate, NodePatch, NodeView
 
 MIN_ENROLMENT_SECONDS: Final = 60
 MAX_ENROLMENT_SECONDS: Final = 86_400
+Given = TypeVar("Given")
 REVOKED_ERROR: Final = "the node was revoked"
 
 
@@ -39,18 +43,19 @@ class NodeService:
         self._ca_spki = ca_spki
 
     async def create_node(
-        self, caller: Caller, body: ScopePartCreate, idempotency: Idempotency | None = None
+        self, caller: Caller, body: NodeCreate, idempotency: Idempotency | None = None
     ) -> NodeView:
         """A node that expects its agent. :class:`AlreadyExists` where the name is taken."""
         async with self._gate.enter(caller, AuditAction.NODE_CREATE) as entry:
             entry.authorise(Permission.NODE_WRITE, Resource("node", body.name))
             check_name(body.name, "body.name")
             check_description(body.description)
+            check_labels(body.labels, "node")
             first = await self._idempotency.first_result(entry, idempotency)
             node_id = first.resource_id if first else new_id(entry.now)
             if first is None:
                 try:
-                    await node_rows.insert_node(entry.session, node_id, body.name, body.description)
+                    await node_rows.insert_node(entry.session, node_id, body.name, body.description, body.labels)
                 except AlreadyExists:
                     raise AlreadyExists("there is already a node of that name") from None
                 await self._idempotency.remember(entry, idempotency, status=201, resource_id=node_id)
@@ -78,6 +83,25 @@ class NodeService:
                 entry.hide("node")
             entry.accept(_resource(row))
         return node_view(row)
+
+    async def patch_node(self, caller: Caller, name: str, body: NodePatch) -> NodeView:
+        """Change description, labels, or whether the node is drained. :class:`Conflict` for a revoked node."""
+        action = AuditAction.NODE_DRAIN if isinstance(body.drained, bool) else AuditAction.NODE_PATCH
+        async with self._gate.enter(caller, action) as entry:
+            row = await self._node(entry, name)
+            entry.authorise(Permission.NODE_WRITE, _resource(row), hide_without=Permission.NODE_LIST)
+            description, labels, drained = _given(body.description), _given(body.labels), _given(body.drained)
+            if description is not None:
+                check_description(description)
+            if labels is not None:
+                check_labels(labels, "node")
+            if row.state == "revoked":
+                raise Conflict(f"node {row.name} was revoked")
+            if drained is not None:
+                entry.amend(code="drained" if drained else "undrained")
+            await node_rows.patch_node(entry.session, row.id, description, labels, drained)
+            found = await node_rows.all_nodes(entry.session, node_id=row.id)
+        return node_view(found[0])
 
     async def revoke_node(self, caller: Caller, name: str) -> NodeView:
         """The node's keys and tokens are refused from the next request on, and its open deployments fail."""
@@ -119,6 +143,10 @@ def _resource(row: NodeRow) -> Resource:
     return Resource("node", row.name, Scope(node=row.id), row.id, Scope(node=row.name))
 
 
+def _given(value: Given | msgspec.UnsetType) -> Given | None:
+    return None if isinstance(value, msgspec.UnsetType) else value
+
+
 def node_view(row: NodeRow) -> NodeView:
     """A node as people read it."""
     return NodeView(
@@ -129,4 +157,6 @@ def node_view(row: NodeRow) -> NodeView:
         agent_version=row.agent_version,
         last_seen_at=row.last_seen_at,
         created_at=row.created_at,
+        labels=row.labels,
+        drained=row.drained_at is not None,
     )

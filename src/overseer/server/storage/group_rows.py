@@ -27,6 +27,7 @@ class TargetRow:
     id: UUID
     name: str
     state: str
+    drained: bool
 
 
 @dataclass(frozen=True, slots=True)

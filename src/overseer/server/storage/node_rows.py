@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -11,12 +13,14 @@ from overseer.server.storage.database import Session
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """A node; ``state`` is expected, active or revoked."""
+    """A node; ``state`` is expected, active or revoked; a drained one takes no new deployments."""
 
     id: UUID
     name: str
     description: str
+    labels: dict[str, str]
     state: str
+    drained_at: datetime | None
     principal_id: UUID | None
     agent_version: str
     last_seen_at: datetime | None
@@ -64,12 +68,22 @@ class LiveKeys:
 
 async def all_nodes(session: Session, name: str | None = None, node_id: UUID | None = None) -> list[NodeRow]:
     """Nodes by name."""
-    return [NodeRow(**dict(row)) for row in await session.fetch("node_all", name, node_id)]
+    rows = await session.fetch("node_all", name, node_id)
+    return [NodeRow(**{**dict(row), "labels": json.loads(row["labels"])}) for row in rows]
 
 
-async def insert_node(session: Session, node_id: UUID, name: str, description: str) -> None:
+async def insert_node(session: Session, node_id: UUID, name: str, description: str, labels: Mapping[str, str]) -> None:
     """A node that no agent has joined yet."""
     await session.execute("node_insert", node_id, name, description)
+    if labels:
+        await patch_node(session, node_id, None, labels, None)
+
+
+async def patch_node(
+    session: Session, node_id: UUID, description: str | None, labels: Mapping[str, str] | None, drained: bool | None
+) -> None:
+    """Change what is not None."""
+    await session.execute("node_patch", node_id, description, None if labels is None else json.dumps(dict(labels)), drained)
 
 
 async def revoke_node(session: Session, node_id: UUID, error: str) -> None:
@@ -115,6 +129,17 @@ async def use_enrolment(session: Session, token_id: UUID, key_id: UUID) -> None:
 async def insert_key(session: Session, key_id: UUID, node_id: UUID, encryption_key: bytes, signing_key: bytes) -> None:
     """Public keys of a node, not yet confirmed."""
     await session.execute("node_key_insert", key_id, node_id, encryption_key, signing_key)
+
+
+async def pending_key(session: Session, key_id: UUID, node_id: UUID, encryption_key: bytes, signing_key: bytes) -> UUID:
+    """The unconfirmed key of the node with these public keys, made as ``key_id`` where there is none; others go."""
+    await session.fetchval("node_lock", node_id)
+    found = await session.fetchval("node_key_pending", node_id, encryption_key, signing_key)
+    if found is not None:
+        return UUID(str(found))
+    await session.execute("node_key_drop_pending", node_id)
+    await insert_key(session, key_id, node_id, encryption_key, signing_key)
+    return key_id
 
 
 async def set_challenge(session: Session, key_id: UUID, answer_hash: bytes) -> None:

@@ -144,6 +144,11 @@ async def revoke_token(session: Session, token_id: UUID) -> None:
     await session.execute("token_revoke", token_id)
 
 
+async def revoke_tokens_of(session: Session, principal_id: UUID) -> None:
+    """All of them are refused from the next request on."""
+    await session.execute("token_revoke_all", principal_id)
+
+
 async def drop_expired_tokens(session: Session, principal_id: UUID) -> None:
     """Forget a node's short tokens that have run out."""
     await session.execute("token_delete_expired", principal_id)

@@ -16,6 +16,10 @@ from overseer.wire.agent import (
     EnrolRequest,
     HoldingsAnswer,
     HoldingsReport,
+    KeysAnswer,
+    KeysRequest,
+    LostAnswer,
+    LostRequest,
     PollAnswer,
     PollRequest,
     ReleaseAnswer,
@@ -75,6 +79,30 @@ async def create_agent_token(call: Call[AgentTokenRequest, None]) -> AgentTokenA
 )
 async def poll_work(call: Call[PollRequest, None]) -> PollAnswer:
     return await call.services.agents.poll(call.caller, call.body, call.ended)
+
+
+@route(
+    "POST",
+    "/api/agent/lost",
+    permission=Permission.NODE_SERVE,
+    summary="After a restart of the machine: ask which deployments may be released once more, because their files are gone",
+    body=LostRequest,
+    returns=LostAnswer,
+)
+async def ask_for_lost(call: Call[LostRequest, None]) -> LostAnswer:
+    return await call.services.agents.lost(call.caller, call.body)
+
+
+@route(
+    "POST",
+    "/api/agent/keys",
+    permission=Permission.NODE_SERVE,
+    summary="Replace the own node's keys, proven by the old and the new ones; /api/agent/confirm puts them in force",
+    body=KeysRequest,
+    returns=KeysAnswer,
+)
+async def rotate_node_keys(call: Call[KeysRequest, None]) -> KeysAnswer:
+    return await call.services.enrolment.rotate_keys(call.caller, call.body)
 
 
 @route(

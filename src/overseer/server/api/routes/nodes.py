@@ -6,7 +6,7 @@ from overseer.core.permissions import Permission
 from overseer.server.api.call import Call
 from overseer.server.api.route import route
 from overseer.wire.messages import Page
-from overseer.wire.scopes import EnrolmentTokenCreate, EnrolmentTokenCreated, NodeView, ScopePartCreate
+from overseer.wire.scopes import EnrolmentTokenCreate, EnrolmentTokenCreated, NodeCreate, NodePatch, NodeView
 
 
 @route(
@@ -14,12 +14,12 @@ from overseer.wire.scopes import EnrolmentTokenCreate, EnrolmentTokenCreated, No
     "/api/nodes",
     permission=Permission.NODE_WRITE,
     summary="Create a node, before its agent joins",
-    body=ScopePartCreate,
+    body=NodeCreate,
     returns=NodeView,
     status=201,
     location="/api/nodes/{name}",
 )
-async def create_node(call: Call[ScopePartCreate, None]) -> NodeView:
+async def create_node(call: Call[NodeCreate, None]) -> NodeView:
     return await call.services.nodes.create_node(call.caller, call.body, call.idempotency)
 
 
@@ -31,6 +31,18 @@ async def list_nodes(call: Call[None, None]) -> Page[NodeView]:
 @route("GET", "/api/nodes/{name}", permission=Permission.NODE_LIST, summary="Show a node", returns=NodeView)
 async def get_node(call: Call[None, None], name: str) -> NodeView:
     return await call.services.nodes.get_node(call.caller, name)
+
+
+@route(
+    "PATCH",
+    "/api/nodes/{name}",
+    permission=Permission.NODE_WRITE,
+    summary="Change a node's description or labels, or drain it: no new deployments",
+    body=NodePatch,
+    returns=NodeView,
+)
+async def patch_node(call: Call[NodePatch, None], name: str) -> NodeView:
+    return await call.services.nodes.patch_node(call.caller, name, call.body)
 
 
 @route(
@@ -52,7 +64,6 @@ async def revoke_node(call: Call[None, None], name: str) -> NodeView:
     body=EnrolmentTokenCreate,
     returns=EnrolmentTokenCreated,
     status=201,
-    location="/api/enrolment-tokens/{id}",
 )
 async def create_enrolment_token(call: Call[EnrolmentTokenCreate, None]) -> EnrolmentTokenCreated:
     return await call.services.nodes.create_enrolment_token(call.caller, call.body)

@@ -87,6 +87,7 @@ CREATE TABLE node (
     description     text NOT NULL DEFAULT '',
     labels          jsonb NOT NULL DEFAULT '{}',
     state           text NOT NULL DEFAULT 'expected' CHECK (state IN ('expected', 'active', 'revoked')),
+    drained_at      timestamptz,                                              -- from here on nobody deploys to it
     principal_id    uuid UNIQUE REFERENCES principal ON DELETE RESTRICT,
     agent_version   text NOT NULL DEFAULT '',
     last_seen_at    timestamptz,

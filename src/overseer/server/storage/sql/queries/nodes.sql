@@ -3,8 +3,15 @@
 -- name: node_insert
 INSERT INTO node (id, name, description) VALUES ($1, $2, $3);
 
+-- name: node_patch
+-- NULL leaves a column as it is.
+UPDATE node SET description = COALESCE($2, description), labels = COALESCE($3::jsonb, labels),
+       drained_at = CASE WHEN $4::boolean IS NULL THEN drained_at
+                         WHEN $4 THEN COALESCE(drained_at, statement_timestamp()) END
+WHERE id = $1;
+
 -- name: node_all
-SELECT id, name, description, state, principal_id, agent_version, last_seen_at, created_at FROM node
+SELECT id, name, description, labels, state, drained_at, principal_id, agent_version, last_seen_at, created_at FROM node
 WHERE ($1::text IS NULL OR name = $1) AND ($2::uuid IS NULL OR id = $2) ORDER BY name;
 
 -- name: node_lock
@@ -14,7 +21,8 @@ SELECT id FROM node WHERE id = $1 FOR UPDATE;
 UPDATE node SET state = 'revoked' WHERE id = $1;
 
 -- name: node_activate
-UPDATE node SET state = 'active', principal_id = $2, agent_version = $3 WHERE id = $1;
+UPDATE node SET state = 'active', principal_id = $2, agent_version = CASE WHEN $3 = '' THEN agent_version ELSE $3 END
+WHERE id = $1;
 
 -- name: node_seen
 UPDATE node SET last_seen_at = statement_timestamp(), agent_version = CASE WHEN $2 = '' THEN agent_version ELSE $2 END
@@ -45,6 +53,14 @@ DELETE FROM enrolment_token WHERE node_id = $1 AND used_at IS NULL;
 
 -- name: node_key_insert
 INSERT INTO node_key (id, node_id, encryption_key, signing_key) VALUES ($1, $2, $3, $4);
+
+-- name: node_key_pending
+SELECT id FROM node_key WHERE node_id = $1 AND encryption_key = $2 AND signing_key = $3 AND confirmed_at IS NULL AND retired_at IS NULL;
+
+-- name: node_key_drop_pending
+-- Keys of an enrolment that is under way are tied to its token and stay.
+DELETE FROM node_key WHERE node_id = $1 AND confirmed_at IS NULL AND retired_at IS NULL
+AND NOT EXISTS (SELECT FROM enrolment_token t WHERE t.used_by_key = node_key.id);
 
 -- name: node_key_challenge
 UPDATE node_key SET challenge = $2 WHERE id = $1;
