@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from overseer.cli.output import moment, paint, print_fields, print_line, print_table, printable, say
 from overseer.core.errors import NodeProblem
-from overseer.wire.deployments import DeploymentReference, DeploymentView
+from overseer.wire.deployments import (
+    DeploymentEvent,
+    DeploymentGroupView,
+    DeploymentReference,
+    DeploymentView,
+    VerificationView,
+)
 
 STATE_MEANING = {
     "queued": "waiting for the node's agent",
@@ -16,13 +23,31 @@ STATE_MEANING = {
     "failed": "failed",
     "superseded": "a later deployment took its place",
 }
+_HOLD = {"matches": "what they should", "differs": "something else", "unknown": "not reported"}
 _COLOURS = {"succeeded": "green", "failed": "red", "superseded": "yellow"}
 
 
-def tell_state(view: DeploymentView) -> None:
-    """One line of progress on stderr."""
-    state = paint(view.state.ljust(10), _COLOURS.get(view.state, "cyan"), sys.stderr)
-    say(f"  {state} {STATE_MEANING.get(view.state, '')}".rstrip())
+class Progress:
+    """Lines of progress on stderr: each state once, with its node where there are several; the output, too, if asked for."""
+
+    def __init__(self, nodes: Sequence[str] = (), *, output: bool = False) -> None:
+        self._width = max(map(len, nodes), default=0) if len(nodes) > 1 else 0
+        self._output = output
+        self._states: dict[str, str] = {}
+
+    def __call__(self, event: DeploymentEvent) -> None:
+        """What a deployment just did."""
+        before = f"  {printable(event.node).ljust(self._width)} " if self._width else "  "
+        if event.output:
+            for line in event.output.splitlines() if self._output else ():
+                say(f"{before}{paint(printable(line), 'dim', sys.stderr)}")
+        elif self._states.get(event.deployment) != event.state:
+            self._states[event.deployment] = event.state
+            state = paint(event.state.ljust(10), _COLOURS.get(event.state, "cyan"), sys.stderr)
+            said = event.error.partition("\n")[0] or STATE_MEANING.get(event.state, "")
+            if self._width and event.state == "queued":
+                said = "waiting for its turn"
+            say(f"{before}{state} {printable(said)}".rstrip())
 
 
 def print_references(view: DeploymentView) -> None:
@@ -43,6 +68,32 @@ def arrived(reference: DeploymentReference) -> str:
     return {True: "yes", False: "no", None: "not reported"}[reference.matches]
 
 
+def print_group(group: DeploymentGroupView) -> None:
+    """The deployments of a group, in their turn."""
+    print_table(
+        ("NODE", "STATE", "DEPLOYMENT", "ERROR"),
+        [(one.node, one.state, one.id, one.error.partition("\n")[0]) for one in group.deployments],
+    )
+
+
+def print_verification(seen: VerificationView) -> None:
+    """What the agent last said about each reference of a deployment."""
+    print_fields(
+        [
+            ("deployment", seen.deployment),
+            ("runs now", "yes" if seen.current else "no: another deployment took its place, or it never succeeded"),
+            ("last check", moment(seen.checked_at)),
+            ("result", seen.result),
+        ]
+    )
+    if seen.references:
+        print_line("")
+        print_table(
+            ("REFERENCE", "VERSION", "SERVICES", "CONTAINERS HOLD", "CHECKED"),
+            [(r.reference, str(r.version), " ".join(r.services), _HOLD[r.result], moment(r.checked_at)) for r in seen.references],
+        )
+
+
 def print_deployment(view: DeploymentView) -> None:
     """Everything about one deployment."""
     print_fields(
@@ -55,6 +106,7 @@ def print_deployment(view: DeploymentView) -> None:
             ("project", view.project),
             ("bundle", view.bundle or ""),
             ("state", view.state),
+            *((name, value) for name, value in origin(view) if value),
             ("created", f"{moment(view.created_at)} by {view.created_by or 'somebody who is gone'}"),
             ("finished", moment(view.finished_at)),
         ]
@@ -73,6 +125,16 @@ def print_deployment(view: DeploymentView) -> None:
         print_line(f"  {printable(line)}")
 
 
+def origin(view: DeploymentView) -> list[tuple[str, str]]:
+    """What a deployment came of, beside an order for this one node."""
+    return [
+        ("group", view.group or ""),
+        ("plan", view.plan or ""),
+        ("goes back to", view.rollback_of or ""),
+        ("rollout", view.rollout or ""),
+    ]
+
+
 def print_services(view: DeploymentView) -> None:
     """The containers as the agent saw them."""
     print_table(
@@ -82,6 +144,17 @@ def print_services(view: DeploymentView) -> None:
             for s in view.services
         ],
     )
+
+
+def require_all(group: DeploymentGroupView) -> None:
+    """:class:`NodeProblem` (exit 76) with each failed node's redacted output where not all deployments succeeded."""
+    bad = [one for one in group.deployments if one.state != "succeeded"]
+    for one in bad:
+        for line in one.output.splitlines():
+            say(f"  {printable(one.node)}: {printable(line)}")
+    if bad:
+        failed = ", ".join(f"{one.node} ({one.state})" for one in bad)
+        raise NodeProblem(f"{len(bad)} of {len(group.deployments)} deployments did not succeed: {failed}")
 
 
 def require_success(view: DeploymentView) -> None:

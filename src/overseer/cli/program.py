@@ -43,9 +43,10 @@ SECTIONS: Final = {
         ),
     },
     "Deploy": {
-        "deploy": _lazy("deploy:deploy", "Deploy a Compose project on a node."),
-        "undeploy": _lazy("deploy:undeploy", "Stop an app on a node and wipe its secrets there."),
-        "deployment": _lazy("deployment:deployment", "Show deployments."),
+        "plan": _lazy("plan:plan", "Say what a deployment would change, without a value."),
+        "deploy": _lazy("deploy:deploy", "Deploy a Compose project on a node, or on several."),
+        "undeploy": _lazy("deploy:undeploy", "Stop an app on a node, or on several, and wipe its secrets there."),
+        "deployment": _lazy("deployment:deployment", "Show, follow, verify and go back to deployments."),
         "compose": _lazy("compose:compose", "Render, compare and check Compose files with references."),
         "app": _lazy("scopes:app", "Create, list and delete apps."),
         "env": _lazy("scopes:env", "Create, list and delete environments."),

@@ -14,10 +14,30 @@ from overseer.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from overseer.client.api import Client
-    from overseer.wire.deployments import BundleCreate, DeploymentCreate
+    from overseer.wire.deployments import BundleCreate, DeploymentCreate, DeploymentView
 
 #: Beyond the time that containers may take to become healthy: queueing, Compose itself, and the report.
 GRACE_SECONDS = 120
+#: As the server allows.
+MOST_NODES = 200
+_STACK = ("stack_dir", "compose_files", "more", "profiles", "variables")
+
+
+class Parallel(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
+    """A number of nodes, or ``all``."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if value == "all":
+            return MOST_NODES
+        text = str(value)
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_NODES:
+            self.fail(f"write 1 to {MOST_NODES}, or all", param, ctx)
+        return int(text)
+
+
+PARALLEL = Parallel()
 
 
 def _target_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,7 +45,11 @@ def _target_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.option("--app", required=True, metavar="APP", help="The app: the Compose project's name comes from it."),
         click.option("--env", "environment", metavar="ENV", help="The environment whose secrets apply."),
-        click.option("--node", required=True, metavar="NODE", help="The node to act on."),
+        click.option("--node", "nodes", multiple=True, metavar="NODE", help="The node to act on; may be repeated, in order."),
+        click.option("--label", "labels", multiple=True, metavar="KEY=VALUE",
+                     help="Instead: every node with this label; may be repeated, all must match."),
+        click.option("--parallel", type=PARALLEL, default="1", show_default=True, metavar="N",
+                     help="How many nodes at a time, or 'all'. After a failure no further node begins."),
         click.option("--wait", "wait_timeout", type=DURATION, default="60s", show_default=True, metavar="TIME",
                      help="How long containers may take to become healthy."),
         click.option("--detach", is_flag=True, help="Do not wait for the end."),
@@ -35,77 +59,80 @@ def _target_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def stack_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What to deploy or to plan: STACK_DIR and how Compose reads it, or a stored bundle."""
+    options = [
+        click.argument("stack_dir", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False),
+        click.option("-f", "--file", "compose_files", multiple=True, metavar="FILE",
+                     help="A Compose file; may be repeated, in order."),
+        click.option("--with", "more", multiple=True, metavar="PATH", help="Take this file or directory of the project along."),
+        click.option("--profile", "profiles", multiple=True, metavar="NAME", help="A profile of Compose; may be repeated."),
+        click.option("--var", "variables", multiple=True, metavar="KEY=VALUE",
+                     help="One of Compose's own variables; never a secret."),
+        click.option("--bundle", metavar="DIGEST", help="A stored bundle instead of STACK_DIR."),
+        click.option("--allow-persisting", is_flag=True, help="Allow references in labels, image names and the like."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 @click.command()
-@click.argument("stack_dir", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
+@stack_options
 @_target_options
-@click.option("-f", "--file", "compose_files", multiple=True, metavar="FILE", help="A Compose file; may be repeated, in order.")
-@click.option("--with", "more", multiple=True, metavar="PATH", help="Take this file or directory of the project along.")
-@click.option("--profile", "profiles", multiple=True, metavar="NAME", help="A profile of Compose; may be repeated.")
-@click.option("--var", "variables", multiple=True, metavar="KEY=VALUE", help="One of Compose's own variables; never a secret.")
-@click.option("--bundle", metavar="DIGEST", help="Deploy a stored bundle instead of STACK_DIR.")
-@click.option("--allow-persisting", is_flag=True, help="Allow references in labels, image names and the like.")
+@click.option("--plan", metavar="DIGEST", help="Only if this plan still holds ('overseer plan' prints its digest).")
 @json_option
 @pass_client
 def deploy(
-    client: Client,
-    stack_dir: Path | None,
-    app: str,
-    environment: str | None,
-    node: str,
-    wait_timeout: int,
-    detach: bool,
-    compose_files: tuple[str, ...],
-    more: tuple[str, ...],
-    profiles: tuple[str, ...],
-    variables: tuple[str, ...],
-    bundle: str | None,
-    allow_persisting: bool,
-    as_json: bool,
+    client: Client, app: str, bundle: str | None, allow_persisting: bool, plan: str | None, **options: Any
 ) -> None:
-    """Deploy a Compose project on a node.
+    """Deploy a Compose project on a node, or on several.
 
     Its containers get the secrets that it refers to.
 
     Sent are the Compose files and what they name below STACK_DIR. Ends with 76 when the deployment failed.
     """
-    from overseer.wire.deployments import DeploymentCreate
-
-    if (stack_dir is None) == (bundle is None):
-        raise click.UsageError("give either STACK_DIR or --bundle DIGEST")
-    if stack_dir is None:
-        if compose_files or more or profiles or variables:
-            raise click.UsageError("--bundle names a bundle as it is stored: -f, --with, --profile and --var do not go with it")
-    else:
-        content = read_bundle(stack_dir, compose_files, more=more, profiles=profiles, variables=_variables(variables))
+    _check_targets(options["nodes"], options["labels"])
+    content = given_stack(bundle, **{name: options.pop(name) for name in _STACK})
+    if content is not None:
         view = client.deployments.create_bundle(app, content)
         bundle = view.digest
         say(f"bundle {bundle[:12]}: {len(content.files)} files, {view.size} bytes, {len(view.references)} references")
-    request = DeploymentCreate(
-        app=app,
-        node=node,
-        environment=environment,
-        bundle=bundle,
-        allow_persisting=allow_persisting,
-        wait_timeout=wait_timeout,
-    )
-    _execute(client, request, detach=detach, as_json=as_json)
+    if bundle is None:
+        raise click.UsageError("give either STACK_DIR or --bundle DIGEST")
+    _execute(client, app, action="deploy", bundle=bundle, allow_persisting=allow_persisting, plan=plan, **options)
 
 
 @click.command()
 @_target_options
 @json_option
 @pass_client
-def undeploy(
-    client: Client, app: str, environment: str | None, node: str, wait_timeout: int, detach: bool, as_json: bool
-) -> None:
-    """Stop an app on a node and wipe its secrets there.
+def undeploy(client: Client, app: str, **options: Any) -> None:
+    """Stop an app on a node, or on several, and wipe its secrets there.
 
     Its containers are removed; its volumes stay.
     """
-    from overseer.wire.deployments import DeploymentCreate
+    _check_targets(options["nodes"], options["labels"])
+    _execute(client, app, action="undeploy", **options)
 
-    request = DeploymentCreate(app=app, node=node, environment=environment, action="undeploy", wait_timeout=wait_timeout)
-    _execute(client, request, detach=detach, as_json=as_json)
+
+def given_stack(
+    bundle: str | None,
+    *,
+    stack_dir: Path | None,
+    compose_files: Sequence[str],
+    more: Sequence[str],
+    profiles: Sequence[str],
+    variables: Sequence[str],
+) -> BundleCreate | None:
+    """The project in STACK_DIR as a message; None without one."""
+    if stack_dir is not None:
+        if bundle is not None:
+            raise click.UsageError("give either STACK_DIR or --bundle DIGEST")
+        return read_bundle(stack_dir, compose_files, more=more, profiles=profiles, variables=pairs(variables, "a variable"))
+    if compose_files or more or profiles or variables:
+        raise click.UsageError("-f, --with, --profile and --var go with STACK_DIR: a stored bundle is as it is stored")
+    return None
 
 
 def read_bundle(
@@ -130,14 +157,48 @@ def read_bundle(
     return BundleCreate(files=files, compose_files=names, profiles=list(profiles), variables=dict(variables or {}))
 
 
-def _execute(client: Client, request: DeploymentCreate, *, detach: bool, as_json: bool) -> None:
-    from overseer.cli.deployment_text import print_references, require_success, tell_state
+def _check_targets(nodes: Sequence[str], labels: Sequence[str]) -> None:
+    if bool(nodes) == bool(labels):
+        raise click.UsageError("give --node NODE (once or several times) or --label KEY=VALUE")
 
+
+def _execute(
+    client: Client,
+    app: str,
+    *,
+    nodes: Sequence[str],
+    labels: Sequence[str],
+    parallel: int,
+    detach: bool,
+    as_json: bool,
+    **fields: Any,
+) -> None:
+    from overseer.wire.deployments import DeploymentCreate
+
+    several = len(nodes) != 1
+    request = DeploymentCreate(
+        app=app,
+        node=None if several else nodes[0],
+        nodes=list(nodes) if len(nodes) > 1 else None,
+        labels=pairs(labels, "a label") if labels else None,
+        parallel=parallel if several else 1,
+        **fields,
+    )
     view = client.deployments.create(request)
+    if view.group is not None:
+        _await_group(client, view.group, request, detach=detach, as_json=as_json)
+    else:
+        await_deployment(client, view, request.wait_timeout, detach=detach, as_json=as_json)
+
+
+def await_deployment(client: Client, view: DeploymentView, wait_timeout: int, *, detach: bool, as_json: bool) -> None:
+    """Show how a deployment that was just ordered goes on, to its end; exit 76 where it did not succeed."""
+    from overseer.cli.deployment_text import Progress, print_references, require_success
+
     where = f"{view.app}{f' ({view.environment})' if view.environment else ''} on {view.node}"
     say(f"{view.action} {where}: deployment {view.id}")
     if not detach:
-        view = client.deployments.wait(view.id, request.wait_timeout + GRACE_SECONDS, seen=tell_state)
+        view = client.deployments.wait(view.id, wait_timeout + GRACE_SECONDS, seen=Progress())
     if as_json:
         print_json(view)
     else:
@@ -146,11 +207,30 @@ def _execute(client: Client, request: DeploymentCreate, *, detach: bool, as_json
         require_success(view)
 
 
-def _variables(texts: Sequence[str]) -> dict[str, str]:
+def _await_group(client: Client, group_id: str, request: DeploymentCreate, *, detach: bool, as_json: bool) -> None:
+    from overseer.cli.deployment_text import Progress, print_group, require_all
+
+    group = client.deployments.group(group_id)
+    nodes = [one.node for one in group.deployments]
+    say(f"{request.action} {request.app} on {len(nodes)} nodes, {group.parallel} at a time: group {group.id}")
+    if not detach:
+        turns = -(-len(nodes) // group.parallel)
+        patience = turns * (request.wait_timeout + GRACE_SECONDS)
+        group = client.deployments.wait_for_group(group.id, patience, seen=Progress(nodes))
+    if as_json:
+        print_json(group)
+    else:
+        print_group(group)
+    if not detach:
+        require_all(group)
+
+
+def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
+    """``KEY=VALUE`` options as a mapping."""
     found = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise click.UsageError("write a variable as KEY=VALUE")
+            raise click.UsageError(f"write {what} as KEY=VALUE")
         found[key] = value
     return found

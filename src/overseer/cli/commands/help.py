@@ -9,8 +9,8 @@ from overseer.core.errors import error_classes
 
 _OTHER_CODES = {
     0: ("", "done"),
-    1: ("", "a question was answered with no, or lint found something at or above --fail-on"),
-    2: ("", "the command line is wrong, or compose diff found versions that would change"),
+    1: ("", "a question was answered with no, lint found something at or above --fail-on, or containers differ"),
+    2: ("", "the command line is wrong, or plan or compose diff found something that would change"),
     70: ("internal", "a fault of Overseer itself"),
     130: ("", "interrupted with Ctrl-C"),
     141: ("", "the reader of the output went away"),

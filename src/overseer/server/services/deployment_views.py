@@ -95,6 +95,6 @@ def verification_view(row: DeploymentRow, secrets: Sequence[DeploymentSecretRow]
         state=row.state,
         current=current,
         result=next((word for word in ("differs", "unknown") if word in results), "matches"),
-        checked_at=row.checked_at,
+        checked_at=row.checked_at or max((one.checked_at for one in references if one.checked_at), default=None),
         references=references,
     )
