@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from overseer.cli.compose_project import Project, project_of
+from overseer.cli.compose_project import Project, is_env_file, project_of
 from overseer.cli.output import printable, say
+from overseer.compose.bundle import DEFAULT_FILES
 from overseer.compose.lint import lint_bundle
 
 if TYPE_CHECKING:
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
 
 
 def open_projects(paths: Sequence[Path], compose_files: Sequence[str] = ()) -> list[Project]:
-    """The projects of ``paths``, each once: a commit hook names every changed file of a project."""
+    """The projects of ``paths``, each once: a commit hook names every changed file of a project.
+
+    An env file without a Compose file beside it tells no project: it is left out, and that is said.
+    """
     found: dict[tuple[Path, tuple[str, ...]], Project] = {}
     for path in paths:
+        if is_env_file(path) and not any((path.parent / name).is_file() for name in DEFAULT_FILES):
+            say(f"{printable(str(path))}: not checked: there is no Compose file beside it")
+            continue
         project = project_of(path, compose_files)
         found.setdefault((project.directory.resolve(), project.bundle.main_files()), project)
     return list(found.values())

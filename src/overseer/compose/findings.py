@@ -1,4 +1,4 @@
-"""What lint says: rules with stable ids, findings, and their forms for programs (JSON, SARIF 2.1.0).
+"""What lint says: rules with stable ids, findings, and their forms for programs (JSON, SARIF 2.1.0, Code Quality).
 
 Evolution rule: an id keeps its meaning for ever; a rule that goes leaves its id unused; severities may change in a release that
 says so.
@@ -6,10 +6,13 @@ says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+from urllib.parse import quote
 
 
 class Severity(StrEnum):
@@ -104,7 +107,7 @@ class Finding:
         }
 
 
-def sarif(findings: Iterable[Finding], version: str) -> dict[str, Any]:
+def sarif(findings: Sequence[Finding], version: str) -> dict[str, Any]:
     """The findings as a SARIF 2.1.0 log, for code scanning; ``version`` is the program's."""
     order = {rule: number for number, rule in enumerate(RULES)}
     rules = [
@@ -114,6 +117,7 @@ def sarif(findings: Iterable[Finding], version: str) -> dict[str, Any]:
             "shortDescription": {"text": rule.summary},
             "help": {"text": rule.help},
             "defaultConfiguration": {"level": rule.severity.value},
+            "properties": {"tags": ["security"]},
         }
         for rule in RULES.values()
     ]
@@ -123,16 +127,17 @@ def sarif(findings: Iterable[Finding], version: str) -> dict[str, Any]:
             "ruleIndex": order[finding.rule],
             "level": finding.severity.value,
             "message": {"text": finding.message},
+            "partialFingerprints": {"overseerLint/v1": mark},
             "locations": [
                 {
                     "physicalLocation": {
-                        "artifactLocation": {"uri": finding.file},
+                        "artifactLocation": _artifact(finding.file),
                         "region": {"startLine": finding.line, "startColumn": finding.column},
                     }
                 }
             ],
         }
-        for finding in findings
+        for finding, mark in zip(findings, fingerprints(findings), strict=True)
     ]
     driver = {"name": "overseer", "version": version, "rules": rules}
     return {
@@ -140,3 +145,35 @@ def sarif(findings: Iterable[Finding], version: str) -> dict[str, Any]:
         "version": "2.1.0",
         "runs": [{"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}],
     }
+
+
+def code_quality(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """The findings as a Code Quality report of GitLab (the part of Code Climate's format that it reads)."""
+    severities = {Severity.ERROR: "critical", Severity.WARNING: "minor", Severity.NOTE: "info"}
+    return [
+        {
+            "description": f"{finding.rule} {finding.message}",
+            "check_name": RULES[finding.rule].name,
+            "fingerprint": mark,
+            "severity": severities[finding.severity],
+            "location": {"path": finding.file, "lines": {"begin": finding.line}},
+        }
+        for finding, mark in zip(findings, fingerprints(findings), strict=True)
+    ]
+
+
+def fingerprints(findings: Iterable[Finding]) -> list[str]:
+    """A mark for each finding that stays when lines move: of its rule, file and message, and how often those came before."""
+    seen: Counter[tuple[str, str, str]] = Counter()
+    marks = []
+    for finding in findings:
+        same = (finding.rule, finding.file, finding.message)
+        marks.append(hashlib.sha256("\0".join([*same, str(seen[same])]).encode()).hexdigest()[:32])
+        seen[same] += 1
+    return marks
+
+
+def _artifact(file: str) -> dict[str, str]:
+    """A path as a URI: relative ones to the root of the sources, as scanners expect them."""
+    path = quote(file, safe="/")
+    return {"uri": f"file://{path}"} if file.startswith("/") else {"uri": path, "uriBaseId": "%SRCROOT%"}

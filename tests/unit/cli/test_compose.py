@@ -234,8 +234,40 @@ def test_many_paths_are_their_projects_each_once(overseer: Overseer, tmp_path: P
     }  # fmt: skip
 
 
-def test_an_env_file_without_a_project_is_told(overseer: Overseer, tmp_path: Path) -> None:
-    assert "there is no Compose file in" in overseer("compose", "lint", _compose(tmp_path, "A=1\n", "app.env")).err
+def test_an_env_file_without_a_project_is_told_and_no_reason_to_fail(overseer: Overseer, tmp_path: Path) -> None:
+    ended = overseer("compose", "lint", file := _compose(tmp_path, "A_PASSWORD=hunter2x\n", "app.env"))
+    assert (ended.code, ended.out) == (0, b"")
+    assert f"{file}: not checked: there is no Compose file beside it" in ended.err
+
+
+def test_a_code_quality_report(overseer: Overseer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _compose(tmp_path, PLAINTEXT + "      TWO_PASSWORD: hunter2two\n")
+    monkeypatch.chdir(tmp_path)
+    report = json.loads(overseer("compose", "lint", "--code-quality").out)
+    assert [(one["check_name"], one["severity"], one["location"]) for one in report] == [
+        ("plaintext-secret", "critical", {"path": "compose.yaml", "lines": {"begin": 5}}),
+        ("plaintext-secret", "critical", {"path": "compose.yaml", "lines": {"begin": 6}}),
+    ]
+    marks = [one["fingerprint"] for one in report]
+    assert len(set(marks)) == 2
+    _compose(tmp_path, "# a line more\n" + PLAINTEXT + "      TWO_PASSWORD: hunter2two\n")
+    assert [one["fingerprint"] for one in json.loads(overseer("compose", "lint", "--code-quality").out)] == marks
+    assert overseer("compose", "lint", "--code-quality", "--json").code == 2
+
+
+def test_sarif_names_files_as_scanners_find_them(overseer: Overseer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a b").mkdir()
+    _compose(tmp_path, PLAINTEXT, "a b/compose.yaml")
+    absolute = json.loads(overseer("compose", "lint", str(tmp_path / "a b"), "--sarif").out)["runs"][0]["results"][0]
+    assert absolute["locations"][0]["physicalLocation"]["artifactLocation"] == {"uri": f"file://{tmp_path}/a%20b/compose.yaml"}
+    monkeypatch.chdir(tmp_path)
+    (run,) = json.loads(overseer("compose", "lint", "a b", "--sarif").out)["runs"]
+    (result,) = run["results"]
+    place = result["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"] == {"uri": "a%20b/compose.yaml", "uriBaseId": "%SRCROOT%"}
+    assert place["region"] == {"startLine": 5, "startColumn": 20}
+    rule = run["tool"]["driver"]["rules"][result["ruleIndex"]]
+    assert (rule["id"], result["level"]) == (result["ruleId"], rule["defaultConfiguration"]["level"])
 
 
 def test_fix_mends_in_place(overseer: Overseer, tmp_path: Path) -> None:

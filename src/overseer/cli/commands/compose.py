@@ -188,12 +188,23 @@ def diff(
     help="End with 1 where a finding is at least this bad.",
 )
 @click.option("--sarif", "as_sarif", is_flag=True, help="Print SARIF 2.1.0, as code scanners read it.")
+@click.option("--code-quality", "as_code_quality", is_flag=True, help="Print a Code Quality report, as GitLab reads it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def lint(paths: tuple[Path, ...], compose_files: tuple[str, ...], fix: bool, fail_on: str, as_sarif: bool, as_json: bool) -> None:
+def lint(
+    paths: tuple[Path, ...],
+    compose_files: tuple[str, ...],
+    fix: bool,
+    fail_on: str,
+    as_sarif: bool,
+    as_code_quality: bool,
+    as_json: bool,
+) -> None:
     """Find what endangers secrets in a project, or will not work.
 
     PATH is a project directory, a Compose file, or an env file beside one (default: this directory). Needs no server.
     """
+    if as_sarif + as_code_quality + as_json > 1:
+        raise click.UsageError("give only one of --sarif, --code-quality and --json")
     from overseer.cli.lint_report import print_findings, reaches
     from overseer.cli.project_lint import fix_projects, lint_projects, open_projects
 
@@ -206,6 +217,10 @@ def lint(paths: tuple[Path, ...], compose_files: tuple[str, ...], fix: bool, fai
         from overseer.compose.findings import sarif
 
         print_json(sarif(findings, __version__))
+    elif as_code_quality:
+        from overseer.compose.findings import code_quality
+
+        print_json(code_quality(findings))
     elif as_json:
         print_json([finding.as_json() for finding in findings])
     else:
