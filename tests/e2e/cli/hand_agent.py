@@ -62,11 +62,10 @@ class HandAgent:
             key = HmacKey(payload.fingerprint_key)
             held = {one.reference: one.value for one in payload.values}
             held |= {name: text.encode() for name, text in self.holds.items() if name in held}
+            seen = {name: fingerprint(key, name, SecretValue(value)) for name, value in held.items()}
             reports = [
-                FingerprintReport(
-                    reference=name, service="web", fingerprint=base64.b64encode(fingerprint(key, name, SecretValue(value))).decode()
-                )
-                for name, value in held.items()
+                FingerprintReport(reference=name, service="web", fingerprint=base64.b64encode(mark).decode())
+                for name, mark in seen.items()
             ]
         session.post(path, DeploymentReport(state="applying", output="Container web Starting\n"), DeploymentView)
         error = "" if self.ends == "succeeded" else "not healthy: web"
