@@ -116,7 +116,7 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.NODE_CREATE: "a node was created",
     AuditAction.NODE_DRAIN: "a node was drained, or takes deployments again; the code says which",
     AuditAction.NODE_ENROL: "an agent joined, or proved its keys",
-    AuditAction.NODE_HOLDINGS: "an agent said what its containers hold, as fingerprints",
+    AuditAction.NODE_HOLDINGS: "an agent said what its containers hold; a report in which nothing is new leaves no row",
     AuditAction.NODE_LIST: "nodes were listed, or one was shown",
     AuditAction.NODE_PATCH: "a node's description or labels were changed",
     AuditAction.NODE_POLL: "an agent took work; a poll that hands out nothing leaves no row",

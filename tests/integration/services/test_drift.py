@@ -96,6 +96,16 @@ async def test_only_current_deployments_of_the_own_node_are_stored(delivery: Del
     assert await drift(delivery) == []
 
 
+async def test_only_news_leave_a_row(delivery: Delivery) -> None:
+    agent, made = await deployed(delivery)
+    stopped = [running("web"), running("worker", "c2", "exited", 1)]
+    counts = []
+    for services, value in ((HEALTHY, "v1"), (HEALTHY, "v1"), (HEALTHY, "edited"), (HEALTHY, "edited"), (stopped, "edited")):
+        await said(delivery, agent, made, services, token=value)
+        counts.append(len([r for r in await delivery.world.audit() if r["action"] == "node:holdings"]))
+    assert counts == [1, 1, 2, 2, 3]
+
+
 async def test_holdings_leave_one_row_and_no_fingerprint(delivery: Delivery) -> None:
     agent, made = await deployed(delivery)
     reports = agent.fingerprints(made, {"token": "v1"})

@@ -321,6 +321,21 @@ async def test_an_undeployed_node_leaves_the_rollout(delivery: Delivery) -> None
     assert (await made.rollout(after.rollout)).state == "succeeded"
 
 
+async def test_a_node_that_left_and_came_back_is_reached(delivery: Delivery) -> None:
+    made = await fleet(delivery, "n1", "n2")
+    after = await made.update("v2")
+    body = DeploymentCreate(app="shop", node="n1", environment="prod", action="undeploy")
+    await delivery.deployments.create_deployment(made.owner, body)
+    await made.values("n1")
+    await made.deploy("n1")
+    assert await made.values("n1") == ["v1"]
+    assert await made.states(after.rollout) == {"n1": "waiting", "n2": "candidate"}
+    assert await made.values("n2") == ["v2"]
+    assert (await made.view()).active_version == 1
+    assert await made.values("n1") == ["v2"]
+    assert (await made.rollout(after.rollout)).state == "succeeded"
+
+
 async def test_a_revoked_node_leaves_the_rollout(delivery: Delivery) -> None:
     made = await fleet(delivery, "n1", "n2")
     after = await made.update("v2")

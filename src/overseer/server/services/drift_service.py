@@ -48,7 +48,8 @@ class DriftService:
     async def holdings(self, caller: Caller, body: HoldingsReport) -> HoldingsAnswer:
         """Store what the containers of the caller's node hold, compared. Needs ``node:serve`` on the own node.
 
-        Holdings of deployments that are not current there are named as ``stale`` and not stored.
+        Holdings of deployments that are not current there are named as ``stale`` and not stored. A report in which nothing is new
+        leaves no audit row: agents send one a minute, and nothing leaves the server.
         """
         async with self._gate.enter(caller, AuditAction.NODE_HOLDINGS) as entry:
             entry.authorise(Permission.NODE_SERVE, own_node(entry))
@@ -57,8 +58,9 @@ class DriftService:
                 raise Conflict("only a node's own token says what containers hold")
             wanted = _by_id(body)
             current = await usage_rows.current_on_node(entry.session, node_id, list(wanted))
-            for deployment_id in current:
-                await self._check(entry, deployment_id, wanted[deployment_id])
+            news = [await self._check(entry, one, wanted[one], before) for one, before in current.items()]
+            if not any(news):
+                entry.drop_row()
         stale = [str(one) for one in wanted if one not in current]
         return HoldingsAnswer(accepted=[str(one) for one in current], stale=stale)
 
@@ -93,15 +95,21 @@ class DriftService:
         items = [view for _, views in found[:limit] for view in views]
         return Page(items=items, next_cursor=None if more is None else str(more))
 
-    async def _check(self, entry: Entry, deployment_id: UUID, holding: DeploymentHolding) -> None:
+    async def _check(
+        self, entry: Entry, deployment_id: UUID, holding: DeploymentHolding, before: Services | None
+    ) -> bool:
+        """Store one holding; whether it says anything new."""
         services = [msgspec.to_builtins(service) for service in holding.services]
         await usage_rows.write_check(entry.session, deployment_id, services)
+        news = before is None or _states(before) != _states(services)
         if holding.fingerprints:
             rows = (await deployment_rows.secrets_of(entry.session, [deployment_id]))[deployment_id]
             references = await referenced_versions(entry.session, rows)
             event = entry.events[-1]
             matches = await compare(self._keys, self._opener, deployment_id, references, holding.fingerprints, event)
             await deployment_rows.write_matches(entry.session, deployment_id, matches)
+            news = news or any(matches.get(row.reference, row.matches) is not row.matches for row in rows)
+        return news
 
 
 def _by_id(body: HoldingsReport) -> dict[UUID, DeploymentHolding]:
@@ -151,6 +159,10 @@ def _view(
         services=services,
         checked_at=checked_at,
     )
+
+
+def _states(services: Services) -> list[tuple[str, str, str]]:
+    return sorted((one["service"], one["container_id"], one["state"]) for one in services)
 
 
 def _running(services: Services | None) -> set[str]:

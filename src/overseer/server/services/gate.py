@@ -156,7 +156,7 @@ class Entry:
         self._events[-1] = replace(self._events[-1], **fields)
 
     def drop_row(self) -> None:
-        """Leave the newest decision without a row: only for an agent's poll that hands out nothing."""
+        """Leave the newest decision without a row: only for an agent that is given nothing and says nothing new."""
         self._events.pop()
 
     def _event(

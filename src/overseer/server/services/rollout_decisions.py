@@ -115,9 +115,14 @@ def decide(nodes: Sequence[RolloutNodeRow], places: Sequence[Place], candidate: 
     states = {row.node_id: row.state for row in nodes}
     for node_id, here in at.items():
         wanted = {Standing.BEHIND, Standing.PENDING} & {one.standing(candidate) for one in here}
-        if node_id not in states and here[0].live and wanted:
+        if not (here[0].live and wanted) or states.get(node_id, "withdrawn") != "withdrawn":
+            continue
+        # New to the rollout, or back after it had left: it has to wait for its turn (again).
+        if node_id in states:
+            moves.states[node_id] = "waiting"
+        else:
             moves.add.append(node_id)
-            states[node_id] = "waiting"
+        states[node_id] = "waiting"
     for row in nodes:
         if row.state in {"waiting", "candidate"}:
             _judge(row, at.get(row.node_id, []), candidate, now, moves)

@@ -112,9 +112,11 @@ async def last_releases(session: Session, secret_ids: Sequence[UUID]) -> dict[UU
     return {row["secret_id"]: row["at"] for row in await session.fetch("usage_last_release", list(secret_ids))}
 
 
-async def current_on_node(session: Session, node_id: UUID, deployment_ids: Sequence[UUID]) -> list[UUID]:
-    """Those of the deployments that are current on the node, in order of id."""
-    return [row["id"] for row in await session.fetch("current_on_node", node_id, list(deployment_ids))]
+async def current_on_node(session: Session, node_id: UUID, deployment_ids: Sequence[UUID]) -> dict[UUID, Services | None]:
+    """Those of the deployments that are current on the node, in order of id, with what ran of each at the last check; None before
+    the first."""
+    rows = await session.fetch("current_on_node", node_id, list(deployment_ids))
+    return {row["id"]: None if row["checked_at"] is None else json.loads(row["services"]) for row in rows}
 
 
 async def write_check(session: Session, deployment_id: UUID, services: Services) -> None:

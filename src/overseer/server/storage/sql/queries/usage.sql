@@ -24,8 +24,10 @@ SELECT s.secret_id, max(d.released_at) AS at FROM deployment_secret s JOIN deplo
 WHERE s.secret_id = ANY ($1::uuid[]) AND d.released_at IS NOT NULL GROUP BY s.secret_id;
 
 -- name: current_on_node
--- $1 node, $2 deployments: those that are current there.
-SELECT id FROM current_deployment WHERE node_id = $1 AND id = ANY ($2::uuid[]) ORDER BY id;
+-- $1 node, $2 deployments: those that are current there, and what ran of each at the last check.
+SELECT c.id, d.held_services::text AS services, d.checked_at
+FROM current_deployment c JOIN deployment d ON d.id = c.id
+WHERE c.node_id = $1 AND c.id = ANY ($2::uuid[]) ORDER BY c.id;
 
 -- name: deployment_checked
 UPDATE deployment SET held_services = $2::jsonb, checked_at = statement_timestamp() WHERE id = $1;
