@@ -27,7 +27,7 @@ SETTINGS: Final[tuple[tuple[str, str, str], ...]] = (
     ("OVERSEER_DOCKER", "docker in PATH", "The Docker command."),
     ("OVERSEER_COMPOSE", "docker compose", "The Compose v2 command where it is no plug-in of the Docker command."),
     ("OVERSEER_AGENT_PARALLEL", "4", "Deployments of different projects that run at once, 1 to 32."),
-    ("OVERSEER_AGENT_HOLDINGS_SECONDS", "60", "How often the server is told what the containers hold, 10 to 86400; 0: never."),
+    ("OVERSEER_AGENT_HOLDINGS_SECONDS", "60", "How often the server is told what the containers hold, 1 to 86400; 0: never."),
     ("OVERSEER_AGENT_STOP_SECONDS", "90", "How long a stopping agent waits for running deployments before it interrupts them."),
     ("DOCKER_HOST", "the engine's default socket", "Address of the Docker engine."),
     ("DOCKER_CONFIG", "~/.docker", "Registry credentials of the node; they never leave it."),
@@ -125,7 +125,7 @@ def _allow(text: str) -> Allow:
 
 
 def _holdings(text: str) -> int:
-    return 0 if text == "0" else _number("OVERSEER_AGENT_HOLDINGS_SECONDS", text, 10, 86_400)
+    return 0 if text == "0" else _number("OVERSEER_AGENT_HOLDINGS_SECONDS", text, 1, 86_400)
 
 
 def _number(name: str, text: str, least: int, most: int) -> int:

@@ -2,110 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from overseer.agent.enrolment import join
-from overseer.wire.agent import PAYLOAD_FORMAT, PayloadFile, PayloadValue, ReleasePayload
-from tests.unit.agent.agent_server import AgentServer, work
-from tests.unit.client.scripted_server import ScriptedServer, scripted_server
+from tests.docker.agent.daemon import CANARY, RUN, Daemon, wait_for
+from tests.unit.agent.agent_server import work
 
 pytestmark = pytest.mark.docker
-
-IMAGE = "overseer-example/shop:1"
-CANARY = "CanaryOfTheDaemon"
-RUN = (
-    "import logging, sys\n"
-    "from overseer.agent.loop import run_agent\n"
-    "from overseer.agent.settings import AgentSettings\n"
-    "logging.basicConfig(stream=sys.stderr, level=logging.DEBUG)\n"
-    "sys.exit(run_agent(AgentSettings.load()))\n"
-)
-
-
-class Daemon:
-    """Settings for one agent; each ``start`` is a life of it."""
-
-    def __init__(self, server: AgentServer, http: ScriptedServer, directory: Path, root: Path, compose: list[str]) -> None:
-        self.server, self.log, self.root = server, directory / "log", root
-        self.environment = {
-            "PATH": os.environ["PATH"], "HOME": str(directory), "OVERSEER_DATA_DIR": str(directory),
-            "OVERSEER_TMPFS_ROOT": str(root), "OVERSEER_TMPFS_ALLOW": "swap", "OVERSEER_AGENT_STOP_SECONDS": "2",
-        }  # fmt: skip
-        if "DOCKER_HOST" in os.environ:
-            self.environment["DOCKER_HOST"] = os.environ["DOCKER_HOST"]
-        if len(compose) == 1:
-            self.environment["OVERSEER_COMPOSE"] = compose[0]
-        join(server.token(), http.url, directory / "agent")
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-c", RUN], env=self.environment, stdout=log, stderr=log)
-        return self.process
-
-    def deploy(self, project: str, health: str, wait: int = 60) -> str:
-        one = work(project=project) | {"wait_timeout": wait}
-        compose = f"""
-services:
-  a:
-    image: {IMAGE}
-    command: [sleep, "600"]
-    init: true
-    stop_grace_period: 1s
-    secrets: [pw]
-    environment: {{PW: "${{SECRET:pw}}"}}
-    healthcheck: {{test: {health}, interval: 1s, retries: 100}}
-secrets: {{pw: {{external: true}}}}
-"""
-        self.server.payloads[one["deployment_id"]] = ReleasePayload(
-            format=PAYLOAD_FORMAT, files=[PayloadFile(path="compose.yaml", content=compose.encode())], compose_files=[],
-            profiles=[], variables={}, values=[PayloadValue(reference="pw", name="pw", version=1, value=CANARY.encode())],
-            fingerprint_key=bytes(32), allow_persisting=False,
-        )  # fmt: skip
-        self.server.work.append(one)
-        return str(one["deployment_id"])
-
-    def states(self, deployment: str) -> list[str]:
-        return [body["state"] for identifier, body in self.server.reports if identifier == deployment]
-
-    def is_locked(self, project: str) -> bool:
-        with (Path(self.environment["OVERSEER_DATA_DIR"]) / "agent" / "locks" / f"{project}.lock").open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
-
-    def files(self) -> list[Path]:
-        return [path for path in self.root.rglob("*") if path.is_file() and path.name != ".agent.lock"]
-
-
-@pytest.fixture
-def daemon(shop_image: str, compose_binary: list[str], tmp_path: Path, tmpfs_dir: Path) -> Iterator[Daemon]:
-    server = AgentServer()
-    with scripted_server(server.answer) as http:
-        made = Daemon(server, http, tmp_path, tmpfs_dir / "root", compose_binary)
-        yield made
-        if made.process is not None and made.process.poll() is None:
-            made.process.kill()
-            made.process.wait()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-
 
 def test_a_life(daemon: Daemon, project_name: str) -> None:
     process = daemon.start()

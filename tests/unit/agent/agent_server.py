@@ -6,6 +6,7 @@ import base64
 import hashlib
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +17,14 @@ import msgspec
 from overseer.core.errors import Unauthenticated
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.node_assertions import verify_assertion
-from overseer.crypto.node_keys import Challenge, NodePublicKeys, answer_is_right, join_is_proven, new_challenge
+from overseer.crypto.node_keys import (
+    Challenge,
+    NodePublicKeys,
+    answer_is_right,
+    join_is_proven,
+    new_challenge,
+    rotation_is_proven,
+)
 from overseer.crypto.sealed_bundle import BundleContext, BundleRequest, seal_bundle
 from overseer.crypto.signatures import SigningKey
 from overseer.crypto.tokens import TokenPrefix, new_token, token_hash
@@ -43,10 +51,14 @@ class AgentServer:
     used: set[str] = field(default_factory=set)
     failures: dict[str, list[Reply]] = field(default_factory=dict)
     payloads: dict[str, ReleasePayload] = field(default_factory=dict)
+    current: dict[str, dict[str, Any]] = field(default_factory=dict)
+    holdings: list[dict[str, Any]] = field(default_factory=list)
+    before: dict[str, Callable[[Asked], None]] = field(default_factory=dict)
     keys: NodePublicKeys | None = None
     active: bool = False
     enrolment: SecretValue = field(default_factory=lambda: new_token(TokenPrefix.ENROLMENT)[0])
     _challenge: Challenge | None = None
+    _next_keys: NodePublicKeys | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def token(self) -> SecretValue:
@@ -55,6 +67,8 @@ class AgentServer:
     def answer(self, asked: Asked) -> Reply:
         with self._lock:
             name = asked.path.rsplit("/", 1)[-1]
+            if name in self.before:
+                self.before[name](asked)
             if self.failures.get(name):
                 return self.failures[name].pop(0)
             reply: Reply = getattr(self, f"_{name}")(asked)
@@ -82,6 +96,9 @@ class AgentServer:
         if self._challenge is None or not answer_is_right(_bytes(asked.json["response"]), self._challenge.answer_hash):
             return problem("unauthenticated", 401, "the challenge was not answered")
         self.active = True
+        if self._next_keys is not None:
+            self.keys, self._next_keys = self._next_keys, None
+            self.tokens.clear()
         return Reply(200, {
             "id": str(self.node_id), "name": self.node, "description": "", "state": "active", "agent_version": "",
             "last_seen_at": None, "created_at": "2026-01-01T00:00:00Z",
@@ -123,12 +140,41 @@ class AgentServer:
         sealed = seal_bundle(plaintext, BundleContext(request, expires_at), self.keys.sealing, self.signing)
         return Reply(200, {"sealed": _text(sealed), "expires_at": expires_at.isoformat()})
 
+    def _lost(self, asked: Asked) -> Reply:
+        if refused := self._refused(asked):
+            return refused
+        lost = asked.json["deployments"]
+        return Reply(200, {"refill": [one for one in self.current.values() if one["deployment_id"] in lost]})
+
+    def _holdings(self, asked: Asked) -> Reply:
+        if refused := self._refused(asked):
+            return refused
+        self.holdings += asked.json["holdings"]
+        return Reply(200, {"accepted": [one["deployment_id"] for one in asked.json["holdings"]], "stale": []})
+
+    def _keys(self, asked: Asked) -> Reply:
+        if refused := self._refused(asked):
+            return refused
+        assert self.keys is not None
+        body = asked.json
+        public, nonce = NodePublicKeys(_bytes(body["encryption_key"]), _bytes(body["signing_key"])), _bytes(body["nonce"])
+        proofs = _bytes(body["old_proof"]), _bytes(body["new_proof"])
+        if not rotation_is_proven(self.keys.signing, public, self.instance_id, self.node_id, nonce, proofs):
+            return problem("unauthenticated", 401, "the new keys are not proven")
+        self._next_keys = public
+        self._challenge = new_challenge(public, self.instance_id, self.node_id, nonce)
+        return Reply(200, {"key_id": "next", "challenge": _text(self._challenge.sealed)})
+
     def _report(self, asked: Asked) -> Reply:
         if refused := self._refused(asked):
             return refused
         deployment_id = asked.path.split("/")[-2]
         body = asked.json
         self.reports.append((deployment_id, body))
+        if body["state"] == "succeeded":
+            self.current |= {
+                one["project"]: one for one in self.work if (one["deployment_id"], one["action"]) == (deployment_id, "deploy")
+            }
         if body["state"] in ("succeeded", "failed"):
             self.work = [one for one in self.work if one["deployment_id"] != deployment_id]
         return Reply(200, {
