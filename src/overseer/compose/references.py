@@ -70,6 +70,13 @@ class BundleScan:
         """Each reference once, in the order of its first occurrence."""
         return tuple(dict.fromkeys(occurrence.reference for occurrence in self.occurrences))
 
+    def uses(self) -> dict[Reference, list[Occurrence]]:
+        """The occurrences of each reference, in their order."""
+        found: dict[Reference, list[Occurrence]] = {}
+        for occurrence in self.occurrences:
+            found.setdefault(occurrence.reference, []).append(occurrence)
+        return found
+
     def required(self) -> tuple[Reference, ...]:
         """Those that have at least one occurrence without a default."""
         return tuple(dict.fromkeys(one.reference for one in self.occurrences if not one.has_default))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import tracemalloc
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -16,6 +18,7 @@ from overseer.core.errors import (
     InvalidInput,
     NodeProblem,
     ReferencesRefused,
+    TooLarge,
     Unauthenticated,
     Unavailable,
 )
@@ -26,6 +29,7 @@ from overseer.crypto.keys import HmacKey
 from overseer.server.services.housekeeping import SILENT_AGENT
 from overseer.server.services.idempotency import Idempotency
 from overseer.server.storage import deployment_rows
+from overseer.server.storage.database import Session
 from overseer.server.storage.scope_rows import Part
 from overseer.wire.agent import DeploymentReport, FingerprintReport, PollRequest, ReleaseRequest
 from overseer.wire.deployments import BundleCreate, BundleFile, DeploymentCreate
@@ -140,7 +144,7 @@ async def test_missing_and_denied_references_are_all_listed_with_their_places(de
         await delivery.deploy(compose, caller=deployer)
     assert [(p.place, p.code) for p in caught.value.problems] == [
         ("compose.yaml:15:9", "unavailable"),
-        ("compose.yaml:16:9", "missing"),
+        ("compose.yaml:16:9", "unavailable"),
         ("compose.yaml:17:8", "no_version"),
     ]
     rows = [(r["action"], r["resource_name"], r["outcome"], r["code"]) for r in await delivery.world.audit(deployer)]
@@ -377,3 +381,73 @@ async def test_listing_bundles_reads_none_of_their_content(delivery: Delivery) -
         tracemalloc.stop()
     assert [bundle.size >= size for bundle in listed] == [True] * 4
     assert peak < size
+
+
+DEFAULTED = "services: {a: {image: x, environment: {T: '${SECRET:NAME:-none}', U: '${SECRET:NAME}'}}}\n"
+
+
+@pytest.mark.parametrize("own", ["app", "place"])
+async def test_what_a_caller_may_not_list_looks_as_if_it_did_not_exist(delivery: Delivery, own: str) -> None:
+    """Global secrets and those of other places: their existence is told neither by a code, nor by a rule, nor by a default."""
+    await delivery.world.secret("of-all", "s")
+    await delivery.world.secret("of-node", "s", node="n1")
+    where = {"app": "shop"} if own == "app" else {"app": "shop", "environment": "prod", "node": "n1"}
+    deployer = await delivery.world.service_account("deployer", **where)
+    for compose in (DEFAULTED, DEFAULTED.split(", U", maxsplit=1)[0] + "}}}\n"):
+        answers = []
+        for name in ("of-all", "of-node", "no-such"):
+            with pytest.raises(ReferencesRefused) as caught:
+                await delivery.deploy(compose.replace("NAME", name), caller=deployer)
+            answers.append([(p.code, p.rule.replace(name, "NAME")) for p in caught.value.problems])
+        assert answers[0] == answers[1] == answers[2]
+        assert {code for code, _ in answers[0]} == {"unavailable"}
+        assert "cannot be told to you, so its default cannot be used" in answers[0][0][1]
+
+
+async def test_missing_and_a_default_are_for_those_who_may_list_at_every_covering_scope(delivery: Delivery) -> None:
+    deployer = await delivery.world.service_account("deployer", app="shop")
+    await delivery.world.bind(deployer, "viewer")
+    with pytest.raises(ReferencesRefused) as caught:
+        await delivery.deploy(DEFAULTED.replace("NAME", "no-such"), caller=deployer)
+    assert [p.code for p in caught.value.problems] == ["missing"]
+    made = await delivery.deploy(DEFAULTED.replace("NAME", "no-such").split(", U")[0] + "}}}\n", caller=deployer)
+    assert made.references == []
+
+
+async def test_a_winner_that_may_be_used_is_used_whoever_may_not_know_of_others(delivery: Delivery) -> None:
+    await delivery.world.secret("token", "s", app="shop")
+    deployer = await delivery.world.service_account("deployer", app="shop")
+    made = await delivery.deploy(DEFAULTED.replace("NAME", "token"), caller=deployer)
+    assert [one.reference for one in made.references] == ["token"]
+
+
+async def test_queries_do_not_grow_with_references(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+    await delivery.world.secret("token", "s", app="shop")
+    lines = "".join(f"      A{number}: ${{SECRET:token@{number}}}\n" for number in range(1, 2001))
+    bundle = await delivery.bundle("services:\n  a:\n    image: x\n    environment:\n" + lines)
+    body = DeploymentCreate(app="shop", node="n1", environment="prod", bundle=bundle.digest, allow_persisting=True)
+    sent = []
+    for name in ("fetch", "fetchrow", "fetchval", "execute"):
+        whole = getattr(Session, name)
+
+        def counted(*arguments: Any, _whole: Any = whole, **options: Any) -> Any:
+            sent.append(arguments[1])
+            return _whole(*arguments, **options)
+
+        monkeypatch.setattr(Session, name, counted)
+    with pytest.raises(ReferencesRefused) as caught:
+        await delivery.deployments.create_deployment(delivery.world.owner, body)
+    assert [problem.code for problem in caught.value.problems] == ["no_version"] * 1999
+    assert 5 < len(sent) < 60
+
+
+async def test_many_fields_of_a_large_value_are_read_once(delivery: Delivery) -> None:
+    fields = {f"f{number}": "x" * 1000 for number in range(900)}
+    await delivery.world.secret("large", json.dumps(fields), app="shop")
+    lines = "".join(f"      A{number}: ${{SECRET:large#f{number}}}\n" for number in range(30))
+    agent = await delivery.enrolled()
+    made = await delivery.deploy("services:\n  a:\n    image: x\n    environment:\n" + lines)
+    assert {len(value.value) for value in (await released(delivery, agent, made.id)).values} == {1000}
+    lines += "".join(f"      B{number}: ${{SECRET:large#f{number}}}\n" for number in range(30, 60))
+    with pytest.raises(TooLarge, match="fields are taken out of at most"):
+        await delivery.deploy("services:\n  a:\n    image: x\n    environment:\n" + lines)

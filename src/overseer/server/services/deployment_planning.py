@@ -2,36 +2,41 @@
 
 The caller needs ``secret:use`` on the *winner* of each name, or where it only looks (a plan) ``secret:list``; a refused winner
 never falls through to a less specific secret.
-A default (``${SECRET:name:-…}``) stands in for a secret that does not exist, never for one that is refused.
+A default (``${SECRET:name:-…}``) stands in for a secret that does not exist, never for one that is refused; that a secret does
+not exist is told, also by its default, only to who may list the name at every scope that covers the place.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 from uuid import UUID
 
-from overseer.compose.advice import Advice
 from overseer.compose.grammar import Reference
 from overseer.compose.lines import by_place
 from overseer.compose.positions import EXPOSED, METADATA, Kind
 from overseer.compose.references import BundleScan, Form, Occurrence
 from overseer.core.access import Resource
 from overseer.core.audit_events import AuditAction
-from overseer.core.errors import Denied, InvalidInput, Problem, Unavailable
+from overseer.core.errors import Denied, Problem, Unavailable
 from overseer.core.permissions import Permission
 from overseer.core.scope_selection import by_precedence
 from overseer.core.scopes import Scope
-from overseer.server.services.deployment_values import open_references, referenced_versions
+from overseer.server.services.deployment_values import field_faults, referenced_versions
 from overseer.server.services.gate import Entry
-from overseer.server.services.name_advice import advice_for
+from overseer.server.services.name_advice import MOST_NAMES, advice_for
+from overseer.server.services.secret_access import may_be_told_missing
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.storage.deployment_rows import DeploymentSecretRow
 from overseer.server.storage.rollout_rows import versions_at
 from overseer.server.storage.secret_rows import SecretRow, candidates
-from overseer.server.storage.version_rows import version_exists
+from overseer.server.storage.version_rows import existing_versions
 
 PERSISTING = METADATA | EXPOSED | {Kind.ENVIRONMENT, Kind.ENV_FILE}
 """Where a value comes to lie in the engine's own data, as ``docker inspect`` shows it."""
+_BREATH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,44 +66,59 @@ async def plan_references(
     """
     names = sorted({reference.name for reference in scan.references})
     found = await candidates(entry.session, names, place.scope)
-    applying = {name: by_precedence([one for one in found if one.name == name], place.scope) for name in names}
+    applying: dict[str, list[SecretRow]] = {name: [] for name in names}
+    for one in by_precedence(found, place.scope):
+        applying[one.name].append(one)
     winners = {name: ordered[0] for name, ordered in applying.items() if ordered}
     # While a rollout runs, a node that was given the candidate gets it, whatever is deployed there.
     versions = await versions_at(entry.session, [one.id for one in winners.values()], place.scope.node)
     winners = {name: replace(one, active_version=versions.get(one.id, one.active_version)) for name, one in winners.items()}
     rows: list[DeploymentSecretRow] = []
     problems: list[Problem] = list(scan.problems)
-    advice: Advice | None = None
-    for reference in scan.references:
-        uses = [one for one in scan.occurrences if one.reference == reference]
+    refused: dict[Reference, tuple[str, str]] = {}
+    pinned = [(winners[one.name].id, one.version) for one in scan.references if one.version and one.name in winners]
+    known = _Known(winners, await existing_versions(entry.session, pinned))
+    uses = scan.uses()
+    for number, (reference, occurrences) in enumerate(uses.items()):
+        if number % _BREATH == 0:
+            await asyncio.sleep(0)  # other requests go on while many references are decided
         winner = winners.get(reference.name)
-        if winner is None and all(one.has_default for one in uses):
-            continue
-        refusal = await _refusal(entry, reference, winner, place, using=opener is not None)
-        if refusal is None and winner is not None:
-            rows.append(_row(deployment_id, reference, uses, winner))
-        elif refusal is not None:
-            rule, code = refusal
-            if code in {"missing", "unavailable"}:
-                advice = advice or await advice_for(entry, names, place.scope)
-                suggestion = advice.suggestion(reference.name)
-                rule = f"{rule}; {suggestion}" if suggestion else rule
-            problems += [Problem(one.place, rule, code) for one in uses if not (code == "missing" and one.has_default)]
+        defaulted = all(one.has_default for one in occurrences)
+        refusal = _refusal(entry, reference, known, place, using=opener is not None, defaulted=defaulted)
+        if refusal is not None:
+            refused[reference] = refusal
+        elif winner is not None:
+            rows.append(_row(deployment_id, reference, occurrences, winner))
+    suggestions = await _suggestions(entry, refused, place)
+    for reference, (rule, code) in refused.items():
+        problems += _problems(reference, rule + suggestions.get(reference.name, ""), code, uses[reference], place)
     if not problems and opener is not None:
-        problems = await _missing_fields(entry, scan, rows, opener)
+        problems = await _missing_fields(entry, uses, rows, opener)
     return Plan(rows, sorted(problems, key=lambda one: by_place(one.place)), applying)
 
 
-async def _refusal(  # noqa: PLR0911  # one line for each way to be refused
-    entry: Entry, reference: Reference, winner: SecretRow | None, place: Place, *, using: bool
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was read: the winner of each name that has one, and those of the pinned versions that exist."""
+
+    winners: dict[str, SecretRow]
+    versions: set[tuple[UUID, int]]
+
+
+def _refusal(  # noqa: PLR0911  # one line for each way to be refused
+    entry: Entry, reference: Reference, known: _Known, place: Place, *, using: bool, defaulted: bool
 ) -> tuple[str, str] | None:
-    """Why the caller does not get this reference (rule, code), or None; who may list there is told missing from denied."""
+    """Why the caller does not get this reference (rule, code), or None; ``defaulted``: each use of it has a default."""
     what = f'secret "{reference.name}"'
     hidden = f"{what} is not available for {place.names}: it does not exist there, or you may not use it"
+    winner = known.winners.get(reference.name)
     if winner is None:
         resource = Resource("secret", reference.name, place.scope, scope_names=place.names)
+        tellable = may_be_told_missing(entry, resource)
+        if tellable and defaulted:
+            return None
         entry.refuse(resource, "unavailable", action=AuditAction.SECRET_USE if using else None)
-        if not entry.permits(Permission.SECRET_LIST, Resource("secret", reference.name, Scope(app=place.scope.app))):
+        if not tellable:
             return hidden, "unavailable"
         return f"{what} does not exist for {place.names}; make it: overseer secret set {reference.name} --app …", "missing"
     version = reference.version or winner.active_version
@@ -113,29 +133,53 @@ async def _refusal(  # noqa: PLR0911  # one line for each way to be refused
         return hidden, "unavailable"
     except Denied:
         return f"{what} at {winner.scope_names}: you lack {Permission.SECRET_USE} there; ask an owner for it", "denied"
-    if reference.version is not None and not await version_exists(entry.session, winner.id, reference.version):
+    if reference.version is not None and (winner.id, reference.version) not in known.versions:
         return f"{what} has no version {reference.version}; the newest is {winner.latest_version}", "no_version"
     return None
 
 
-async def _missing_fields(
-    entry: Entry, scan: BundleScan, rows: list[DeploymentSecretRow], opener: ValueOpener
-) -> list[Problem]:
-    """References to a field that the value has not: found now, so that a deployment does not fail half way. Nothing leaves."""
+def _problems(reference: Reference, rule: str, code: str, uses: Sequence[Occurrence], place: Place) -> list[Problem]:
+    """One for each use; what has a default is said to those alone who may not know whether it is needed."""
+    untold = (
+        f'whether secret "{reference.name}" exists for {place.names} cannot be told to you, so its default cannot be used: '
+        f"ask for {Permission.SECRET_LIST} at every scope that covers this place, or leave the reference out"
+    )
     problems = []
-    for row in rows:
-        if not row.field:
+    for one in uses:
+        if code == "missing" and one.has_default:
             continue
-        found = await referenced_versions(entry.session, [row])
-        try:
-            await open_references(opener, found, [entry.events[0]])
-        except InvalidInput as error:
-            uses = [one for one in scan.occurrences if str(one.reference) == row.reference]
-            problems += [Problem(one.place, error.message, "no_field") for one in uses]
+        problems.append(Problem(one.place, untold if code == "unavailable" and one.has_default else rule, code))
     return problems
 
 
-def _row(deployment_id: UUID, reference: Reference, uses: list[Occurrence], winner: SecretRow) -> DeploymentSecretRow:
+async def _suggestions(entry: Entry, refused: dict[Reference, tuple[str, str]], place: Place) -> dict[str, str]:
+    """What was perhaps meant by the first of the names without a secret for the caller: likeness costs time."""
+    names = list(dict.fromkeys(one.name for one, (_, code) in refused.items() if code in {"missing", "unavailable"}))[:MOST_NAMES]
+    if not names:
+        return {}
+    advice = await advice_for(entry, names, place.scope)
+    found = {name: advice.suggestion(name) for name in names}
+    return {name: f"; {text}" for name, text in found.items() if text}
+
+
+async def _missing_fields(
+    entry: Entry, uses: Mapping[Reference, Sequence[Occurrence]], rows: list[DeploymentSecretRow], opener: ValueOpener
+) -> list[Problem]:
+    """References to a field that the value has not: found now, so that a deployment does not fail half way. Nothing leaves."""
+    asked = [row for row in rows if row.field]
+    if not asked:
+        return []
+    found = await referenced_versions(entry.session, asked)
+    faults = await field_faults(opener, found, [entry.events[0]] * len(found))
+    return [
+        Problem(one.place, faults[str(reference)], "no_field")
+        for reference, occurrences in uses.items()
+        if str(reference) in faults
+        for one in occurrences
+    ]
+
+
+def _row(deployment_id: UUID, reference: Reference, uses: Sequence[Occurrence], winner: SecretRow) -> DeploymentSecretRow:
     return DeploymentSecretRow(
         deployment_id=deployment_id,
         reference=str(reference),

@@ -20,11 +20,12 @@ from overseer.core.errors import Conflict, Problem, TooLarge, Unavailable
 from overseer.core.identifiers import check_name
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
-from overseer.core.scope_selection import by_precedence, covering_scopes, select_winners
+from overseer.core.scope_selection import by_precedence, select_winners
 from overseer.core.scopes import PRECEDENCE, Scope
 from overseer.server.services.gate import HIDDEN_MESSAGE, Entry, Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.places import Place, find_place
+from overseer.server.services.secret_access import may_be_told_missing
 from overseer.server.services.secret_input import refusal
 from overseer.server.services.secret_views import secret_view
 from overseer.server.services.value_opener import Revealed, ValueOpener
@@ -147,10 +148,7 @@ def _refused(entry: Entry, place: Place, known: bool, name: str, winner: SecretR
         return "denied" if entry.permits(Permission.SECRET_LIST, winner.resource()) else "unavailable"
     resource = place.resource(name)
     entry.refuse(resource, "unavailable" if known else "no_binding")
-    # "missing" says that no covering scope has the name, so it is told to those alone who could see it at each of them.
-    everywhere = (replace(resource, scope=scope) for scope in covering_scopes(place.scope))
-    lists = known and all(entry.permits(Permission.SECRET_LIST, one) for one in everywhere)
-    return "missing" if lists else "unavailable"
+    return "missing" if known and may_be_told_missing(entry, resource) else "unavailable"
 
 
 async def _revealable(entry: Entry, place: Place, known: bool) -> list[SecretRow]:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 from overseer.core.access import Resource
 from overseer.core.errors import Unavailable
 from overseer.core.permissions import Permission
+from overseer.core.scope_selection import covering_scopes
 from overseer.server.services.gate import Entry
 from overseer.server.storage.secret_rows import SecretRow, lock_secret, secret_by_id
+
+
+def may_be_told_missing(entry: Entry, resource: Resource) -> bool:
+    """Whether the caller may hear that no secret of the name of ``resource`` applies at its scope, where that is so.
+
+    It says something about every scope that covers the place, so it is told to those alone who may list the name at each of them.
+    """
+    everywhere = (replace(resource, scope=scope) for scope in covering_scopes(resource.scope))
+    return all(entry.permits(Permission.SECRET_LIST, one) for one in everywhere)
 
 
 async def known_secret(entry: Entry, secret_id: UUID, permission: Permission) -> SecretRow:

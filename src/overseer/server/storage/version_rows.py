@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -53,6 +53,15 @@ async def insert_version(session: Session, stored: StoredVersion, created_by: UU
 async def version_exists(session: Session, secret_id: UUID, version: int) -> bool:
     """True where the secret has that version."""
     return 1 <= version <= MAX_VERSION and await session.fetchval("version_exists", secret_id, version)
+
+
+async def existing_versions(session: Session, wanted: Iterable[tuple[UUID, int]]) -> set[tuple[UUID, int]]:
+    """Those of the (secret, version) that exist, in one query."""
+    asked = sorted({(secret_id, version) for secret_id, version in wanted if 1 <= version <= MAX_VERSION})
+    if not asked:
+        return set()
+    rows = await session.fetch("versions_existing", [one for one, _ in asked], [version for _, version in asked])
+    return {(row["secret_id"], row["version"]) for row in rows}
 
 
 async def version_page(session: Session, secret_id: UUID, before: int | None, limit: int) -> list[VersionRow]:

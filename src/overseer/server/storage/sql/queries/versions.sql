@@ -7,6 +7,12 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 -- name: version_exists
 SELECT EXISTS (SELECT FROM secret_version WHERE secret_id = $1 AND version = $2);
 
+-- name: versions_existing
+-- $1 secrets, $2 their versions, pairwise.
+SELECT v.secret_id, v.version
+FROM unnest($1::uuid[], $2::integer[]) AS wanted (secret_id, version)
+JOIN secret_version v ON v.secret_id = wanted.secret_id AND v.version = wanted.version;
+
 -- name: version_page
 -- Newest first. $2 the last version of the page before or NULL, $3 limit.
 SELECT v.version, v.version = s.active_version AS active, v.created_at, p.name AS created_by, v.readable_until
