@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from overseer.core.errors import ConfigurationProblem
 from overseer.core.secret_value import SecretValue
+from overseer.server.data_directory import private_directory
 from overseer.server.services.bootstrap import Initialised, SealSetting, initialise, renew_owner_token
 from overseer.server.services.owner_token import FILE_NAME, owner_token_file
 from overseer.server.settings import Settings
@@ -24,7 +24,7 @@ def owner_token_path(settings: Settings) -> Path:
 
 def set_up(settings: Settings, passphrase: SecretValue | None = None) -> Initialised:
     """Make the instance, or bring it up to this release; as :func:`initialise`."""
-    _make_data_dir(settings.data_dir)
+    private_directory(settings.data_dir)
 
     async def work() -> Initialised:
         async with _database(settings) as url:
@@ -36,7 +36,7 @@ def set_up(settings: Settings, passphrase: SecretValue | None = None) -> Initial
 
 def renew_token(settings: Settings, passphrase: SecretValue | None = None) -> datetime:
     """A new owner's token in the data directory, for whoever holds the root key; when it expires."""
-    _make_data_dir(settings.data_dir)
+    private_directory(settings.data_dir)
 
     async def work() -> datetime:
         async with _database(settings) as url:
@@ -77,10 +77,3 @@ async def _database(settings: Settings) -> AsyncIterator[str]:
         yield await asyncio.to_thread(embedded.start)
     finally:
         await asyncio.to_thread(embedded.stop)
-
-
-def _make_data_dir(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationProblem(f"the data directory {path} cannot be made: {(error.strerror or '').lower()}") from None
