@@ -28,6 +28,7 @@ FIELDS: Final = (
     "exit_code",
     "seconds",
 )
+DEFECT: Final = "unexpected exception"
 
 
 class JsonFormatter(logging.Formatter):
@@ -38,7 +39,8 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            # asyncio puts the repr of whatever failed into its message: of the exception, of arguments.
+            "message": DEFECT if record.name == "asyncio" and record.exc_info else record.getMessage(),
         }
         entry |= {name: record.__dict__[name] for name in FIELDS if name in record.__dict__}
         if record.exc_info and record.exc_info[0] is not None:

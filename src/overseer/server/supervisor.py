@@ -23,11 +23,12 @@ from typing import Final
 
 from overseer.core.errors import ConfigurationProblem, OverseerError, StoreUnavailable
 from overseer.crypto.keys import RootKey
+from overseer.server.data_directory import private_directory
 from overseer.server.database_keeper import DatabaseKeeper
 from overseer.server.hardening import harden_process
 from overseer.server.key_channel import Channel, Refused, Serving, Start, ToSupervisor, Unsealed, settings_to_wire
 from overseer.server.listening import listening_sockets, tls_context
-from overseer.server.log_format import start_logging
+from overseer.server.log_format import DEFECT, start_logging
 from overseer.server.seals.selection import make_seal
 from overseer.server.settings import Settings
 from overseer.server.storage.migrator import pending_migrations
@@ -48,6 +49,9 @@ def run_server(settings: Settings) -> int:
     except OverseerError as error:
         sys.stderr.write(f"overseer server: {error.message}\n")
         return error.exit_code
+    except Exception:  # noqa: BLE001  # the end of the process
+        _LOG.critical(DEFECT, exc_info=True)  # its type and place: the text may hold anything
+        return OverseerError.exit_code
 
 
 class Supervisor:
@@ -67,6 +71,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        if self._settings.data_dir.exists():
+            private_directory(self._settings.data_dir)
         tls_context(self._settings)
         seal = make_seal(self._settings.seal)
         if not seal.needs_operator:

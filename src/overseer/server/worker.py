@@ -26,7 +26,7 @@ from overseer.server.hardening import harden_process, raise_file_limit
 from overseer.server.http_protocol import protocol_options
 from overseer.server.key_channel import Channel, Refused, Serving, Start, ToWorker, Unsealed, settings_from_wire
 from overseer.server.listening import tls_context
-from overseer.server.log_format import start_logging
+from overseer.server.log_format import DEFECT, start_logging
 from overseer.server.settings import Settings
 
 DRAIN_SECONDS = 20
@@ -150,12 +150,20 @@ async def _main(channel_fd: int, socket_fds: list[int]) -> int:
 
 
 def main() -> int:
-    """The process's entry; the exit code is that of the error that ended it, 0 after draining."""
+    """The process's entry; the exit code is that of the error that ended it, 0 after draining.
+
+    Of an exception that nobody expected the log gets its type and place, never its text.
+    """
     harden_process()
+    start_logging("warning")  # until the settings say how much
     raise_file_limit()
     channel_fd, *socket_fds = (int(text) for text in sys.argv[1:])
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_main(channel_fd, socket_fds))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_main(channel_fd, socket_fds))
+    except Exception:  # noqa: BLE001  # the end of the process
+        _LOG.critical(DEFECT, exc_info=True)
+        return OverseerError.exit_code
 
 
 if __name__ == "__main__":

@@ -31,3 +31,14 @@ def test_only_listed_fields_are_written() -> None:
     entry = json.loads(JsonFormatter().format(record))
     assert entry["request_id"] == "r"
     assert CANARY not in entry.values()
+
+
+def test_asyncio_repeats_no_exception_and_no_argument() -> None:
+    try:
+        raise ValueError(CANARY)
+    except ValueError:
+        message = f"Task exception was never retrieved\nfuture: <Task exception=ValueError('{CANARY}')>"
+        record = logging.LogRecord("asyncio", logging.ERROR, "f", 1, message, (), sys.exc_info())
+    line = JsonFormatter().format(record)
+    assert json.loads(line)["exception"][0]["type"] == "ValueError"
+    assert CANARY not in line
