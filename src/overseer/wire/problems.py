@@ -13,8 +13,9 @@ class ProblemEntry(msgspec.Struct, frozen=True, kw_only=True):
     code: str
 
 
-class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """RFC 9457, section 3.1; ``type`` is ``urn:overseer:error:CODE``."""
+class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """RFC 9457, section 3.1; ``type`` is ``urn:overseer:error:CODE``. What does not apply is left out: ``problems`` where there
+    are none, ``current_version`` beside 412, ``retry_after`` beside 429 and 503."""
 
     type: str
     title: str

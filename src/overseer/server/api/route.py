@@ -97,7 +97,7 @@ def route(
     tagged: bool = False,
     streams: bool = False,
 ) -> Callable[[Callable[..., Awaitable[Answer | Reply[Answer] | Document | EventStream | None]]], Route]:
-    """Declare a route. ``location`` is a path with fields of the answer in braces; ``body_limit`` is in bytes.
+    """Declare a route. ``location`` is a path that has a GET, with fields of the answer in braces; ``body_limit`` is in bytes.
 
     ``held``: the function may wait for long; it ends its wait with NotReady (503) when ``call.ended`` is set.
     ``tagged``: answers carry an ETag and the request may carry If-Match. ``streams``: the function gives an EventStream of

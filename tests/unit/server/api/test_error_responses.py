@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from overseer.core.errors import PreconditionFailed, Problem, error_classes
+from overseer.core.errors import NotReady, PreconditionFailed, Problem, error_classes
 from overseer.server.api.error_responses import problem_response
 from overseer.wire.problems import ProblemDetails
 
@@ -25,3 +25,11 @@ def test_every_error_is_a_problem_document(cls: Any) -> None:
     assert details.problems[0].place == "body.a"
     assert (b"retry-after" in dict(headers)) == (status in (429, 503))
     assert (b"www-authenticate" in dict(headers)) == (status == 401)
+
+
+def test_what_does_not_apply_is_left_out() -> None:
+    _, _, body = problem_response(PreconditionFailed("changed", current_version=4), "rid")
+    assert msgspec.json.decode(body)["current_version"] == 4
+    assert set(msgspec.json.decode(body)) == {"type", "title", "status", "detail", "code", "request_id", "current_version"}
+    _, _, body = problem_response(NotReady("later", retry_after=7), "rid")
+    assert set(msgspec.json.decode(body)) == {"type", "title", "status", "detail", "code", "request_id", "retry_after"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import pytest
 
 from overseer.core.permissions import Permission
 from overseer.server.api.call import Call
+from overseer.server.api.catalogue import ROUTES as EVERY_ROUTE
 from overseer.server.api.endpoint import Edge
 from overseer.server.api.route import route
 from tests.unit.server.api.small_api import ROUTES, Note, Seen, application
@@ -51,3 +53,10 @@ def test_a_declaration_fits_its_function(method: str, path: str, handler: Any, o
 def test_two_routes_of_one_method_and_path_are_refused() -> None:
     with pytest.raises(ValueError, match="declared twice"):
         application(Edge(services=None, sealed=lambda: False), routes=[*ROUTES, ROUTES[0]])  # type: ignore[arg-type]
+
+
+def test_what_an_answer_names_as_its_location_can_be_fetched() -> None:
+    fetched = {re.sub(r"{[a-z_]+}", "{}", route.path) for route in EVERY_ROUTE if route.method == "GET"}
+    named = {route.path: re.sub(r"{[a-z_]+}", "{}", route.location) for route in EVERY_ROUTE if route.location is not None}
+    assert "/api/secrets" in named
+    assert {path: place for path, place in named.items() if place not in fetched} == {}

@@ -32,7 +32,6 @@ from overseer.wire.messages import Page
     returns=BundleView,
     status=201,
     body_limit=LARGE_BODY,
-    location="/api/apps/{app}/bundles/{id}",
 )
 async def create_bundle(call: Call[BundleCreate, None], name: str) -> BundleView:
     return await call.services.bundles.create_bundle(call.caller, name, call.body, call.idempotency)

@@ -42,7 +42,6 @@ async def get_me(call: Call[None, None]) -> MeView:
     body=ServiceAccountCreate,
     returns=PrincipalView,
     status=201,
-    location="/api/service-accounts/{id}",
 )
 async def create_service_account(call: Call[ServiceAccountCreate, None]) -> PrincipalView:
     return await call.services.identity.create_service_account(call.caller, call.body, call.idempotency)
@@ -78,7 +77,6 @@ async def delete_service_account(call: Call[None, None], principal_id: UUID) -> 
     body=TokenCreate,
     returns=TokenCreated,
     status=201,
-    location="/api/tokens/{id}",
 )
 async def create_token(call: Call[TokenCreate, None]) -> TokenCreated:
     return await call.services.identity.create_token(call.caller, call.body, call.idempotency)
@@ -120,7 +118,6 @@ async def list_roles(call: Call[None, None]) -> Page[RoleView]:
     body=BindingCreate,
     returns=BindingView,
     status=201,
-    location="/api/bindings/{id}",
 )
 async def create_binding(call: Call[BindingCreate, None]) -> BindingView:
     return await call.services.identity.create_binding(call.caller, call.body, call.idempotency)

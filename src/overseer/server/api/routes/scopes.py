@@ -17,7 +17,6 @@ from overseer.wire.scopes import AppView, EnvironmentView, ScopePartCreate
     body=ScopePartCreate,
     returns=AppView,
     status=201,
-    location="/api/apps/{name}",
 )
 async def create_app(call: Call[ScopePartCreate, None]) -> AppView:
     return await call.services.scopes.create_app(call.caller, call.body, call.idempotency)
@@ -43,7 +42,6 @@ async def delete_app(call: Call[None, None], name: str) -> None:
     body=ScopePartCreate,
     returns=EnvironmentView,
     status=201,
-    location="/api/environments/{name}",
 )
 async def create_environment(call: Call[ScopePartCreate, None]) -> EnvironmentView:
     return await call.services.scopes.create_environment(call.caller, call.body, call.idempotency)
