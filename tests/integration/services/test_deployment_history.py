@@ -111,8 +111,11 @@ async def test_a_rollback_that_is_sent_twice_is_made_once(delivery: Delivery) ->
     assert len(await delivery.world.sql("SELECT FROM deployment")) == 3
 
 
-async def test_a_node_that_was_revoked_is_not_gone_back_on(delivery: Delivery) -> None:
+async def test_a_node_that_was_drained_or_revoked_is_not_gone_back_on(delivery: Delivery) -> None:
     _, first = await history(delivery)
+    await delivery.world.sql("UPDATE node SET drained_at = now() WHERE name = 'n1'")
+    with pytest.raises(Conflict, match="is drained"):
+        await rolled_back(delivery, first)
     await delivery.nodes.revoke_node(delivery.world.owner, "n1")
     with pytest.raises(Conflict):
         await rolled_back(delivery, first)

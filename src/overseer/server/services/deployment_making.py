@@ -11,16 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
-from overseer.compose.references import BundleScan, find_references
+from overseer.compose.references import BundleScan
 from overseer.core.access import Resource
 from overseer.core.audit_events import AuditAction
-from overseer.core.errors import Conflict, Denied, InvalidInput, Problem, ReferencesRefused, Unavailable
+from overseer.core.errors import Conflict, Denied, InvalidInput, Problem, ReferencesRefused, TooLarge, Unavailable
 from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.server.services.bundle_packing import PackedBundle
+from overseer.server.services.bundle_scanning import scan_bundle
 from overseer.server.services.bundle_service import BundleService
-from overseer.server.services.deployment_places import MAX_NODES, authorised_places
+from overseer.server.services.deployment_places import MAX_NODES, authorised_places, check_nodes
 from overseer.server.services.deployment_planning import Place, Plan, plan_references
 from overseer.server.services.deployment_views import deployment_resource, deployment_view
 from overseer.server.services.gate import Entry, Gate
@@ -31,13 +32,13 @@ from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
 from overseer.server.storage import deployment_rows, group_rows
 from overseer.server.storage.deployment_rows import BundleRow, DeploymentRow, DeploymentSecretRow
-from overseer.server.storage.node_rows import all_nodes
 from overseer.server.storage.plan_rows import plan_by_digest
 from overseer.server.storage.secret_rows import secret_by_id
 from overseer.server.storage.version_rows import version_exists
 from overseer.wire.deployments import DeploymentCreate, DeploymentRollback, DeploymentView
 
 MAX_WAIT_SECONDS: Final = 1800
+MAX_DECISIONS: Final = 20_000
 ACTIONS: Final = frozenset({"deploy", "undeploy"})
 
 
@@ -85,6 +86,21 @@ class DeploymentMaking:
         Raises :class:`ReferencesRefused` with every missing and denied reference and its place, :class:`Conflict` for a revoked
         node, a project name that another app has there or a plan that does not hold any more, :class:`InvalidInput`.
         """
+        bundle = None
+        if body.action == "deploy":
+            # First all that takes long, with no transaction open and no lock held; then everything is decided anew.
+            async with self._gate.enter(caller, AuditAction.DEPLOYMENT_CREATE) as entry:
+                places = await authorised_places(entry, body)
+                _check(body)
+                first = await self._idempotency.first_result(entry, idempotency)
+                if first is not None:
+                    return await _view(entry, first.resource_id)
+                row = await self._bundle(entry, body, places[0])
+                packed = await self._bundles.open(row)
+                content = packed.bundle()
+                entry.postpone()
+            scan = await scan_bundle(content, allow_persisting=body.allow_persisting)
+            bundle = _Opened(row, packed, scan)
         async with self._gate.enter(caller, AuditAction.DEPLOYMENT_CREATE) as entry:
             places = await authorised_places(entry, body)
             decided = len(entry.events) - len(places)
@@ -92,7 +108,8 @@ class DeploymentMaking:
             first = await self._idempotency.first_result(entry, idempotency)
             if first is not None:
                 return await _view(entry, first.resource_id)
-            bundle = await self._bundle(entry, body, places[0]) if body.action == "deploy" else None
+            if bundle is not None:
+                await self._check_bundle(entry, body, places, bundle)
             ordered = [await self._ordered(entry, body, place, bundle) for place in places]
             for number, one in enumerate(ordered):
                 entry.events[decided + number] = replace(entry.events[decided + number], resource_id=one.id)
@@ -132,9 +149,7 @@ class DeploymentMaking:
                 return await _view(entry, first.resource_id)
             if old.action != "deploy" or old.bundle_id is None or old.state != "succeeded":
                 raise Conflict("only a deployment that succeeded can be gone back to: see `overseer deployment list`")
-            [node] = await all_nodes(entry.session, node_id=old.node_id)
-            if node.state == "revoked":
-                raise Conflict("this node was revoked: enrol it again, or choose another one")
+            await check_nodes(entry, [old.node], old.action)
             new = new_id(entry.now)
             rows = await _pinned(entry, old, new)
             place = Place(old.scope, old.scope_names)
@@ -149,14 +164,20 @@ class DeploymentMaking:
         self._signal.notify()
         return view
 
-    async def _bundle(self, entry: Entry, body: DeploymentCreate, place: Place) -> _Opened:
+    async def _check_bundle(self, entry: Entry, body: DeploymentCreate, places: Sequence[Place], opened: _Opened) -> None:
+        """That it is still there, and that what is to be decided for all nodes together has an end."""
+        if (await self._bundle(entry, body, places[0])).id != opened.row.id:
+            raise Conflict("the bundle was stored anew at this moment; try again")
+        if len(places) > 1 and len(places) * len(opened.scan.references) > MAX_DECISIONS:
+            raise TooLarge(f"nodes times references are at most {MAX_DECISIONS} in one request; deploy to fewer nodes at once")
+
+    async def _bundle(self, entry: Entry, body: DeploymentCreate, place: Place) -> BundleRow:
         assert place.scope.app is not None  # noqa: S101  # a place of a deployment has an app
         row = await deployment_rows.bundle_by_digest(entry.session, place.scope.app, body.bundle or "")
         if row is None:
             rule = "this app has no bundle of that digest; store it first"
             raise InvalidInput(rule, problems=[Problem("body.bundle", rule, "unknown_bundle")])
-        packed = await self._bundles.open(row)
-        return _Opened(row, packed, find_references(packed.bundle(), allow_persisting=body.allow_persisting))
+        return row
 
     async def _ordered(self, entry: Entry, body: DeploymentCreate, place: Place, bundle: _Opened | None) -> _Ordered:
         deployment_id = new_id(entry.now)

@@ -30,7 +30,9 @@ async def authorised_places(entry: Entry, body: DeploymentCreate) -> list[Place]
         await authorised_place(entry, body, None)
         raise InvalidInput(_TARGET_RULE, problems=[Problem("body.node", _TARGET_RULE, "bad_target")])
     if body.node is not None:
-        return await _open(entry, body, [await authorised_place(entry, body, body.node)])
+        place = await authorised_place(entry, body, body.node)
+        await check_nodes(entry, [body.node], body.action)
+        return [place]
     if body.nodes is not None:
         names: Sequence[str] = list(dict.fromkeys(body.nodes))
     else:
@@ -39,7 +41,9 @@ async def authorised_places(entry: Entry, body: DeploymentCreate) -> list[Place]
         await authorised_place(entry, body, None)
         rule = f"1 to {MAX_NODES} nodes" if names else "no node has all of these labels"
         raise InvalidInput(rule, problems=[Problem("body.nodes" if names else "body.labels", rule, "bad_target")])
-    return await _open(entry, body, [await authorised_place(entry, body, name) for name in names])
+    places = [await authorised_place(entry, body, name) for name in names]
+    await check_nodes(entry, names, body.action)
+    return places
 
 
 async def authorised_place(entry: Entry, body: DeploymentCreate, node: str | None) -> Place:
@@ -53,14 +57,12 @@ async def authorised_place(entry: Entry, body: DeploymentCreate, node: str | Non
     return Place(found.scope, names)
 
 
-async def _open(entry: Entry, body: DeploymentCreate, places: list[Place]) -> list[Place]:
-    found: dict[str, TargetRow] = {
-        one.name: one for one in await targets(entry.session, names=[place.names.node or "" for place in places])
-    }
-    for place in places:
-        target = found.get(place.names.node or "")
+async def check_nodes(entry: Entry, names: Sequence[str], action: str) -> None:
+    """Raise :class:`Conflict` for a node that was revoked, or that is drained unless ``action`` is undeploy."""
+    found: dict[str, TargetRow] = {one.name: one for one in await targets(entry.session, names=names)}
+    for name in names:
+        target = found.get(name)
         if target is None or target.state == "revoked":
-            raise Conflict(f"node {place.names.node} was revoked: enrol it again, or choose another one")
-        if target.drained and body.action != "undeploy":
-            raise Conflict(f"node {place.names.node} is drained and takes no new deployments; choose another one")
-    return places
+            raise Conflict(f"node {name} was revoked: enrol it again, or choose another one")
+        if target.drained and action != "undeploy":
+            raise Conflict(f"node {name} is drained and takes no new deployments; choose another one")

@@ -82,6 +82,8 @@ async def compare(
     project = project_name(app, environment)
     assert place.scope.node is not None  # noqa: S101  # a place of a deployment has a node
     running = await deployment_rows.current_deployment(entry.session, place.scope.node, project)
+    if running is not None and (running.app_id, running.environment_id) != (place.scope.app, place.scope.environment):
+        raise Conflict(f"another app has the Compose project {project} on this node already; rename one of them")
     state = await deployment_rows.unsettled(entry.session, place.scope.node, project, running.id if running else None)
     before: list[DeploymentSecretRow] = []
     former = None
