@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import itertools
 import json
 import os
+import time
 import tracemalloc
 from typing import Any
 from uuid import UUID
@@ -451,3 +454,43 @@ async def test_many_fields_of_a_large_value_are_read_once(delivery: Delivery) ->
     lines += "".join(f"      B{number}: ${{SECRET:large#f{number}}}\n" for number in range(30, 60))
     with pytest.raises(TooLarge, match="fields are taken out of at most"):
         await delivery.deploy("services:\n  a:\n    image: x\n    environment:\n" + lines)
+
+
+async def test_others_are_served_while_a_large_bundle_is_read(delivery: Delivery) -> None:
+    large = "services:\n  a:\n    image: x\n    command:\n" + "".join(f"      - a$a{n}\n" for n in range(200_000))
+    ticks = [time.monotonic()]
+
+    async def others() -> None:
+        while True:
+            await asyncio.sleep(0.001)
+            ticks.append(time.monotonic())
+
+    served = asyncio.create_task(others())
+    bundle = await delivery.bundle(large)
+    body = DeploymentCreate(app="shop", node="n1", environment="prod", bundle=bundle.digest)
+    await delivery.deployments.create_deployment(delivery.world.owner, body)
+    served.cancel()
+    longest = max(after - before for before, after in itertools.pairwise(ticks))
+    assert longest < (ticks[-1] - ticks[0]) / 4
+
+
+async def test_a_request_that_is_decided_twice_leaves_its_rows_once(delivery: Delivery) -> None:
+    await stocked(delivery)
+    caller = delivery.world.caller(delivery.world.owner.token_hash)
+    bundle = await delivery.bundle(SHOP, caller=caller)
+    assert [row["action"] for row in await delivery.world.audit(caller)] == ["bundle:create"]
+    caller = delivery.world.caller(caller.token_hash)
+    body = DeploymentCreate(app="shop", node="n1", environment="prod", bundle=bundle.digest, allow_persisting=True)
+    await delivery.deployments.create_deployment(caller, body)
+    rows = await delivery.world.audit(caller)
+    assert [row["action"] for row in rows] == ["deployment:create", "secret:use", "secret:use"]
+
+
+async def test_nodes_times_references_are_bounded(delivery: Delivery) -> None:
+    lines = "".join(f"      A{n}: ${{SECRET:s{n}:-none}}\n" for n in range(2000))
+    bundle = await delivery.bundle("services:\n  a:\n    image: x\n    environment:\n" + lines)
+    names = [f"m{number}" for number in range(11)]
+    await delivery.world.add(Part.NODE, *names)
+    body = DeploymentCreate(app="shop", nodes=names, bundle=bundle.digest, allow_persisting=True)
+    with pytest.raises(TooLarge, match="fewer nodes"):
+        await delivery.deployments.create_deployment(delivery.world.owner, body)

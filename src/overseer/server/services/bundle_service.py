@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
-from overseer.compose.references import find_references
 from overseer.core.access import Resource
 from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
 from overseer.core.errors import Conflict, DecryptionFailed, ReferencesRefused
@@ -19,6 +18,7 @@ from overseer.core.scopes import Scope
 from overseer.crypto.envelope import BundleFileContext, EncryptedValue, decrypt
 from overseer.crypto.keyring import Purpose
 from overseer.server.services.bundle_packing import PACK_PATH, PackedBundle, read_message, unpack
+from overseer.server.services.bundle_scanning import scan_bundle
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
@@ -46,10 +46,13 @@ class BundleService:
         """
         await self._keys.prepare_to_encrypt()
         async with self._gate.enter(caller, AuditAction.BUNDLE_CREATE) as entry:
-            place = await self._app(entry, app, Permission.APP_BUNDLE_WRITE)
+            await self._app(entry, app, Permission.APP_BUNDLE_WRITE)
             packed = read_message(body)
-            # What only a deployment can decide (persisting places) is left to it; everything else is refused here and now.
-            scan = find_references(packed.bundle(), allow_persisting=True)
+            entry.postpone()
+        # What only a deployment can decide (persisting places) is left to it; everything else is refused here and now.
+        scan = await scan_bundle(packed.bundle(), allow_persisting=True)
+        async with self._gate.enter(caller, AuditAction.BUNDLE_CREATE) as entry:
+            place = await self._app(entry, app, Permission.APP_BUNDLE_WRITE)
             if scan.problems:
                 raise ReferencesRefused("the bundle has problems; nothing was stored", problems=scan.problems)
             first = await self._idempotency.first_result(entry, idempotency, target=place.id)

@@ -159,6 +159,13 @@ class Entry:
         """Leave the newest decision without a row: only for an agent that is given nothing and says nothing new."""
         self._events.pop()
 
+    def postpone(self) -> None:
+        """Leave what was allowed without rows: the same request enters again at once, is decided again and writes them then.
+
+        For work that takes long and belongs to no transaction; a refusal before it is audited as ever.
+        """
+        self._events.clear()
+
     def _event(
         self, resource: Resource, outcome: Outcome, code: str = "", *, action: AuditAction | None = None
     ) -> AuditEvent:
