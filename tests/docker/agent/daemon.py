@@ -19,7 +19,7 @@ IMAGE = "overseer-example/shop:1"
 CANARY = "CanaryOfTheDaemon"
 RUN = (
     "import logging, sys\n"
-    "from overseer.agent.loop import run_agent\n"
+    "from overseer.agent.daemon import run_agent\n"
     "from overseer.agent.settings import AgentSettings\n"
     "logging.basicConfig(stream=sys.stderr, level=logging.DEBUG)\n"
     "sys.exit(run_agent(AgentSettings.load()))\n"

@@ -55,11 +55,23 @@ def join(connection: Connection, url: str | None, token_file: str | None, stdin:
 @agent.command("run")
 def run_() -> None:
     """Do the server's work on this node until Ctrl-C or SIGTERM: deployments under way end first."""
-    from overseer.agent.loop import run_agent
+    from overseer.agent.daemon import run_agent
     from overseer.agent.settings import AgentSettings
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     click.get_current_context().exit(run_agent(AgentSettings.load()))
+
+
+@agent.command()
+def prepare() -> None:
+    """Mount the memory for secret files, for a service manager that starts the agent where its mounts would stay unseen."""
+    from overseer.agent.daemon import prepare_memory
+    from overseer.agent.settings import AgentSettings
+
+    path, notes = prepare_memory(AgentSettings.load())
+    for note in notes:
+        say(note)
+    say(f"secret files will lie below {path}")
 
 
 @agent.command("rotate-keys")
@@ -87,11 +99,22 @@ def status(as_json: bool) -> None:
 
 def _show(found: AgentStatus) -> None:
     print_fields(
-        [("node", found.node or "not enrolled"), ("server", found.url or ""), ("answers", found.server), ("engine", found.engine)]
+        [
+            ("node", found.node or "not enrolled"),
+            ("server", found.url or ""),
+            ("answers", found.server),
+            ("agent", f"{found.agent}, version {found.agent_version}"),
+            ("engine", found.engine + (f", Docker {found.engine_version}" if found.engine_version else "")),
+            ("compose", found.compose_version),
+            ("apps", " ".join(found.apps) or "all"),
+        ]
     )
     if found.projects:
         print_line("")
         print_table(
-            ("PROJECT", "APP", "ENV", "PHASE", "CONTAINERS"),
-            [(p.project, p.app, p.environment or "", p.phase, " ".join(p.containers)) for p in found.projects],
+            ("PROJECT", "APP", "ENV", "PHASE", "DEPLOYMENT", "CONTAINERS"),
+            [
+                (p.project, p.app, p.environment or "", p.phase, p.deployment_id, ", ".join(p.containers))
+                for p in found.projects
+            ],
         )
