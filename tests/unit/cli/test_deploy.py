@@ -12,6 +12,8 @@ from tests.unit.client.test_api import NOW, deployment
 
 BUNDLE = {"id": "b", "app": "shop", "digest": "d" * 64, "size": 10, "references": ["db"], "created_at": NOW}
 
+COMPOSE = "services: {web: {image: x, volumes: ['./data:/data:ro']}}\n"
+
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,8 +43,8 @@ def _script(*states: str, **more: Any) -> Any:
 
 
 def _stack(tmp_path: Path) -> str:
-    (tmp_path / "compose.yaml").write_text("services: {}\n")
-    (tmp_path / ".env").write_bytes(b"A=\xff")
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    (tmp_path / "data").write_bytes(b"A=\xff")
     return str(tmp_path)
 
 
@@ -66,8 +68,8 @@ def test_deploy_sends_the_project_and_waits_for_the_end(overseer: Overseer, tmp_
     assert ended.code == 0
     bundle, created = server.asked[0].json, server.asked[1].json
     assert [(file["path"], file["content"], file["content_base64"]) for file in bundle["files"]] == [
-        ("compose.yaml", "services: {}\n", None),
-        (".env", None, "QT3/"),
+        ("compose.yaml", COMPOSE, None),
+        ("data", None, "QT3/"),
     ]
     assert (bundle["compose_files"], bundle["variables"]) == (["compose.yaml"], {"TAG": "1"})
     assert (created["bundle"], created["environment"], created["action"], created["wait_timeout"]) == (
@@ -132,3 +134,17 @@ def test_a_deployment_is_shown_with_everything(overseer: Overseer) -> None:
     assert "abcdefabcdef" in shown.text
     assert "error: broken" in shown.text
     assert listed.code in {65, 78}  # this script answers a list with no page
+
+
+def test_what_no_server_could_allow_is_told_at_once_and_nothing_is_sent(overseer: Overseer, tmp_path: Path) -> None:
+    text = "    labels: {a: '${SECRET:a}'}\n    ports: ['${SECRET:b}']\n    hostname: ${SECRET: c}\n"
+    (tmp_path / "compose.yaml").write_text(f"services:\n  web:\n    image: x\n{text}")
+    command = ["deploy", str(tmp_path), "--app", "shop", "--node", "local"]
+    with scripted_server(_script("succeeded")) as server:
+        ended = overseer(*command, url=server.url)
+        allowed = overseer(*command, "--allow-persisting", url=server.url)
+        assert server.asked == []
+    assert (ended.code, ended.out) == (65, b"")
+    places = [line.split(": ")[0] for line in ended.err.splitlines()[1:]]
+    assert places == ["compose.yaml:4:18", "compose.yaml:5:14", "compose.yaml:6:15"]
+    assert [line.split(": ")[0] for line in allowed.err.splitlines()[1:]] == places[1:]

@@ -80,11 +80,13 @@ def stack_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @stack_options
 @_target_options
+@click.option("--target", type=click.Choice(["compose", "swarm"]), default="compose", show_default=True,
+              help="Swarm: a stack of the Swarm that the node's engine manages.")
 @click.option("--plan", metavar="DIGEST", help="Only if this plan still holds ('overseer plan' prints its digest).")
 @json_option
 @pass_client
 def deploy(
-    client: Client, app: str, bundle: str | None, allow_persisting: bool, plan: str | None, **options: Any
+    client: Client, app: str, bundle: str | None, allow_persisting: bool, target: str, plan: str | None, **options: Any
 ) -> None:
     """Deploy a Compose project on a node, or on several.
 
@@ -95,12 +97,14 @@ def deploy(
     _check_targets(options["nodes"], options["labels"])
     content = given_stack(bundle, **{name: options.pop(name) for name in _STACK})
     if content is not None:
+        check_references(content, allow_persisting=allow_persisting)
         view = client.deployments.create_bundle(app, content)
         bundle = view.digest
         say(f"bundle {bundle[:12]}: {len(content.files)} files, {view.size} bytes, {len(view.references)} references")
     if bundle is None:
         raise click.UsageError("give either STACK_DIR or --bundle DIGEST")
-    _execute(client, app, action="deploy", bundle=bundle, allow_persisting=allow_persisting, plan=plan, **options)
+    fields = {"bundle": bundle, "allow_persisting": allow_persisting, "target": target, "plan": plan}
+    _execute(client, app, action="deploy", **fields, **options)
 
 
 @click.command()
@@ -133,6 +137,24 @@ def given_stack(
     if compose_files or more or profiles or variables:
         raise click.UsageError("-f, --with, --profile and --var go with STACK_DIR: a stored bundle is as it is stored")
     return None
+
+
+def check_references(content: BundleCreate, *, allow_persisting: bool) -> None:
+    """All that is wrong whatever secrets there are, at once: a bundle is stored before it is said what may persist.
+
+    Raises :class:`ReferencesRefused`. Only a service to people: the server decides by itself.
+    """
+    from overseer.compose.bundle import Bundle
+    from overseer.compose.references import find_references
+    from overseer.core.errors import ReferencesRefused
+
+    files = {
+        file.path: base64.b64decode(file.content_base64 or "") if file.content is None else file.content.encode("utf-8")
+        for file in content.files
+    }
+    problems = find_references(Bundle(files, content.compose_files), allow_persisting=allow_persisting).problems
+    if problems:
+        raise ReferencesRefused("the bundle cannot be deployed; nothing was changed", problems=problems)
 
 
 def read_bundle(
