@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from overseer.compose.bundle import MAX_BUNDLE_BYTES, MAX_FILES, SECRETS_ROOT
+from overseer.compose import reading_limits as limits
+from overseer.compose.bundle import MAX_BUNDLE_BYTES, MAX_FILES, MAX_PATH, SECRETS_ROOT
 from overseer.compose.grammar import MAX_NESTING, MAX_REFERENCE
 from overseer.compose.positions import EXPOSED, METADATA, NEVER, PERSISTING, Kind
 from overseer.core.generators import DEFAULT_SPEC, RULE
@@ -75,6 +76,14 @@ def build() -> Page:
             [
                 ("a value", f"{MAX_VALUE_BYTES:,} bytes"),
                 ("a bundle", f"{MAX_BUNDLE_BYTES:,} bytes in {MAX_FILES} files"),
+                ("a path in a bundle", f"{MAX_PATH:,} characters"),
+                ("different references of a bundle", f"{limits.DIFFERENT.most:,}"),
+                ("uses of references in a bundle", f"{limits.USES.most:,}"),
+                ("uses of references times the services that get them", f"{limits.DELIVERIES.most:,}"),
+                ("`env_file` and `label_file` of a bundle", f"{limits.ENV_BYTES.most:,} bytes, {limits.FILE_USES.most:,} uses"),
+                ("places from which Compose files are read", f"{limits.READS.most:,}"),
+                ("different paths with variables in them", f"{limits.PATTERNS.most:,}"),
+                ("steps from service to service by `extends`", f"{limits.EXTENSIONS.most:,}"),
             ],
         ),
         "## Generators",
