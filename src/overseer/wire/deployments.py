@@ -41,6 +41,7 @@ class DeploymentCreate(Request, frozen=True):
     Where: exactly one of ``node``, ``nodes`` (in that order) and ``labels`` (every node that has all of them, by name). The last
     two make a group of one deployment for each node: ``parallel`` of them at a time, and none begins after one did not succeed.
     ``plan`` is the digest of a plan: the deployment is refused where a plan made now would be another one.
+    ``target``: ``compose``, or ``swarm`` for a stack of the Swarm that the node's engine manages.
     """
 
     app: str
@@ -54,6 +55,7 @@ class DeploymentCreate(Request, frozen=True):
     labels: dict[str, str] | None = None
     parallel: int = 1
     plan: str | None = None
+    target: str = "compose"
 
 
 class DeploymentRollback(Request, frozen=True):
@@ -111,6 +113,7 @@ class DeploymentView(Answer, frozen=True):
     plan: str | None = None
     rollback_of: str | None = None
     rollout: str | None = None
+    target: str = "compose"
 
 
 class DeploymentGroupView(Answer, frozen=True):

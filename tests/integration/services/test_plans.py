@@ -8,9 +8,12 @@ import json
 import msgspec
 import pytest
 
+from overseer.compose.bundle import Bundle
+from overseer.compose.references import BundleScan, find_references
 from overseer.core.errors import Conflict, Denied, InvalidInput, ReferencesRefused, TooLarge, Unavailable
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
+from overseer.server.services import deployment_making, plan_service
 from overseer.wire.deployments import BundleCreate, BundleFile, DeploymentCreate
 from overseer.wire.plans import PlanCreate, PlanView
 from overseer.wire.secrets import SecretUpdate
@@ -306,11 +309,31 @@ async def test_a_stack_and_a_bundle_together_are_refused(delivery: Delivery) -> 
 async def test_aliases_that_expand_to_too_much_are_refused(delivery: Delivery) -> None:
     names = ", ".join(f"K{number}: *a" for number in range(400))
     compose = f"x-a: &a {'x' * 100_000}\nservices: {{a: {{image: x, environment: {{{names}}}}}}}\n"
+    caller = delivery.world.caller(delivery.world.owner.token_hash)
     with pytest.raises(TooLarge, match="too much text"):
-        await planned(delivery, compose)
+        await planned(delivery, compose, caller=caller)
+    assert [(r["action"], r["outcome"]) for r in await delivery.world.audit(caller)] == [("plan:create", "failed")]
     services = ", ".join(f"s{number}: {{image: x, env_file: app.env}}" for number in range(400))
     with pytest.raises(TooLarge, match="too much text"):
         await planned(delivery, f"services: {{{services}}}\n", app_env=f"A={'x' * 100_000}\n")
+
+
+async def test_what_runs_may_change_while_a_plan_is_made(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = await running(delivery)
+
+    async def slowly(content: Bundle, *, allow_persisting: bool) -> BundleScan:
+        monkeypatch.undo()
+        await delivery.deploy(SHOP)
+        await agent.carry_out()
+        return find_references(content, allow_persisting=allow_persisting)
+
+    monkeypatch.setattr(plan_service, "scan_bundle", slowly)
+    with pytest.raises(Conflict, match="plan again"):
+        await planned(delivery, None)
+    plan = await planned(delivery, None)
+    monkeypatch.setattr(deployment_making, "scan_bundle", slowly)
+    with pytest.raises(Conflict, match="plan again"):
+        await pinned(delivery, plan)
 
 
 # -- deployments that are pinned

@@ -103,7 +103,7 @@ def deploy(
         say(f"bundle {bundle[:12]}: {len(content.files)} files, {view.size} bytes, {len(view.references)} references")
     if bundle is None:
         raise click.UsageError("give either STACK_DIR or --bundle DIGEST")
-    fields = {"bundle": bundle, "allow_persisting": allow_persisting, "target": target, "plan": plan}
+    fields: dict[str, Any] = {"bundle": bundle, "allow_persisting": allow_persisting, "target": target, "plan": plan}
     _execute(client, app, action="deploy", **fields, **options)
 
 

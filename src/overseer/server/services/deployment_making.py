@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,14 +20,14 @@ from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.server.services.bundle_packing import PackedBundle
-from overseer.server.services.bundle_scanning import scan_bundle
+from overseer.server.services.bundle_scanning import beside, scan_bundle
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.deployment_places import MAX_NODES, authorised_places, check_nodes
 from overseer.server.services.deployment_planning import Place, Plan, plan_references
 from overseer.server.services.deployment_views import deployment_resource, deployment_view
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
-from overseer.server.services.plan_making import check_pinned, compare
+from overseer.server.services.plan_making import Facts, check_pinned, compare, facts_of, former_of
 from overseer.server.services.project_names import project_name
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
@@ -40,6 +41,7 @@ from overseer.wire.deployments import DeploymentCreate, DeploymentRollback, Depl
 MAX_WAIT_SECONDS: Final = 1800
 MAX_DECISIONS: Final = 20_000
 ACTIONS: Final = frozenset({"deploy", "undeploy"})
+TARGETS: Final = frozenset({"compose", "swarm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class _Opened:
     row: BundleRow
     packed: PackedBundle
     scan: BundleScan
+    facts: Facts | TooLarge | None = None
 
 
 class DeploymentMaking:
@@ -98,9 +101,11 @@ class DeploymentMaking:
                 row = await self._bundle(entry, body, places[0])
                 packed = await self._bundles.open(row)
                 content = packed.bundle()
+                former = await former_of(entry, self._bundles, places[0]) if body.plan is not None else None
                 entry.postpone()
             scan = await scan_bundle(content, allow_persisting=body.allow_persisting)
-            bundle = _Opened(row, packed, scan)
+            pinned = body.plan is not None and not scan.problems
+            bundle = _Opened(row, packed, scan, await beside(partial(facts_of, former, packed, scan)) if pinned else None)
         async with self._gate.enter(caller, AuditAction.DEPLOYMENT_CREATE) as entry:
             places = await authorised_places(entry, body)
             decided = len(entry.events) - len(places)
@@ -123,6 +128,8 @@ class DeploymentMaking:
             options: dict[str, Any] = {"allow_persisting": body.allow_persisting, "wait_timeout": body.wait_timeout}
             if body.plan is not None:
                 options["plan"] = body.plan
+            if body.target != "compose":
+                options["target"] = body.target
             for turn, one in enumerate(ordered):
                 await self._insert(entry, body.action, bundle.row.id if bundle else None, one, options, group, turn)
             await self._idempotency.remember(entry, idempotency, status=201, resource_id=ordered[0].id)
@@ -155,7 +162,7 @@ class DeploymentMaking:
             place = Place(old.scope, old.scope_names)
             await _claim(entry, [place])
             options: dict[str, Any] = {"rollback_of": str(old.id)}
-            options |= {key: old.options[key] for key in ("allow_persisting", "wait_timeout") if key in old.options}
+            options |= {key: old.options[key] for key in ("allow_persisting", "wait_timeout", "target") if key in old.options}
             if body.wait_timeout is not None:
                 options["wait_timeout"] = body.wait_timeout
             await self._insert(entry, "deploy", old.bundle_id, _Ordered(new, place, rows), options, None, 0)
@@ -191,8 +198,9 @@ class DeploymentMaking:
 
     async def _check_plan(self, entry: Entry, pinned: str, bundle: _Opened, one: _Ordered) -> None:
         """After the locks: what runs in the place cannot change any more before this deployment is written."""
-        assert one.plan is not None  # noqa: S101  # a deployment of a bundle has one
-        now = await compare(entry, self._bundles, one.place, bundle.packed, bundle.row.digest, bundle.scan, one.plan)
+        assert one.plan is not None  # noqa: S101  # a deployment of a bundle without problems has both
+        assert bundle.facts is not None  # noqa: S101
+        now = await compare(entry, one.place, bundle.row.digest, one.plan, bundle.facts)
         check_pinned(pinned, await plan_by_digest(entry.session, pinned), now)
 
     async def _insert(
@@ -274,6 +282,8 @@ def _check(body: DeploymentCreate) -> None:
         problems.append(Problem("body.action", "deploy or undeploy", "bad_action"))
     elif (body.action == "deploy") != (body.bundle is not None):
         problems.append(Problem("body.bundle", "a digest for deploy, and nothing for undeploy", "bad_bundle"))
+    if body.target not in TARGETS:
+        problems.append(Problem("body.target", "compose or swarm", "bad_target"))
     if not 1 <= body.parallel <= MAX_NODES:
         problems.append(Problem("body.parallel", f"1 to {MAX_NODES}", "bad_parallel"))
     if body.plan is not None and (body.node is None or body.action != "deploy"):

@@ -61,6 +61,7 @@ def deployment_view(row: DeploymentRow, secrets: list[DeploymentSecretRow]) -> D
         plan=row.options.get("plan"),
         rollback_of=row.options.get("rollback_of"),
         rollout=row.options.get("rollout"),
+        target=row.options.get("target", "compose"),
     )
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from overseer.server.services.plan_facts import RECREATE, SINGLE_FILE, ServiceFacts
+from overseer.server.services.plan_facts import ServiceFacts
+from overseer.server.services.plan_parts import RECREATE, SINGLE_FILE
 
 
 class Effect(StrEnum):

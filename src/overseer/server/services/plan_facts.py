@@ -13,27 +13,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from overseer.compose import dotenv
 from overseer.compose.bundle import Bundle, below_root, resolve
-from overseer.compose.grammar import scan
-from overseer.compose.mounts import OWN_DIRECTORIES
 from overseer.compose.references import BundleScan
 from overseer.compose.reload import EXTENSION, LABEL, parse_reload
+from overseer.server.services import plan_parts as parts
 from overseer.server.services.plan_files import (
     Definition,
     StackFiles,
     canonical,
     mapping,
     read_stack,
-    texts_in,
     variables_in,
 )
 
-RECREATE, DIRECTORY, SINGLE_FILE = "recreate", "directory", "single_file"
-"""How a new value of a reference reaches a container."""
-
-_MAPPINGS: Final = ("annotations", "environment", "extra_hosts", "labels", "sysctls")
-_NOT_COMPARED: Final = frozenset({"build", "depends_on", "profiles", "pull_policy", "scale"})
 _NAMESPACES: Final = ("ipc", "network_mode", "pid")
 
 
@@ -72,7 +64,7 @@ class _Values:
         self._values: dict[str, list[str]] = {name: [text] for name, text in variables.items()}
         bases = {one.base for group in stack.services.values() for one in group} | {""}
         for path in sorted({resolve(base, ".env") for base in bases} & set(stack.bundle.files)):
-            for entry in _entries(stack.content(path)):
+            for entry in parts.entries(stack.content(path)):
                 self._values.setdefault(entry.key, []).append(entry.text)
 
     def used_by(self, text: str) -> dict[str, list[str]]:
@@ -110,21 +102,21 @@ class _Service:
         used = self._used_entries()
         self.stack.spend([self.bodies, text_files, used])
         compared = {
-            "bodies": [_compared(body) for body in self.bodies],
-            "files": sorted({path: _lines(text) for path, text in text_files}.items()),
+            "bodies": [parts.compared(body) for body in self.bodies],
+            "files": sorted({path: parts.lines(text) for path, text in text_files}.items()),
             "used": used,
         }
         text = canonical(compared)
         variables = self.values.used_by(text)
         self._mounts()
-        written = [_written(_compared(body)) for body in self.bodies]
+        written = [parts.written(parts.compared(body)) for body in self.bodies]
         networks = [used[section] for section in ("networks", "volumes")]
-        lines = [[one.text for one in _entries(text) if one.quote != "'"] for _, text in text_files]
-        for reference in _references([written, networks, lines, variables]):
-            self.ways.setdefault(reference, set()).add(RECREATE)
+        lines = [[one.text for one in parts.entries(text) if one.quote != "'"] for _, text in text_files]
+        for reference in parts.references_in([written, networks, lines, variables]):
+            self.ways.setdefault(reference, set()).add(parts.RECREATE)
         return ServiceFacts(
             definition=canonical([compared, variables]),
-            count=canonical([[body.get("scale"), _replicas(body)] for body in self.bodies]),
+            count=canonical([[body.get("scale"), parts.replicas(body)] for body in self.bodies]),
             build=self._build(),
             files=self.files,
             ways={reference: frozenset(ways) for reference, ways in self.ways.items()},
@@ -147,10 +139,10 @@ class _Service:
     def _used_entries(self) -> dict[str, dict[str, list[Any]]]:
         """The top-level networks, volumes, secrets and configs that it uses, as they are defined."""
         wanted = {
-            "configs": set(_sources(self.bodies, "configs")),
-            "secrets": set(_sources(self.bodies, "secrets")),
-            "networks": set(_names(self.bodies, "networks")) or {"default"},
-            "volumes": {source for source, _ in _volumes(self.bodies) if source and not source.startswith((".", "/", "~"))},
+            "configs": set(parts.sources(self.bodies, "configs")),
+            "secrets": set(parts.sources(self.bodies, "secrets")),
+            "networks": set(parts.names_in(self.bodies, "networks")) or {"default"},
+            "volumes": {source for source, _ in parts.volumes(self.bodies) if source and not source.startswith((".", "/", "~"))},
         }
         return {
             section: {name: [one.body for one in self.stack.sections[section].get(name, [])] for name in sorted(names)}
@@ -161,7 +153,7 @@ class _Service:
         """The references that arrive as files, and the bundle's own files that are mounted."""
         ours: list[tuple[str, str]] = []
         taken: list[str] = []
-        for source, target in _volumes(self.bodies):
+        for source, target in parts.volumes(self.bodies):
             if source and below_root(source, self.stack.bundle.secrets_root) == "file":
                 ours.append((posixpath.basename(source.rstrip("/")), target))
                 continue
@@ -169,7 +161,7 @@ class _Service:
             if source.startswith("."):
                 self._ship(source)
         for section, default in (("secrets", "/run/secrets"), ("configs", "/")):
-            for source, target in _grants(self.bodies, section, default):
+            for source, target in parts.grants(self.bodies, section, default):
                 arriving = list(self._arriving(section, source))
                 ours += [(reference, target) for reference in arriving]
                 if not arriving:
@@ -178,7 +170,7 @@ class _Service:
             tmpfs = body.get("tmpfs")
             taken += [one.partition(":")[0] for one in (tmpfs if isinstance(tmpfs, list) else [tmpfs]) if isinstance(one, str)]
         for reference, target in ours:
-            self.ways.setdefault(reference, set()).add(_mount(target, taken))
+            self.ways.setdefault(reference, set()).add(parts.way_of_mount(target, taken))
 
     def _arriving(self, section: str, name: str) -> Iterator[str]:
         """The references that a top-level secret or config brings as a file."""
@@ -195,7 +187,7 @@ class _Service:
             variable = body.get("environment")
             texts = [str(body.get("content") or ""), *(self.values.of(variable) if isinstance(variable, str) else [])]
             for text in texts:
-                yield from _references([text, self.values.used_by(text)])
+                yield from parts.references_in([text, self.values.used_by(text)])
 
     def _ship(self, path: str, base: str | None = None) -> None:
         bases = {one.base for one in self.definitions} if base is None else {base}
@@ -244,7 +236,7 @@ class _Service:
 
 
 def _active(definitions: list[Definition], profiles: list[str]) -> bool:
-    wanted = list(_names([one.body for one in definitions if isinstance(one.body, dict)], "profiles"))
+    wanted = list(parts.names_in([one.body for one in definitions if isinstance(one.body, dict)], "profiles"))
     return not wanted or "*" in profiles or bool(set(wanted) & set(profiles))
 
 
@@ -269,79 +261,3 @@ def _with_extended(stack: StackFiles, name: str) -> Iterator[Definition]:
 
     for one in stack.services[name]:
         yield from following(one)
-
-
-def _compared(body: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in body.items() if key not in _NOT_COMPARED and not key.startswith("x-")}
-    kept |= {key: mapping(kept[key]) for key in _MAPPINGS if key in kept}
-    deploy = kept.get("deploy")
-    if isinstance(deploy, dict):
-        kept["deploy"] = {key: value for key, value in deploy.items() if key != "replicas"}
-    return kept
-
-
-def _written(body: dict[str, Any]) -> dict[str, Any]:
-    """What of a service can hold a reference in its text."""
-    return {key: value for key, value in body.items() if key not in {"secrets", "volumes", "configs"}}
-
-
-def _replicas(body: dict[str, Any]) -> Any:
-    deploy = body.get("deploy")
-    return deploy.get("replicas") if isinstance(deploy, dict) else None
-
-
-def _lines(text: str) -> Any:
-    """The assignments of a file of variables; the text itself where it is none. Comments and blanks do not count."""
-    return [[one.key, one.text, one.quote == "'"] for one in _entries(text)] or text
-
-
-def _entries(text: str) -> list[dotenv.Entry]:
-    try:
-        return dotenv.entries(text)
-    except dotenv.DotenvFault:
-        return []
-
-
-def _references(value: Any) -> list[str]:
-    """Each reference in the texts of a structure, as written."""
-    return list(dict.fromkeys(str(token.reference) for text in texts_in(value) for token in scan(text).tokens))
-
-
-def _names(bodies: list[dict[str, Any]], key: str) -> Iterator[str]:
-    for body in bodies:
-        node = body.get(key)
-        yield from (one for one in (node if isinstance(node, list | dict) else []) if isinstance(one, str))
-
-
-def _grants(bodies: list[dict[str, Any]], key: str, default: str) -> Iterator[tuple[str, str]]:
-    """The sources and the absolute targets of a service's ``secrets`` or ``configs``."""
-    for body in bodies:
-        for item in body.get(key) or []:
-            source = item.get("source") if isinstance(item, dict) else item
-            if isinstance(source, str):
-                target = (item.get("target") if isinstance(item, dict) else None) or source
-                yield source, posixpath.normpath(posixpath.join(default, str(target)))
-
-
-def _sources(bodies: list[dict[str, Any]], key: str) -> Iterator[str]:
-    yield from (source for source, _ in _grants(bodies, key, "/"))
-
-
-def _volumes(bodies: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Sources and targets; an anonymous volume has an empty source."""
-    for body in bodies:
-        for item in body.get("volumes") or []:
-            if isinstance(item, dict):
-                source = str(item.get("source") or "")
-                if item.get("type") == "bind" and not source.startswith((".", "/", "~")):
-                    source = f"./{source}"
-                yield source, posixpath.normpath(str(item.get("target") or "/"))
-            elif isinstance(item, str):
-                source, _, rest = item.partition(":")
-                yield (source, posixpath.normpath(rest.partition(":")[0])) if rest else ("", posixpath.normpath(source))
-
-
-def _mount(target: str, taken: list[str]) -> str:
-    base = next((one for one in OWN_DIRECTORIES if target.startswith(one + "/")), "")
-    whole = bool(base) and not any(one == base or one.startswith(base + "/") for one in taken)
-    return DIRECTORY if whole else SINGLE_FILE

@@ -6,20 +6,20 @@ soon as one of them would be another. It needs no secret's value, and no value c
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from overseer.compose.references import BundleScan, find_references
-from overseer.core.errors import Conflict, Problem
+from overseer.core.errors import Conflict, Problem, TooLarge
 from overseer.server.services.bundle_packing import PackedBundle
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.deployment_planning import Place, Plan
 from overseer.server.services.gate import Entry
 from overseer.server.services.plan_effects import Effect, NewValue, Outcome, judge
-from overseer.server.services.plan_facts import service_facts
+from overseer.server.services.plan_facts import ServiceFacts, service_facts
 from overseer.server.services.plan_files import canonical
 from overseer.server.services.project_names import project_name
 from overseer.server.storage import deployment_rows
@@ -28,6 +28,23 @@ from overseer.wire.plans import PLAN_FORMAT
 
 _HALF_WAY = "a deployment failed after the one that runs: containers may differ from what this plan compares with"
 _UNDER_WAY = "another deployment of this project is open: what runs may change before this plan is carried out"
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """What runs in a place, with its bundle."""
+
+    id: UUID
+    packed: PackedBundle
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Of the bundle that runs (as ``running_id``; None where nothing does) and of the one that comes."""
+
+    running_id: UUID | None
+    running: Mapping[str, ServiceFacts] | None
+    coming: Mapping[str, ServiceFacts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +91,63 @@ class Comparison:
         return effects or any(one.change != "same" for one in self.versions.values())
 
 
-async def compare(
-    entry: Entry, bundles: BundleService, place: Place, packed: PackedBundle, digest: str, scan: BundleScan, plan: Plan
-) -> Comparison:
-    """What the deployment of a bundle (``digest`` is its address) with the references of ``plan`` would change there."""
-    app, environment, node = place.names.app or "", place.names.environment, place.names.node
-    project = project_name(app, environment)
+async def former_of(entry: Entry, bundles: BundleService, place: Place) -> Former | None:
+    """What runs in the place now. :class:`Conflict` where that belongs to another app or environment."""
+    running = await _running(entry, place)
+    row = await deployment_rows.bundle_by_id(entry.session, running.bundle_id) if running and running.bundle_id else None
+    return None if running is None or row is None else Former(running.id, await bundles.open(row))
+
+
+def facts_of(former: Former | None, packed: PackedBundle, scan: BundleScan) -> Facts | TooLarge:
+    """All that takes long: for a thread, with no transaction open. ``scan`` has no problems.
+
+    An error is kept for :func:`compare`, so that it is raised where it leaves an audit row.
+    """
+    try:
+        return _facts(former, packed, scan)
+    except TooLarge as error:
+        return error
+
+
+def _facts(former: Former | None, packed: PackedBundle, scan: BundleScan) -> Facts:
+    coming = service_facts(scan.bundle, scan, packed.profiles, packed.variables)
+    if former is None:
+        return Facts(None, None, coming)
+    known = find_references(former.packed.bundle(), allow_persisting=True)
+    running = service_facts(known.bundle, known, former.packed.profiles, former.packed.variables)
+    return Facts(former.id, running, coming)
+
+
+async def compare(entry: Entry, place: Place, digest: str, plan: Plan, facts: Facts | TooLarge) -> Comparison:
+    """What the deployment of a bundle (``digest`` is its address) with the references of ``plan`` would change there.
+
+    Raises :class:`Conflict` where something else runs there now than when the facts were found, :class:`TooLarge` kept in them.
+    """
+    if isinstance(facts, TooLarge):
+        raise facts
+    running = await _running(entry, place)
+    if (running.id if running else None) != facts.running_id:
+        raise Conflict("what runs there changed at this moment; nothing was done: plan again")
     assert place.scope.node is not None  # noqa: S101  # a place of a deployment has a node
-    running = await deployment_rows.current_deployment(entry.session, place.scope.node, project)
-    if running is not None and (running.app_id, running.environment_id) != (place.scope.app, place.scope.environment):
-        raise Conflict(f"another app has the Compose project {project} on this node already; rename one of them")
-    state = await deployment_rows.unsettled(entry.session, place.scope.node, project, running.id if running else None)
-    before: list[DeploymentSecretRow] = []
-    former = None
-    if running is not None:
-        before = (await deployment_rows.secrets_of(entry.session, [running.id]))[running.id]
-        stored = await deployment_rows.bundle_by_id(entry.session, running.bundle_id) if running.bundle_id else None
-        former = await bundles.open(stored) if stored is not None else None
+    project = project_name(place.names.app or "", place.names.environment)
+    state = await deployment_rows.unsettled(entry.session, place.scope.node, project, facts.running_id)
+    before = (await deployment_rows.secrets_of(entry.session, [running.id]))[running.id] if running else []
     versions = _versions(before, plan.rows)
-    outcomes = await asyncio.to_thread(_outcomes, former, packed, scan, versions)
+    values = [NewValue(name, value_text(name, one)) for name, one in versions.items() if one.change not in {"same", "removed"}]
+    outcomes = judge(facts.running, facts.coming, values)
     notes = [text for count, text in zip(state, (_UNDER_WAY, _HALF_WAY), strict=True) if count]
-    content = {
+    return Comparison(running, versions, outcomes, notes, _content(place, project, digest, versions, outcomes), state[0])
+
+
+def _content(
+    place: Place, project: str, digest: str, versions: Mapping[str, Version], outcomes: Mapping[str, Outcome]
+) -> dict[str, Any]:
+    """What the plan's digest is made from."""
+    return {
         "format": PLAN_FORMAT,
-        "app": app,
-        "environment": environment,
-        "node": node,
+        "app": place.names.app,
+        "environment": place.names.environment,
+        "node": place.names.node,
         "project": project,
         "bundle": digest,
         "references": {
@@ -108,24 +157,20 @@ async def compare(
         },
         "effects": {name: {"effect": one.effect.value, "certain": one.certain} for name, one in outcomes.items()},
     }
-    return Comparison(running, versions, outcomes, notes, content, state[0])
+
+
+async def _running(entry: Entry, place: Place) -> DeploymentRow | None:
+    assert place.scope.node is not None  # noqa: S101  # a place of a deployment has a node
+    project = project_name(place.names.app or "", place.names.environment)
+    running = await deployment_rows.current_deployment(entry.session, place.scope.node, project)
+    if running is not None and (running.app_id, running.environment_id) != (place.scope.app, place.scope.environment):
+        raise Conflict(f"another app has the Compose project {project} on this node already; rename one of them")
+    return running
 
 
 def _versions(before: list[DeploymentSecretRow], after: list[DeploymentSecretRow]) -> dict[str, Version]:
     old, new = {row.reference: row for row in before}, {row.reference: row for row in after}
     return {name: Version(old.get(name), new.get(name)) for name in sorted({*old, *new})}
-
-
-def _outcomes(
-    former: PackedBundle | None, packed: PackedBundle, scan: BundleScan, versions: Mapping[str, Version]
-) -> dict[str, Outcome]:
-    coming = service_facts(scan.bundle, scan, packed.profiles, packed.variables)
-    running = None
-    if former is not None:
-        known = find_references(former.bundle(), allow_persisting=True)
-        running = service_facts(known.bundle, known, former.profiles, former.variables)
-    values = [NewValue(name, value_text(name, one)) for name, one in versions.items() if one.change not in {"same", "removed"}]
-    return judge(running, coming, values)
 
 
 def value_text(reference: str, version: Version) -> str:

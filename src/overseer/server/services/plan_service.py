@@ -7,25 +7,26 @@ may write bundles can do anyway. The plan leaves one audit row, and one more for
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from overseer.compose.findings import RULES, Finding
 from overseer.compose.lint import lint_bundle
-from overseer.compose.references import BundleScan, find_references
+from overseer.compose.references import BundleScan
 from overseer.core.access import Resource
 from overseer.core.audit_events import AuditAction
-from overseer.core.errors import Conflict, InvalidInput, Problem, ReferencesRefused
+from overseer.core.errors import Conflict, InvalidInput, Problem, ReferencesRefused, TooLarge
 from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.scopes import Scope
 from overseer.crypto.keyring import Purpose
 from overseer.server.services.bundle_packing import PackedBundle, read_message
+from overseer.server.services.bundle_scanning import beside, scan_bundle
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.deployment_planning import Place, Plan, plan_references
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.key_service import KeyService
-from overseer.server.services.plan_making import Comparison, Version, compare
+from overseer.server.services.plan_making import Comparison, Facts, Version, compare, facts_of, former_of
 from overseer.server.services.project_names import project_name
 from overseer.server.storage import deployment_rows
 from overseer.server.storage.plan_rows import keep_plan
@@ -58,17 +59,27 @@ class PlanService:
         Raises :class:`ReferencesRefused` with the problems that the deployment would have, :class:`Conflict` where nothing runs
         and no bundle is given, :class:`InvalidInput`, :class:`TooLarge`.
         """
+        # First all that takes long, with no transaction open and no lock held; then everything is decided anew.
         async with self._gate.enter(caller, AuditAction.PLAN_CREATE) as entry:
             place = await _place(entry, body)
             packed, digest = await self._bundle(entry, place, body)
-            scan = await asyncio.to_thread(find_references, packed.bundle(), allow_persisting=body.allow_persisting)
+            content = packed.bundle()
+            former = await former_of(entry, self._bundles, place)
+            entry.postpone()
+        scan = await scan_bundle(content, allow_persisting=body.allow_persisting)
+        facts: Facts | TooLarge | None = None
+        findings: tuple[Finding, ...] = ()
+        if not scan.problems:
+            facts = await beside(partial(facts_of, former, packed, scan))
+            findings = await beside(partial(lint_bundle, content))
+        async with self._gate.enter(caller, AuditAction.PLAN_CREATE) as entry:
+            place = await _place(entry, body)
             plan = await plan_references(entry, scan, place, new_id(entry.now), None)
-            if plan.problems:
+            if plan.problems or facts is None:
                 raise ReferencesRefused("the bundle could not be deployed there", problems=plan.problems)
-            comparison = await compare(entry, self._bundles, place, packed, digest, scan, plan)
+            comparison = await compare(entry, place, digest, plan, facts)
             await keep_plan(entry.session, comparison.digest, comparison.content)
             references = _references(entry, comparison, plan, scan)
-            findings = await asyncio.to_thread(lint_bundle, packed.bundle())
         return _view(place, digest, comparison, references, findings)
 
     async def _bundle(self, entry: Entry, place: Place, body: PlanCreate) -> tuple[PackedBundle, str]:
