@@ -4,6 +4,8 @@
     export DOCKER_HOST=$(python3 scripts/docker_engine.py start)
     python3 scripts/docker_engine.py stop --remove
 
+Two engines on one machine, each in a network of its own: ``scripts/docker_pair.py``.
+
 `install` takes Debian's packages where a program is missing. `start` prints the address once the engine answers, and
 finds a running one again. Only what was started here is ever stopped, by its process id. All of it needs root.
 
@@ -28,7 +30,13 @@ from pathlib import Path
 
 DEFAULT_ROOT = Path(__file__).resolve().parent.parent / ".cache" / "engine"
 # Which package brings which program. Newer Debian releases split the client from docker.io.
-PACKAGES = {"dockerd": "docker.io", "docker": "docker-cli", "iptables": "iptables", "busybox": "busybox-static"}
+PACKAGES = {
+    "dockerd": "docker.io",
+    "docker": "docker-cli",
+    "iptables": "iptables",
+    "busybox": "busybox-static",
+    "ip": "iproute2",
+}
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 SOCKET_PATH_LIMIT = 107  # bytes; sockaddr_un, unix(7)
@@ -135,6 +143,11 @@ def stop(root: Path, *, remove: bool = False) -> None:
 def address(root: Path) -> str:
     """The value of ``DOCKER_HOST`` for the engine below ``root``."""
     return f"unix://{root}/docker.sock"
+
+
+def network_of(root: Path) -> Path:
+    """The network namespace in which the engine below ``root`` runs, for ``nsenter --net=…``. It has to run."""
+    return Path(f"/proc/{_process(root, 'pid')}/ns/net")
 
 
 def answers(root: Path) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +29,12 @@ from overseer.agent.engine import Engine
 from overseer.agent.held_deployment import FORMAT, HeldDeployment, read_held, write_held
 from overseer.agent.identity import Identity
 from overseer.agent.injection.redaction import Redactor
-from overseer.agent.journal import Entry, Journal, Phase, check_project
+from overseer.agent.journal import COMPOSE, Entry, Journal, Phase, check_project
 from overseer.agent.preparation import Preparation, Prepared
 from overseer.agent.project_files import ProjectFiles
 from overseer.agent.project_update import ProjectUpdate
 from overseer.agent.release import Server, fetch_payload
+from overseer.agent.swarm_deployments import SwarmDeployments, concerns
 from overseer.core.errors import DecryptionFailed, Denied, InvalidInput, NodeProblem, OverseerError
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.keys import HmacKey
@@ -65,6 +67,8 @@ class Deployer:
         try:
             self._check(work)
             with self.hold(work.project) as compose:
+                if concerns(self.journal, work):
+                    return self._stacks(server, compose.lock).execute(work)
                 if work.action == "deploy":
                     return self._deploy(work, server, compose)
                 if work.action == "undeploy":
@@ -73,7 +77,8 @@ class Deployer:
         except (OverseerError, StepFailed) as error:
             if self.engine.interrupted:
                 return None
-            return DeploymentReport(state="failed", error=described(error))
+            output = error.output if isinstance(error, StepFailed) else ""
+            return DeploymentReport(state="failed", error=described(error), output=output)
 
     def lost(self) -> list[str]:
         """Deployments that run here and whose files memory has lost."""
@@ -117,6 +122,12 @@ class Deployer:
                 raise
             self.identity = again
             return fetch_payload(server, self.identity, deployment_id, self.clock)
+
+    def _stacks(self, server: Server, lock: int) -> SwarmDeployments:
+        fetch = partial(self.fetch, server)
+        return SwarmDeployments(
+            self.engine, self.root, self.journal, self.secrets_root, self.protected, fetch, lock, self.sleep
+        )
 
     def _check(self, work: Work) -> None:
         check_project(work.project)
@@ -249,7 +260,7 @@ class Deployer:
 
 def is_lost(entry: Entry | None, files: ProjectFiles) -> bool:
     """True where a deployment runs and memory has lost what belongs to it: the machine was restarted."""
-    return entry is not None and entry.phase is Phase.RUNNING and not files.held.is_file()
+    return entry is not None and entry.phase is Phase.RUNNING and entry.target == COMPOSE and not files.held.is_file()
 
 
 def described(error: Exception) -> str:

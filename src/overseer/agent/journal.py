@@ -24,6 +24,8 @@ from overseer.core.errors import NodeProblem
 
 #: Compose's rule for the name of a project; also what makes it safe as a file name.
 PROJECT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}")
+COMPOSE: Final = "compose"
+SWARM: Final = "swarm"
 
 
 class Phase(StrEnum):
@@ -34,7 +36,8 @@ class Phase(StrEnum):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """``deployment_id`` is the one of the phase; ``running_id`` the last that succeeded; ``files``: containers mount ours."""
+    """``deployment_id`` is the one of the phase; ``running_id`` the last that succeeded; ``files``: containers mount ours;
+    ``target``: a project of plain Compose, or a stack of a Swarm, of which memory holds nothing that a task needs."""
 
     project: str
     app: str
@@ -43,6 +46,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase
     running_id: str | None = None
     files: bool = False
+    target: str = COMPOSE
 
 
 class Journal:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from overseer.agent.containers import containers_of
 from overseer.agent.engine import Engine
-from overseer.agent.journal import Entry, Journal, Phase
+from overseer.agent.journal import SWARM, Entry, Journal, Phase
 from overseer.agent.project_files import ProjectFiles
 
 
@@ -33,7 +33,8 @@ def _heal_project(engine: Engine, root: Path, journal: Journal, entry: Entry) ->
     files = ProjectFiles(root, entry.project)
     if entry.phase is Phase.RUNNING:
         return []
-    if entry.running_id is None and not journal.is_locked(entry.project) and not containers_of(engine, entry.project):
+    decided = entry.running_id is not None or entry.target == SWARM  # a stack's containers may be on any node
+    if not decided and not journal.is_locked(entry.project) and not containers_of(engine, entry.project):
         files.wipe()
         journal.remove(entry.project)
     return [f"project {entry.project}: deployment {entry.deployment_id} was interrupted; it comes again"]

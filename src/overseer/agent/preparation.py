@@ -76,13 +76,14 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """How to prepare one deployment on this node."""
+    """How to prepare one deployment on this node; ``reshape`` makes another kind of model of the planned one."""
 
     engine: Engine
     project: str
     files: ProjectFiles
     secrets_root: str
     protected: Sequence[Path]
+    reshape: Callable[[Injection], Injection] = lambda injection: injection
 
     def prepare(self, payload: ReleasePayload, redactor: Redactor) -> Prepared:
         """Raises :class:`ReferencesRefused` with every problem that has a place, :class:`NodeProblem` for what Compose said."""
@@ -109,6 +110,7 @@ class Preparation:
             secrets_root=self.secrets_root,
             allow_persisting=payload.allow_persisting,
         )
+        injection = self.reshape(injection)
         ours = (str(self.files.services), str(self.files.bundle))
         refused = _bind_problems(injection.model, ours, [*self.protected, Path(self.secrets_root)])
         reloads, wrong = read_reloads(injection.model, extensions, words.placeholders)

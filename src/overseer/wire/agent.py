@@ -80,6 +80,7 @@ class Work(Answer, frozen=True):
     project: str
     wait_timeout: int
     attempt: int
+    target: str = "compose"
 
 
 class PollAnswer(Answer, frozen=True):
@@ -137,12 +138,16 @@ class PayloadFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PayloadValue(msgspec.Struct, frozen=True, kw_only=True):
-    """``reference`` as written (name, @version, #field); ``value`` already is the field where one was asked."""
+    """``reference`` as written (name, @version, #field); ``value`` already is the field where one was asked.
+
+    ``secret_id`` tells apart what has the same name and version at two scopes, or after it was deleted and made anew.
+    """
 
     reference: str
     name: str
     version: int
     value: bytes
+    secret_id: str = ""
 
     def __repr__(self) -> str:
         return f"PayloadValue(reference={self.reference!r}, version={self.version})"

@@ -233,6 +233,7 @@ class AgentService:
                     name=one.row.secret_name,
                     version=one.row.version,
                     value=values[one.row.reference].reveal(),
+                    secret_id=str(one.row.secret_id),
                 )
                 for one in references
             ],
@@ -266,6 +267,7 @@ def _work(row: WorkRow) -> Work:
         project=row.project,
         wait_timeout=int(row.options.get("wait_timeout", 60)),
         attempt=row.attempts + 1,
+        target=row.options.get("target", "compose"),
     )
 
 

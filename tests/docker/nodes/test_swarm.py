@@ -1,0 +1,162 @@
+"""A Swarm of two engines, whose manager is a node: secrets reach tasks on both, change with a new version, and go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.docker.nodes.conftest import MakeAgent
+from tests.docker.nodes.machines import Agent, Cluster, Machine, wait_for
+
+pytestmark = pytest.mark.docker
+
+VALUES = ("CanaryOfTheFirstVersion", "CanaryOfTheSecondVersion")
+# VIPs need IPVS, which not every kernel has: names lead to the tasks themselves.
+COMPOSE = """
+services:
+  web:
+    image: overseer-example/shop:1
+    command: [sleep, "600"]
+    init: true
+    stop_grace_period: 1s
+    environment: {PLAIN: "cost: 5$$"}
+    secrets:
+      - password
+      - {source: token, target: /etc/app/token, uid: "1000", gid: "1001", mode: 0400}
+    deploy: {mode: global, endpoint_mode: dnsrr, update_config: {monitor: 1s, order: start-first}}
+    healthcheck: {test: [CMD, test, -f, /run/secrets/password], interval: 1s}
+secrets:
+  password: {external: true}
+  token: {external: true, name: api-token}
+"""
+
+
+@dataclass
+class Swarm:
+    """``manager`` is where the agent is; ``stack`` the directory of the Compose file."""
+
+    cluster: Cluster
+    agent: Agent
+    manager: Machine
+    worker: Machine
+    stack: Path
+
+    def deploy(self, *, app: str = "mall", code: int = 0) -> str:
+        return self.cluster.deploy(self.stack, app, "--node", "manager", "--target", "swarm", "--wait", "40s", code=code)
+
+    def task(self, machine: Machine, app: str = "mall") -> str:
+        [container] = machine.containers(f"com.docker.stack.namespace={app}")
+        return container
+
+    def secrets(self, app: str = "mall") -> list[str]:
+        listed = self.manager.run("secret", "ls", "--filter", f"label=overseer.project={app}", "--format", "{{.Name}}")
+        return sorted(listed.decode().split())
+
+
+@pytest.fixture(scope="module")
+def swarm(
+    cluster: Cluster, machines: tuple[Machine, Machine], make_agent: MakeAgent, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Swarm]:
+    manager, worker = machines
+    manager.run("swarm", "init", "--advertise-addr", manager.address, "--listen-addr", f"{manager.address}:2377")
+    token = manager.run("swarm", "join-token", "--quiet", "worker").decode().strip()
+    worker.run("swarm", "join", "--token", token, "--advertise-addr", worker.address, f"{manager.address}:2377")
+    agent = make_agent(manager, "manager")
+    assert agent.join(cluster.url, cluster.enrolment_token("manager")).returncode == 0
+    agent.start()
+    stack = tmp_path_factory.mktemp("stack")
+    (stack / "compose.yaml").write_text(COMPOSE)
+    for app in ("mall", "kiosk"):
+        cluster.overseer("app", "create", app)
+        cluster.set_secret("password", VALUES[0], "--app", app)
+        cluster.set_secret("api-token", "a token", "--app", app)
+    yield Swarm(cluster, agent, manager, worker, stack)
+    agent.stop()
+    for machine in (worker, manager):
+        machine.run("swarm", "leave", "--force")
+
+
+def test_a_life_of_a_stack(swarm: Swarm, tmp_path: Path) -> None:
+    said = swarm.deploy()
+    assert VALUES[0] not in said
+    for machine in (swarm.manager, swarm.worker):
+        task = swarm.task(machine)
+        assert machine.secret_in(task, "password") == VALUES[0].encode()
+        shown = machine.run("exec", task, "stat", "-c", "%a %u %g", "/etc/app/token").split()
+        assert shown == [b"400", b"1000", b"1001"]
+        assert b"\nPLAIN=cost: 5$\n" in machine.run("exec", task, "env")
+    first = swarm.secrets()
+    assert [name.split(".")[:2] for name in first] == [["mall_api-token", "v1"], ["mall_password", "v1"]]
+    # What the tasks on the manager's own engine hold is proven; the same file again changes nothing.
+    before = [swarm.task(machine) for machine in (swarm.manager, swarm.worker)]
+    deployment = swarm.cluster.json("deployment", "list", "--app", "mall")[0]
+    held = swarm.cluster.json("deployment", "show", deployment["id"])
+    assert {one["name"]: one["matches"] for one in held["references"]} == {"password": True, "api-token": True}
+    swarm.deploy()
+    assert [swarm.task(machine) for machine in (swarm.manager, swarm.worker)] == before
+    # A new version reaches both by an update, and what nothing uses any more goes.
+    swarm.cluster.overseer("secret", "rotate", "password", "--app", "mall", "--stdin", stdin=VALUES[1].encode())
+    wait_for(lambda: swarm.secrets() not in (first, []) and len(swarm.secrets()) == 2, 60, swarm.agent.log)
+    for machine in (swarm.manager, swarm.worker):
+        assert machine.secret_in(swarm.task(machine), "password") == VALUES[1].encode()
+        assert machine.secret_in(swarm.task(machine), "password") != VALUES[0].encode()
+    assert [name.split(".")[1] for name in swarm.secrets()] == ["v1", "v2"]
+    assert swarm.secrets()[0] == first[0]
+    swarm.cluster.overseer("undeploy", "--app", "mall", "--node", "manager")
+    assert swarm.secrets() == []
+    assert swarm.manager.run("service", "ls", "--quiet") == b""
+    assert swarm.manager.containers("com.docker.stack.namespace=mall") == []
+    for path in [*swarm.agent.root.rglob("*"), *swarm.agent.home.rglob("*")]:
+        assert not path.is_file() or not any(value.encode() in path.read_bytes() for value in VALUES), path
+
+
+def test_a_stack_that_does_not_get_well_becomes_the_former_one(swarm: Swarm) -> None:
+    good = COMPOSE
+    try:
+        swarm.deploy(app="kiosk")
+        names = swarm.secrets("kiosk")
+        swarm.cluster.overseer("secret", "set", "password", "--app", "kiosk", "--stdin", "--immediate", stdin=b"ill")
+        ill = good.replace('[sleep, "600"]', '["false"]').replace("start-first", "stop-first")
+        (swarm.stack / "compose.yaml").write_text(ill)
+        said = swarm.deploy(app="kiosk", code=76)
+        assert "the former one is back" in said
+        for machine in (swarm.manager, swarm.worker):
+            assert machine.secret_in(swarm.task(machine, "kiosk"), "password") == VALUES[0].encode()
+        assert swarm.secrets("kiosk") == names
+        # A stack is not turned into a project of plain Compose under way.
+        (swarm.stack / "compose.yaml").write_text(good)
+        said = swarm.cluster.deploy(swarm.stack, "kiosk", "--node", "manager", code=76)
+        assert "undeploy it before it is deployed with --target compose" in said
+    finally:
+        (swarm.stack / "compose.yaml").write_text(good)
+        swarm.cluster.overseer("undeploy", "--app", "kiosk", "--node", "manager", code=None)
+
+
+def test_what_only_one_node_has_is_refused_before_anything_changes(swarm: Swarm) -> None:
+    bind = COMPOSE.replace("    deploy:", "    volumes: ['/etc/secrets/password:/run/key:ro', './conf:/conf:ro']\n    deploy:")
+    (swarm.stack / "conf").mkdir()
+    (swarm.stack / "conf" / "a").write_text("a")
+    try:
+        (swarm.stack / "compose.yaml").write_text(bind)
+        said = swarm.deploy(code=76)
+        assert "name the secret under 'secrets:' with 'external: true'" in said
+        assert "files of the bundle lie on one" in said
+        (swarm.stack / "compose.yaml").write_text(COMPOSE.replace("init: true", "init: true\n    mem_limit: 64m"))
+        said = swarm.deploy(code=76)
+        assert "mem_limit" in said
+        assert swarm.secrets() == []
+        assert b"mall" not in swarm.manager.run("service", "ls")
+    finally:
+        (swarm.stack / "compose.yaml").write_text(COMPOSE)
+
+
+def test_a_worker_takes_no_stack(swarm: Swarm, make_agent: MakeAgent) -> None:
+    agent = make_agent(swarm.worker, "worker")
+    assert agent.join(swarm.cluster.url, swarm.cluster.enrolment_token("worker")).returncode == 0
+    agent.start()
+    said = swarm.cluster.deploy(swarm.stack, "mall", "--node", "worker", "--target", "swarm", code=76)
+    assert "is not a manager of a Swarm" in said
+    agent.stop()
