@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overseer.agent.injection.files import DATA_LINK, SecretFile, publish
+from overseer.agent.injection.files import DATA_LINK, FORMER_LINK, SecretFile, decide, publish
 from overseer.core.errors import InvalidInput, NodeProblem
 from overseer.core.secret_value import SecretValue
 
@@ -164,4 +164,34 @@ def test_a_reader_in_a_tight_loop_never_misses_and_never_reads_half(tmp_path: Pa
         assert reader.stdout.read() == b"['20000 1']\n"
     assert number > 100
     changes[-1].commit()
+    assert len(generations(directory)) == 1
+
+
+def test_what_to_go_back_to_outlives_the_process_that_published(tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    publish(directory, {"a": file("1")}).commit()
+    publish(directory, {"a": file("2")})  # and killed
+    assert shown(directory) == {"a": b"2"}
+    third = publish(directory, {"a": file("2"), "b": file("3")})
+    assert third.changed == {"a", "b"}  # against what is held for sure, not against what nobody decided on
+    third.undo()
+    assert shown(directory) == {"a": b"1"}
+    assert len(generations(directory)) == 1
+    assert not (directory / FORMER_LINK).is_symlink()
+
+
+def test_a_first_set_that_was_interrupted_goes_back_to_nothing(tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    publish(directory, {"a": file("1")})
+    publish(directory, {"a": file("2")}).undo()
+    assert not directory.exists()
+
+
+def test_whatever_is_visible_can_be_decided_on(tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    publish(directory, {"a": file("1")}).commit()
+    publish(directory, {"a": file("2")})
+    decide(directory)
+    publish(directory, {"a": file("3")}).undo()
+    assert shown(directory) == {"a": b"2"}
     assert len(generations(directory)) == 1
