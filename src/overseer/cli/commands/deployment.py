@@ -93,7 +93,8 @@ def watch(client: Client, deployment_id: str, timeout: int, as_json: bool) -> No
 def rollback(client: Client, deployment_id: str, wait_timeout: int | None, detach: bool, as_json: bool) -> None:
     """Go back to the bundle and the versions of an earlier one.
 
-    A new deployment is made of them; it needs secret:use on each secret now. The active versions of its secrets stay as they are, so the next deployment uses those again.
+    A new deployment is made of them; it needs secret:use on each secret now. The active versions of its secrets stay as they are,
+    so the next deployment uses those again.
     """
     from overseer.cli.commands.deploy import await_deployment
 
