@@ -14,16 +14,13 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import yaml
-
+from overseer.cli.named_files import NamedFiles, named_files
 from overseer.compose.bundle import DEFAULT_FILES, DEFAULT_OVERRIDES, MAX_BUNDLE_BYTES, MAX_FILES, is_inside, resolve
 from overseer.core.errors import InvalidInput, TooLarge
 
 _EXPRESSION: Final = re.compile(r"\$\{[^}]*\}?|\$\w+")
-_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_DEEPEST_ALIAS: Final = 20
 
 
 def compose_files_of(directory: Path, given: Sequence[str]) -> list[str]:
@@ -61,12 +58,15 @@ def stack_files(
         base = compose_files[0].rpartition("/")[0] if compose_files else ""
     todo = deque((path, base) for path in compose_files)
     seen: set[tuple[str, str]] = set()
+    named: dict[str, NamedFiles] = {}
     while todo:
         path, base = todo.popleft()
         if (path, base) in seen:
             continue
         seen.add((path, base))
-        for found, new_base in _named_files(collection, path, base, for_containers=for_containers):
+        if path not in named:
+            named[path] = named_files(collection.files[path])
+        for found, new_base in _paths(collection, named[path], base, for_containers=for_containers):
             collection.take(found)
             if new_base is not None and found in collection.files:
                 todo.append((found, new_base))
@@ -125,90 +125,19 @@ class _Collection:
         return content
 
 
-def _named_files(collection: _Collection, path: str, base: str, *, for_containers: bool) -> Iterator[tuple[str, str | None]]:
-    """What the Compose file ``path`` names: each file, with its base directory where it is a Compose file itself."""
-    try:
-        documents = list(yaml.compose_all(collection.files[path], Loader=_LOADER))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return  # the server says where it is broken
-    for document in documents:
-        for entry in _items(_get(document, "include")):
-            yield from _included(collection, base, entry)
-        for section in ("configs", "secrets") if for_containers else ():
-            for _, definition in _pairs(_get(document, section)):
-                for text in _texts(_get(definition, "file")):
-                    yield from ((found, None) for found in collection.matches(base, text))
-        for _, service in _pairs(_get(document, "services")):
-            yield from _of_service(collection, base, service)
-            if for_containers:
-                yield from _for_containers(collection, base, service)
-
-
-def _included(collection: _Collection, base: str, entry: Any) -> Iterator[tuple[str, str | None]]:
-    paths = _texts(entry) if isinstance(entry, yaml.ScalarNode) else _texts(_get(entry, "path"))
-    files = [found for text in paths for found in collection.matches(base, text)]
-    directories = list(_texts(_get(entry, "project_directory")))
-    own = resolve(base, directories[0]) if directories else files[0].rpartition("/")[0] if files else ""
-    own = "" if own == "." else own
-    yield from ((found, own) for found in files)
-    env_files = list(_texts(_get(entry, "env_file")))
-    yield from ((found, None) for text in env_files for found in collection.matches(base, text))
-    yield resolve(own, ".env"), None
-
-
-def _of_service(collection: _Collection, base: str, service: Any) -> Iterator[tuple[str, str | None]]:
-    for text in _texts(_get(_get(service, "extends"), "file")):
-        for found in collection.matches(base, text):
-            yield found, found.rpartition("/")[0]
-    for key in ("env_file", "label_file"):
-        for item in _items(_get(service, key)):
-            texts = _texts(item) if isinstance(item, yaml.ScalarNode) else _texts(_get(item, "path"))
-            yield from ((found, None) for text in texts for found in collection.matches(base, text))
-
-
-def _for_containers(collection: _Collection, base: str, service: Any) -> Iterator[tuple[str, str | None]]:
-    for item in _items(_get(service, "volumes")):
-        if isinstance(item, yaml.ScalarNode):
-            source = item.value.partition(":")[0]
-        else:
-            kinds, sources = list(_texts(_get(item, "type"))), list(_texts(_get(item, "source")))
-            source = sources[0] if sources and kinds == ["bind"] else ""
-        if source.startswith("."):
-            yield from ((found, None) for found in collection.matches(base, source))
-
-
-def _get(node: Any, key: str, depth: int = 0) -> Any:
-    """The value under ``key`` of a mapping, its merge keys included; None where there is none."""
-    if not isinstance(node, yaml.MappingNode) or depth > _DEEPEST_ALIAS:
-        return None
-    for name, value in node.value:
-        if isinstance(name, yaml.ScalarNode) and name.value == key:
-            return value
-    for name, value in node.value:
-        if isinstance(name, yaml.ScalarNode) and name.value == "<<":
-            for source in _items(value):
-                found = _get(source, key, depth + 1)
-                if found is not None:
-                    return found
-    return None
-
-
-def _pairs(node: Any) -> list[tuple[Any, Any]]:
-    return node.value if isinstance(node, yaml.MappingNode) else []
-
-
-def _items(node: Any) -> list[Any]:
-    """The items of a list, a single node as a list of one."""
-    if node is None:
-        return []
-    return node.value if isinstance(node, yaml.SequenceNode) else [node]
-
-
-def _texts(node: Any) -> Iterator[str]:
-    """The text of a scalar, or of each scalar of a list."""
-    for item in _items(node):
-        if isinstance(item, yaml.ScalarNode):
-            yield item.value
+def _paths(collection: _Collection, named: NamedFiles, base: str, *, for_containers: bool) -> Iterator[tuple[str, str | None]]:
+    """What a Compose file with the base directory ``base`` names: each file, with its own base where it is a Compose file."""
+    for entry in named.includes:
+        files = [found for text in entry.paths for found in collection.matches(base, text)]
+        own = resolve(base, entry.project_directory) if entry.project_directory else files[0].rpartition("/")[0] if files else ""
+        own = "" if own == "." else own
+        yield from ((found, own) for found in files)
+        yield from ((found, None) for text in entry.env_files for found in collection.matches(base, text))
+        yield resolve(own, ".env"), None
+    for text in named.extended:
+        yield from ((found, found.rpartition("/")[0]) for found in collection.matches(base, text))
+    for text in [*named.texts, *(named.contents if for_containers else ())]:
+        yield from ((found, None) for found in collection.matches(base, text))
 
 
 def _below(directory: Path, path: str) -> str:
