@@ -106,7 +106,7 @@ async def test_a_silent_agent_stops_the_group_too(delivery: Delivery) -> None:
 async def test_a_revoked_node_stops_the_group_too(delivery: Delivery) -> None:
     await delivery.enrolled("n1")
     agent = await delivery.enrolled("n2")
-    view = await ordered(delivery, "n1", "n2")
+    view = await ordered(delivery, "n1", "n2", parallel=2)
     await delivery.nodes.revoke_node(delivery.world.owner, "n1")
     assert not await has_work(delivery, agent)
     await delivery.housekeeping.run()
