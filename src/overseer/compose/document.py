@@ -129,8 +129,10 @@ def _parse_once(document: Document, text: str, max_events: int) -> DocumentFault
 def _read(document: Document, events: Iterator[Any], max_events: int) -> None:
     """Read all events, looking at the limits only now and then: an ordinary file is one chunk."""
     depth = 0
-    while chunk := list(islice(events, _CHUNK)):
-        document.events += chunk
+    while True:
+        before = len(document.events)
+        document.events.extend(islice(events, _CHUNK))  # what comes before an error stays
+        chunk = document.events[before:]
         if len(chunk) < _CHUNK:
             return
         depth += sum(_DEEPER.get(type(event), 0) for event in chunk)

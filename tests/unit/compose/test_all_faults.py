@@ -94,3 +94,11 @@ def test_what_yaml_leaves_of_an_unquoted_reference_in_a_list(text: str) -> None:
 def test_what_only_looks_like_it(text: str) -> None:
     file = f"services: {{web: {{environment: ['{text}']}}}}"
     assert find_references(Bundle({"compose.yaml": file.encode()})).problems == ()
+
+
+def test_what_stands_before_the_end_of_understanding_is_still_looked_at() -> None:
+    text = "services:\n  web:\n    environment:\n      A: ${SECRET:gone}\n    ports: ['${SECRET:p}']\n  two: ]\n"
+    with pytest.raises(ReferencesRefused) as refused:
+        render_file(text.encode(), {})
+    found = {(one.place.partition(":")[2], one.code) for one in refused.value.problems}
+    assert found >= {("4:10", "secret_unavailable"), ("5:14", "reference_in_typed_field"), ("6:8", "broken_yaml")}
