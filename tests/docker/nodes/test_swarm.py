@@ -26,7 +26,11 @@ services:
     secrets:
       - password
       - {source: token, target: /etc/app/token, uid: "1000", gid: "1001", mode: 0400}
-    deploy: {mode: global, endpoint_mode: dnsrr, update_config: {monitor: 1s, order: start-first}}
+    deploy:
+      mode: global
+      endpoint_mode: dnsrr
+      update_config: {monitor: 1s, order: start-first, parallelism: 2}
+      restart_policy: {delay: 1s}
     healthcheck: {test: [CMD, test, -f, /run/secrets/password], interval: 1s}
 secrets:
   password: {external: true}
@@ -48,7 +52,10 @@ class Swarm:
         return self.cluster.deploy(self.stack, app, "--node", "manager", "--target", "swarm", "--wait", "40s", code=code)
 
     def task(self, machine: Machine, app: str = "mall") -> str:
-        [container] = machine.containers(f"com.docker.stack.namespace={app}")
+        """The container of the one service there, once the one before it has ended."""
+        label = f"com.docker.stack.namespace={app}"
+        wait_for(lambda: len(machine.containers(label)) == 1, 20)
+        [container] = machine.containers(label)
         return container
 
     def secrets(self, app: str = "mall") -> list[str]:
@@ -136,7 +143,7 @@ def test_a_stack_that_does_not_get_well_becomes_the_former_one(swarm: Swarm) -> 
 
 
 def test_what_only_one_node_has_is_refused_before_anything_changes(swarm: Swarm) -> None:
-    bind = COMPOSE.replace("    deploy:", "    volumes: ['/etc/secrets/password:/run/key:ro', './conf:/conf:ro']\n    deploy:")
+    bind = COMPOSE.replace("    deploy:\n", "    volumes: ['/etc/secrets/password:/run/key:ro', './conf:/conf:ro']\n    deploy:\n")
     (swarm.stack / "conf").mkdir()
     (swarm.stack / "conf" / "a").write_text("a")
     try:

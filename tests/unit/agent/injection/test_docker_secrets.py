@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_a_name_fits_the_swarm_and_tells_secrets_apart(project: str, secret: str
     assert one.name.isascii()
     assert all(letter.isalnum() or letter in "-_." for letter in one.name)
     assert f".v{version}." in one.name
-    others = (SwarmSecret(project, "a", None, secret, version, "id-2"), SwarmSecret(project, "a", None, secret, version + 1, "id-1"))
+    others = (replace(one, id="id-2"), replace(one, version=version + 1))
     assert len({one.name, *(other.name for other in others)}) == 3
 
 
