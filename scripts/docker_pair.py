@@ -79,7 +79,10 @@ def _start(root: Path, networks: list[int]) -> list[dict[str, str]]:
 
 def _in(network: str, *command: str) -> None:
     # nsenter, not `ip netns exec`: that one would mount a /sys of its own, in which an engine finds no control groups.
-    done = subprocess.run(["nsenter", f"--net={network}", *command], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PATH": docker_engine.SYSTEM_PATH}
+    done = subprocess.run(
+        ["nsenter", f"--net={network}", *command], env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise EngineProblem(f"{' '.join(command)} failed: {done.stderr.strip()}")
 

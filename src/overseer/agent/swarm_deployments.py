@@ -32,7 +32,7 @@ from overseer.agent.journal import SWARM, Entry, Journal, Phase
 from overseer.agent.preparation import Preparation, Prepared
 from overseer.agent.project_files import ProjectFiles
 from overseer.agent.swarm_model import stack_model
-from overseer.agent.swarm_stack import Service, SwarmStack, require_manager
+from overseer.agent.swarm_stack import Service, SwarmStack, lock_note, require_manager
 from overseer.compose.grammar import Reference
 from overseer.compose.injection import Injection
 from overseer.core.errors import Conflict, NodeProblem, OverseerError
@@ -138,7 +138,7 @@ class SwarmDeployments:
         prune(self.engine, work.project, {one.name for one in used})
         return DeploymentReport(
             state="succeeded",
-            output=redactor.clean(prepared.warnings + output),
+            output=redactor.clean(prepared.warnings + output + lock_note(self.engine)),
             services=[task.report() for service in found for task in service.tasks if task.wanted],
             fingerprints=proof.collect(self.engine, places, stack.local_containers(), key),
         )

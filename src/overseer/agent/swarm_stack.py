@@ -82,6 +82,18 @@ def require_manager(engine: Engine) -> None:
         )
 
 
+def lock_note(engine: Engine) -> str:
+    """What people should know about the managers' disks; nothing where the Swarm is locked."""
+    field = "{{json .Swarm.Cluster.Spec.EncryptionConfig.AutoLockManagers}}"
+    said = engine.run([*engine.docker, "info", "--format", field], seconds=_SECONDS)
+    if said.code == 0 and said.stdout.strip() == b"true":
+        return ""
+    return (
+        "this Swarm is not locked: its secrets lie encrypted on the managers' disks, with the key beside them; "
+        "lock it with `docker swarm update --autolock=true`\n"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class SwarmStack:
     """``lock`` is a descriptor that holds the project for as long as a command runs."""

@@ -102,6 +102,7 @@ def test_a_life_of_a_stack(swarm: Swarm, tmp_path: Path) -> None:
     deployment = swarm.cluster.json("deployment", "list", "--app", "mall")[0]
     held = swarm.cluster.json("deployment", "show", deployment["id"])
     assert {one["name"]: one["matches"] for one in held["references"]} == {"password": True, "api-token": True}
+    assert "this Swarm is not locked" in held["output"]
     swarm.deploy()
     assert [swarm.task(machine) for machine in (swarm.manager, swarm.worker)] == before
     # A new version reaches both by an update, and what nothing uses any more goes.
@@ -143,7 +144,8 @@ def test_a_stack_that_does_not_get_well_becomes_the_former_one(swarm: Swarm) -> 
 
 
 def test_what_only_one_node_has_is_refused_before_anything_changes(swarm: Swarm) -> None:
-    bind = COMPOSE.replace("    deploy:\n", "    volumes: ['/etc/secrets/password:/run/key:ro', './conf:/conf:ro']\n    deploy:\n")
+    volumes = "    volumes: ['/etc/secrets/password:/run/key:ro', './conf:/conf:ro']\n"
+    bind = COMPOSE.replace("    deploy:\n", f"{volumes}    deploy:\n")
     (swarm.stack / "conf").mkdir()
     (swarm.stack / "conf" / "a").write_text("a")
     try:
