@@ -31,6 +31,7 @@ async def delivery(world: World) -> Delivery:
     await world.add(Part.ENVIRONMENT, "test")
     await world.secret("db-password", app="shop")
     await world.secret("staging-only", app="shop", environment="test")
+    await world.secret("nothing-alikes", app="shop", environment="test")  # similar, but it does not apply in prod
     return delivery
 
 

@@ -14,8 +14,8 @@ ROW = {"name": "a thing", "value": 3.0, "unit": "ms", "floor": 2.0, "ratio": 1.5
 @pytest.mark.parametrize(
     ("changes", "met"),
     [
-        ({}, True), ({"ratio": 2.1}, False), ({"unit": "req/s"}, False), ({"unit": "req/s", "ratio": 2.5}, True), ({"aim": None}, None),
-        ({"ratio": None}, None),
+        ({}, True), ({"ratio": 2.1}, False), ({"unit": "req/s"}, False), ({"unit": "req/s", "ratio": 2.5}, True),
+        ({"aim": None}, None), ({"ratio": None}, None),
     ],
 )  # fmt: skip
 def test_an_aim_bounds_times_from_above_and_throughputs_from_below(changes: dict[str, Any], met: bool | None) -> None:

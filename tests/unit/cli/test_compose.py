@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from overseer.cli.compose_rendering import join_documents
-from overseer.cli.compose_values import supply_from
+from overseer.cli.compose_project import open_project
+from overseer.cli.compose_rendering import join_documents, render_project
+from overseer.cli.compose_values import Supply, supply_from
 from overseer.compose.grammar import Reference
+from overseer.compose.references import find_references
+from overseer.core.errors import ReferencesRefused
 from overseer.core.secret_value import SecretValue
 from tests.unit.cli.conftest import Overseer
 
@@ -134,6 +137,17 @@ def test_an_env_file_is_rendered_by_itself(overseer: Overseer, tmp_path: Path) -
     assert (ended.code, ended.out) == (65, b"")
     assert ended.err.splitlines()[1] == f'{file}:2:3: secret "db" not available; did you mean "d-b"?'
     assert overseer("compose", "render", file, "-f", file, "--values", _values(tmp_path, "{}")).code == 2
+
+
+def test_what_was_withheld_never_becomes_a_text(tmp_path: Path) -> None:
+    """Also where nothing else is wrong: a word stands where the value would."""
+    project = open_project([_compose(tmp_path, FILE)])
+    scan = find_references(project.bundle)
+    given = Supply({Reference("db"): SecretValue("v")})
+    assert render_project(project, scan, given, allow_persisting=False).text.reveal().count(b"A=v") == 1
+    withheld = Supply({}, withheld=frozenset({Reference("db")}))
+    with pytest.raises(ReferencesRefused):
+        render_project(project, scan, withheld, allow_persisting=False)
 
 
 def test_files_that_only_a_deployment_delivers_are_named(overseer: Overseer, tmp_path: Path) -> None:
