@@ -200,8 +200,9 @@ def test_diff_shows_versions_that_would_change_and_its_code_says_so(overseer: Ov
     deployment = _deploy(overseer, node, stack)
     done = overseer("compose", "diff", *where)
     assert done.stdout.decode().splitlines() == [f"stage-1: deployment {deployment}", "  3 unchanged"]
-    other = overseer("compose", "diff", str(stack), "--app", "stack", "--env", "elsewhere", "--node", "stage-1", code=65)
-    assert other.stdout.decode().splitlines()[0] == "stage-1: nothing deployed yet"
+    for environment in ([], ["--env", "elsewhere"]):
+        other = overseer("compose", "diff", str(stack), "--app", "stack", *environment, "--node", "stage-1", code=65)
+        assert other.stdout.decode().splitlines()[0] == "stage-1: nothing deployed yet"
 
     overseer("secret", "set", "db-password", *PLACE, "--stdin", "--immediate", stdin=b"canary-three")
     (stack / "compose.yaml").write_text(COMPOSE.replace("json#user", "optional2:-x").replace("db-password@1", "json"))
