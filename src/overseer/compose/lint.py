@@ -89,6 +89,7 @@ class _File:
         self.bundle, self.path, self.document = bundle, file.path, document
         self.mentions, self.images = mentions, images
         self.reader = Reader(document)
+        self.told: set[int] = set()  # lines with a known form of token: what its variable is called adds nothing
 
     def findings(self) -> Iterator[Finding]:
         try:
@@ -126,7 +127,9 @@ class _File:
         text = self.document.text
         lines = Lines(text)
         for start, _, message in plaintext.tokens(text):
-            yield Finding("OVS001", self.path, *lines.at(start), message)
+            line, column = lines.at(start)
+            self.told.add(line)
+            yield Finding("OVS001", self.path, line, column, message)
 
     def _environment(self, node: Node, service: str) -> Iterator[Finding]:
         pairs: list[tuple[str, str, Leaf]] = []
@@ -138,7 +141,8 @@ class _File:
         for key, value, leaf in pairs:
             why = plaintext.in_variable(key, value)
             if why is not None:
-                yield from self._at(leaf.index, leaf.text, (-1,), "OVS001", why, service)
+                found = self._at(leaf.index, leaf.text, (-1,), "OVS001", why, service)
+                yield from (one for one in found if one.line not in self.told)
 
     def _raw_files(self, node: Node, service: str) -> Iterator[Finding]:
         for item in node if isinstance(node, list) else []:

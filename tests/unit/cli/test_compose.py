@@ -207,6 +207,16 @@ def test_lint_ends_with_1_for_an_error_and_never_shows_a_value(overseer: Oversee
     assert (log["version"], log["runs"][0]["results"][0]["ruleId"]) == ("2.1.0", "OVS001")
 
 
+def test_a_known_token_is_one_finding_whatever_its_variable_is_called(overseer: Overseer, tmp_path: Path) -> None:
+    token = "ghp_" + "0123456789abcdefghij" * 2
+    file = _compose(tmp_path, PLAINTEXT + f"      API_TOKEN: '{token}'\n")
+    ended = overseer("compose", "lint", file)
+    assert [line.partition(": ")[2] for line in ended.text.splitlines()] == [
+        "error OVS001 DB_PASSWORD looks like a secret", "error OVS001 this looks like a GitHub token",
+    ]  # fmt: skip
+    assert token not in ended.text
+
+
 def test_lint_of_a_clean_project(overseer: Overseer, tmp_path: Path) -> None:
     _compose(tmp_path, "services:\n  web:\n    image: x\n")
     ended = overseer("compose", "lint", str(tmp_path))
