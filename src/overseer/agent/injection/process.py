@@ -36,6 +36,7 @@ _PASSED_ON: Final = frozenset(
 )
 _FROM_KERNEL: Final = 0x80  # si_code SI_KERNEL: the terminal, which reaches the command by itself
 _PREFIX: Final = "run-"
+_LOOK_SECONDS: Final = 0.5
 
 
 def run_process(
@@ -109,8 +110,9 @@ def _supervise(argv: Sequence[str], environment: Mapping[bytes, bytes]) -> int:
 
 def _attend(child: int, waited: frozenset[signal.Signals]) -> int:
     while True:
-        found = signal.sigwaitinfo(waited)
-        if found.si_signo != signal.SIGCHLD:
+        # Not for ever: where the process has other threads, one of them may take the child's signal, and it is lost.
+        found = signal.sigtimedwait(waited, _LOOK_SECONDS)
+        if found is not None and found.si_signo != signal.SIGCHLD:
             if found.si_code != _FROM_KERNEL:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, found.si_signo)

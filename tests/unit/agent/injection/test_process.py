@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -190,3 +191,16 @@ def test_no_value_in_any_argument(tmpfs_dir: Path) -> None:
             child.terminate()
             child.wait(10)
         assert not any(canary.encode() in line for line in lines)
+
+
+def test_another_thread_that_takes_the_childs_signal_does_not_hold_up_the_end() -> None:
+    """A signal to the process goes to any thread that lets it in; here there is always one."""
+    done = threading.Event()
+    idle = threading.Thread(target=done.wait)
+    idle.start()
+    try:
+        codes = [run_process(["true"], {}) for _ in range(3)]
+    finally:
+        done.set()
+        idle.join()
+    assert codes == [0, 0, 0]
