@@ -5,6 +5,7 @@
     <root>/work/…                                  bundles with placeholders, for seconds
     <root>/apps/<project>/services/<service>/…     one directory per mount of a service
     <root>/apps/<project>/bundle/…                 files of the bundle that the model mounts
+    <root>/apps/<project>/former                   files of the bundle as they were, while a deployment is undecided
     <root>/apps/<project>/held                     what is kept of the deployment that runs
 
 Guarantees: the paths of a project never change, so that an unchanged model stays unchanged for Compose; directories that may be
@@ -15,14 +16,13 @@ still runs must keep what it had. A wiped project leaves nothing.
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from overseer.agent.injection.files import Change, SecretFile, decide, publish
+from overseer.agent.shipped_files import Replaced, ShippedFiles
 from overseer.core.errors import NodeProblem
 
 
@@ -33,13 +33,15 @@ class Publication:
     files: ProjectFiles
     changes: dict[str, list[Change]] = field(default_factory=dict)
     changed: dict[str, set[str]] = field(default_factory=dict)
-    replaced: dict[str, bytes | None] = field(default_factory=dict)
+    replaced: list[Replaced] = field(default_factory=list)
 
     def commit(self, services: Iterable[str] | None = None) -> None:
         """The new files stay (of ``services``, or all)."""
         for service in list(self.changes) if services is None else services:
             for change in self.changes.pop(service, []):
                 change.commit()
+        if services is None:
+            self.files.shipped.forget_former()
 
     def undo(self) -> None:
         """Whatever is not committed becomes what it was."""
@@ -49,12 +51,10 @@ class Publication:
             with contextlib.suppress(OSError):
                 (self.files.services / service).rmdir()
         self.changes.clear()
-        for path, content in self.replaced.items():
-            if content is None:
-                (self.files.bundle / path).unlink(missing_ok=True)
-            else:
-                _replace(self.files.bundle / path, content)
+        for replaced in self.replaced:
+            self.files.shipped.undo(replaced)
         self.replaced.clear()
+        self.files.shipped.forget_former()
 
 
 class ProjectFiles:
@@ -66,12 +66,13 @@ class ProjectFiles:
         self.services = self.project_directory / "services"
         self.bundle = self.project_directory / "bundle"
         self.held = self.project_directory / "held"
+        self.shipped = ShippedFiles(self.bundle, self.project_directory / "former")
 
     def make(self) -> None:
         """The directories in which a deployment writes."""
-        for path in (self.staging, self.project_directory.parent, self.project_directory, self.services, self.bundle):
+        for path in (self.staging, self.project_directory.parent, self.project_directory, self.services):
             path.mkdir(mode=0o700, exist_ok=True)
-        self.bundle.chmod(0o755)  # what a container mounts from it may be the whole of it
+        self.shipped.make()
 
     def exist(self) -> bool:
         """True where there is anything of the project."""
@@ -98,16 +99,9 @@ class ProjectFiles:
         return publication
 
     def _ship(self, path: str, content: bytes, publication: Publication) -> None:
-        target = self.bundle / path
-        for parent in reversed(target.relative_to(self.bundle).parents):
-            directory = self.bundle / parent
-            directory.mkdir(mode=0o755, exist_ok=True)
-            directory.chmod(0o755)  # whatever the umask: the container's user must get through
-        before = target.read_bytes() if target.is_file() else None
-        if before == content:
-            return
-        publication.replaced[path] = before
-        _replace(target, content)
+        replaced = self.shipped.write(path, content)
+        if replaced is not None:
+            publication.replaced.append(replaced)
 
     def decide(self) -> None:
         """What is published stays; for a process that cannot ask the one that published."""
@@ -116,9 +110,12 @@ class ProjectFiles:
 
     def restore_shipped(self, shipped: Mapping[str, bytes]) -> None:
         """The bundle's files as they were, whoever changed them."""
-        publication = Publication(self)
-        for path, content in shipped.items():
-            self._ship(path, content, publication)
+        try:
+            for path, content in shipped.items():
+                self.shipped.write(path, content)
+            self.shipped.forget_former()
+        except OSError as error:
+            raise NodeProblem(f"the bundle's files could not be written: {error.strerror}") from None
 
     def forget_others(self, directories: Iterable[str], shipped: Iterable[str]) -> None:
         """Remove what belongs to no service of the model any more. Only after ``up`` removed the containers that had it."""
@@ -130,26 +127,10 @@ class ProjectFiles:
             for one in service.iterdir():
                 if f"{service.name}/{one.name}" not in kept:
                     shutil.rmtree(one)
-        wanted = set(shipped)
-        for path in sorted(self.bundle.rglob("*"), reverse=True):
-            relative = path.relative_to(self.bundle).as_posix()
-            if path.is_dir() and not path.is_symlink():
-                with contextlib.suppress(OSError):
-                    path.rmdir()  # only empty ones go
-            elif relative not in wanted:
-                path.unlink()
+        self.shipped.keep_only(shipped)
 
     def wipe(self) -> None:
         """Everything of the project goes."""
         if self.project_directory.exists():
+            self.shipped.wipe()  # first, and by its own means: containers wrote there
             shutil.rmtree(self.project_directory)
-
-
-def _replace(target: Path, content: bytes) -> None:
-    """A bundle carries no modes: what begins like a script may be run."""
-    fresh = target.with_name(f".{secrets.token_hex(8)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        os.fchmod(descriptor, 0o755 if content.startswith(b"#!") else 0o644)
-    fresh.rename(target)
