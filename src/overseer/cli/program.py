@@ -50,7 +50,7 @@ SECTIONS: Final = {
         "compose": _lazy("compose:compose", "Render, compare and check Compose files with references."),
         "app": _lazy("scopes:app", "Create, list and delete apps."),
         "env": _lazy("scopes:env", "Create, list and delete environments."),
-        "node": _lazy("node:node", "Create, list, enrol and revoke nodes."),
+        "node": _lazy("node:node", "Create, label, list, enrol, drain and revoke nodes."),
     },
     "Access": {
         "service-account": _lazy("access:service_account", "Create, list and delete service accounts."),

@@ -111,7 +111,7 @@ async def test_a_term_that_is_used_up_encrypts_no_more(world: World) -> None:
     await last.prepare_to_encrypt()
     beyond = KeyService(world.database, world.gate)
     await beyond.open(world.root_key)
-    with pytest.raises(KeyProblem, match="key rotate"):
+    with pytest.raises(KeyProblem, match="used up"):
         await beyond.prepare_to_encrypt()
     assert text((await world.secrets.reveal(world.owner, UUID(made.id), ValueRequest())).value) == "readable"
     await _rotate_elsewhere(world)

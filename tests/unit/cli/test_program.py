@@ -29,8 +29,9 @@ def _leaves(command: click.Command, path: str) -> Iterator[tuple[str, click.Comm
 COMMANDS = dict(_leaves(program, ""))
 #: They print no answer of the server: scripts, programs of their own, or one line that something was done.
 WITHOUT_JSON = {
-    "agent run", "app delete", "binding delete", "completion", "deployment wait", "env delete", "logout", "quickstart", "run",
-    "secret delete", "server migrate", "server run", "service-account delete", "token revoke",
+    "agent prepare", "agent rotate-keys", "agent run", "app delete", "binding delete", "completion", "deployment wait",
+    "env delete", "logout", "quickstart", "run", "secret delete", "server migrate", "server run", "service-account delete",
+    "token revoke",
 }  # fmt: skip
 
 

@@ -58,7 +58,7 @@ async def test_no_replica_passes_the_bound() -> None:
     assert counter.total == MAX_WRAPS
     for budget in (one, other, WrapBudget(1, counter.reserve)):
         for _ in range(3):
-            with pytest.raises(KeyProblem, match="key rotate"):
+            with pytest.raises(KeyProblem, match="used up"):
                 await budget.spend()
             assert not budget.take()
 
