@@ -6,7 +6,6 @@ a file stays inside the bundle. Nothing here touches a file system.
 
 from __future__ import annotations
 
-import fnmatch
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
@@ -25,8 +24,7 @@ MAX_PATH: Final = 1024
 SECRETS_ROOT: Final = "/etc/secrets"
 
 _PATH_RULE: Final = f"a path in a bundle is relative, normal, without '..' and not longer than {MAX_PATH} characters"
-_REMOTE: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:|git@|github\.com/)")
-_EXPRESSION: Final = re.compile(r"\$\{[^}]*\}?|\$\w+")
+_REMOTE: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:|[^/@]+@[^/]*:|git@|github\.com/)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -64,17 +62,16 @@ class Bundle:
         return (main,) if override is None else (main, override)
 
     def find(self, base: str, path: str) -> list[str]:
-        """The bundle's files that ``path``, as written in a file with the base directory ``base``, may mean.
-
-        One, or none where the bundle lacks it; a path with Compose's variables in it means every file that fits.
-        """
+        """The bundle's file that ``path`` means, as written in a file with the base directory ``base``: one or none."""
         joined = resolve(base, path)
-        if len(joined) > MAX_PATH:
-            return []
-        if "$" not in joined:
-            return [joined] if joined in self.files else []
-        pattern = _EXPRESSION.sub("*", re.sub(r"([*?\[])", r"[\1]", joined))
-        return sorted(name for name in self.files if fnmatch.fnmatchcase(name, pattern))
+        return [joined] if joined in self.files else []
+
+    def project_directory(self) -> str:
+        """Where relative paths begin, for the scan and for the Compose that runs: below the bundle, empty for the bundle itself."""
+        mains = self.main_files()
+        if self.base is not None or not mains:
+            return self.base or ""
+        return mains[0].rpartition("/")[0]
 
 
 def resolve(base: str, path: str) -> str:
@@ -89,7 +86,14 @@ def is_inside(path: str) -> bool:
 
 
 def path_fault(base: str, path: str) -> tuple[str, str] | None:
-    """Why a path written in a Compose file is refused (rule, code), or ``None``."""
+    """Why a path that Compose itself opens while it loads a file is refused (rule, code), or ``None``.
+
+    A path is judged as it is written: nothing may be left in it that Compose would replace (variables, ``~``) before it opens it.
+    """
+    if "$" in path:
+        return "Compose opens this file itself: write its path out, without variables", "variable_path"
+    if path.startswith("~"):
+        return "the path leaves the project directory: '~' is a home directory", "path_escapes"
     if _REMOTE.match(path):
         return "remote files are refused: copy the file into the project directory", "remote_file"
     if not is_inside(resolve(base, path)):

@@ -19,7 +19,7 @@ from overseer.compose.grammar import Reference, Scan, Token, scan
 from overseer.compose.lines import Lines
 from overseer.compose.nodes import MAX_NODES, Budget
 from overseer.compose.positions import TEXT_TAGS, Kind, refusal
-from overseer.compose.reading_limits import DIFFERENT, ENV_BYTES, EXTENSIONS, FILE_USES, PATTERNS, READS, USES, Limit, Meter
+from overseer.compose.reading_limits import DIFFERENT, ENV_BYTES, EXTENSIONS, FILE_USES, READS, USES, Limit, Meter
 from overseer.compose.walk import Capture, Scalar, Walk
 from overseer.core.errors import Problem
 from overseer.core.identifiers import NAME_RULE, is_name
@@ -69,7 +69,6 @@ class Reading:
         self._todo: deque[tuple[str, str, tuple[str, ...]]] = deque()
         self._read: set[tuple[str, str]] = set()
         self._parsed: dict[str, tuple[Document, list[Capture]] | None] = {}
-        self._found: dict[str, list[str]] = {}
         self._different: set[Reference] = set()
         self._meter = Meter()
         self._events = MAX_EVENTS  # of all files together
@@ -92,7 +91,7 @@ class Reading:
         if not mains:
             self.problems.append(Problem("", "the bundle holds no Compose file (compose.yaml)", "no_compose_file"))
             return
-        base = mains[0].rpartition("/")[0] if self.bundle.base is None else self.bundle.base
+        base = self.bundle.project_directory()
         for path in mains:
             if path in self.bundle.files:
                 self.queue(path, base, main=True, chain=())
@@ -173,16 +172,6 @@ class Reading:
         before = len(self._different)
         self._different.update(references)
         return self.spend(DIFFERENT, path, len(self._different) - before)
-
-    def find(self, base: str, path: str, file: str) -> list[str]:
-        """The bundle's files that ``path``, written in ``file``, may mean; a path with variables is looked up once."""
-        if "$" not in path:
-            return self.bundle.find(base, path)
-        joined = resolve(base, path)
-        if joined not in self._found:
-            self._found[joined] = self.bundle.find(base, path) if self.spend(PATTERNS, file) else []
-        found = self._found[joined]
-        return found if self.spend(FILE_USES, file, len(found)) else []
 
     def dotenv(self, path: str, service: str, owner: str, kind: Kind = Kind.ENV_FILE) -> None:
         """Read an env_file (or ``.env``, or a label_file) of the bundle, if it is there."""

@@ -60,9 +60,6 @@ class Register(Protocol):
     def problem(self, file: str, place: tuple[int, int], rule: str, code: str) -> None:
         """Note a problem."""
 
-    def find(self, base: str, path: str, file: str) -> list[str]:
-        """The bundle's files that a path may mean."""
-
     def queue(self, path: str, base: str, *, main: bool, chain: tuple[str, ...]) -> None:
         """Read another Compose file."""
 
@@ -115,7 +112,7 @@ class Captures:
         if fault is not None:
             self.reading.problem(self.path, self.place(leaf), *fault)
             return []
-        found = self.reading.find(self.base, leaf.text, self.path)
+        found = self.reading.bundle.find(self.base, leaf.text)
         if not found and required:
             self.reading.problem(self.path, self.place(leaf), "this file is not in the bundle", "missing_file")
         return found
@@ -157,7 +154,7 @@ class Captures:
             directory = entry.get("project_directory")
             base = names[0].rpartition("/")[0] if names else ""
             if isinstance(directory, Leaf):
-                fault = path_fault(self.base, directory.text + "/x")
+                fault = path_fault(self.base, (directory.text or ".") + "/x")
                 if fault is not None:
                     self.reading.problem(self.path, self.place(directory), *fault)
                     continue

@@ -29,6 +29,7 @@ _DEEPER: Final = {
     yaml.MappingEndEvent: -1,
     yaml.SequenceEndEvent: -1,
 }
+_BINARY: Final = "tag:yaml.org,2002:binary"
 BOM: Final = "\ufeff"
 
 _PROPERTY: Final = re.compile(r"(?:[ \t\r\n]+|#[^\n]*\n|&[^\s]+(?=\s)|!<[^>]*>|![^\s]*(?=\s))")
@@ -107,7 +108,17 @@ def parse(data: bytes, max_events: int = MAX_EVENTS) -> Document:
         document.events.clear()
     if "*" in text:
         _link(document)
+    if "!" in text:
+        document.faults += _encoded(document)
     return document
+
+
+def _encoded(document: Document) -> Iterator[DocumentFault]:
+    """Text that Compose decodes from base64 before it uses it: what is read here would be another text than Compose's."""
+    for event in document.events:
+        if getattr(event, "tag", None) == _BINARY:
+            mark = event.start_mark
+            yield DocumentFault(mark.line + 1, mark.column + 1, "write the text out: !!binary is refused", "binary_text")
 
 
 def _parse_once(document: Document, text: str, max_events: int) -> DocumentFault | None:

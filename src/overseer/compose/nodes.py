@@ -63,7 +63,7 @@ class Reader:
         kind = type(event)
         if kind is yaml.ScalarEvent:
             self._budget.left -= len(event.value) // 64
-            return Leaf(event.value, index, event.style is None), index + 1
+            return Leaf(event.value, index, not event.style), index + 1
         if kind is yaml.AliasEvent:
             target = self.document.anchors.get(index)
             return (None if target is None else self._node(target, depth + 1)[0]), index + 1
@@ -88,7 +88,7 @@ class Reader:
             key, index = self._node(index, depth + 1)
             value, index = self._node(index, depth + 1)
             if isinstance(key, Leaf):
-                if key.text == "<<" and key.plain:
+                if key.text == "<<":  # in quotes too: with a tag Compose merges that as well, without one it refuses it
                     merged += value if isinstance(value, list) else [value]
                 else:
                     pairs[key.text] = value

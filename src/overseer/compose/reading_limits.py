@@ -26,7 +26,6 @@ DELIVERIES: Final = Limit(100_000, "uses of references times their services are 
 READS: Final = Limit(2_000, "a bundle reads its Compose files from at most 2000 places", "too_many_files")
 FILE_USES: Final = Limit(20_000, "a bundle uses env_files and label_files at most 20000 times", "too_many_files")
 ENV_BYTES: Final = Limit(1024 * 1024, "env_files and label_files have at most 1048576 bytes together", "too_large")
-PATTERNS: Final = Limit(100, "a bundle has at most 100 different paths with variables in them", "too_many_files")
 EXTENSIONS: Final = Limit(100_000, "services of a bundle extend each other at most 100000 times in all", "too_many_services")
 
 

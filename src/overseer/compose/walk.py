@@ -165,6 +165,8 @@ class Walk:
         if target is None or (target, id(place), service) in self._seen:
             return
         self._seen.add((target, id(place), service))
+        if place.capture and head.is_mapping and head.key != "<<" and type(self.document.events[target]) is _SCALAR:
+            self.captures.append(Capture(place.capture, service, target))  # other nodes are captured when they are entered
         if depth >= MAX_ALIAS_DEPTH:
             mark = self.document.events[index].start_mark
             raise DocumentFault(mark.line + 1, mark.column + 1, "aliases are nested too deeply", "alias_bomb")
