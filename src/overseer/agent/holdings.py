@@ -81,6 +81,8 @@ def report_forever(
                 if error.message != said:  # the same every minute would bury the rest of the log
                     log.warning("the server was not told what containers hold: %s", error.message)
                 said = error.message
+            except Exception as error:  # noqa: BLE001 - this thread goes on as long as the agent
+                log.error("telling what containers hold failed unexpectedly: %s", type(error).__name__)
     finally:
         session.close()
 

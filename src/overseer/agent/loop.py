@@ -30,6 +30,8 @@ from overseer.wire.deployments import DeploymentView
 
 log = logging.getLogger("overseer.agent")
 _WAIT_SECONDS: Final = 25
+#: A server may ask for no longer pause: it would make the agent silent.
+_LONGEST_ASKED: Final = 3600.0
 _LEAST_PAUSE, _MOST_PAUSE = 0.5, 60.0
 _REPORT_SECONDS: Final = 600.0
 #: How long a deployment is not asked for again that was lost, and withheld or not brought back.
@@ -51,7 +53,7 @@ class Pauses:
         """Seconds to wait after one more failure; never before the time that the server asked for."""
         self.failures += 1
         bound = min(_MOST_PAUSE, _LEAST_PAUSE * 2.0 ** min(self.failures, 10))
-        asked = float(error.retry_after) if isinstance(error, (NotReady, RateLimited)) else 0.0
+        asked = min(float(error.retry_after), _LONGEST_ASKED) if isinstance(error, (NotReady, RateLimited)) else 0.0
         return max(asked, _LEAST_PAUSE) + bound * self.chance()
 
 
@@ -131,6 +133,11 @@ class Agent:
             except OverseerError as error:
                 pause = pauses.next(error)
                 log.warning("no work from the server: %s; again in %.0f s", error.message, pause)
+                self._stopping.wait(pause)
+                continue
+            except Exception as error:  # noqa: BLE001 - without this thread the agent would be silent for ever
+                pause = pauses.next()
+                log.error("asking for work failed unexpectedly: %s; again in %.0f s", type(error).__name__, pause)
                 self._stopping.wait(pause)
                 continue
             pauses.reset()

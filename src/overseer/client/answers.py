@@ -32,14 +32,15 @@ def error_from_answer(status: int, media_type: str, body: bytes, retry_after: st
     if media_type.partition(";")[0].strip().lower() == "application/problem+json":
         try:
             return error_from_problem(msgspec.json.decode(body, type=ProblemDetails), wait)
-        except msgspec.MsgspecError:
-            pass
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            pass  # no document of ours
     return _foreign_error(status, wait, server)
 
 
 def error_from_problem(details: ProblemDetails, retry_after: int | None = None) -> OverseerError:
     """The error for a problem document; an unknown code keeps its text and counts as an error of the server."""
-    wait = details.retry_after if details.retry_after is not None else retry_after
+    asked = details.retry_after if details.retry_after is not None else retry_after
+    wait = None if asked is None else min(max(asked, 0), _LONGEST_WAIT)
     message = details.detail or details.title
     cls = next((c for c in error_classes() if c.code == details.code), OverseerError)
     error: OverseerError

@@ -10,6 +10,7 @@ It will not retry (``overseer.client.retries`` does), and a client belongs to on
 from __future__ import annotations
 
 import http.client
+import re
 import select
 import ssl
 import time
@@ -24,6 +25,7 @@ import msgspec
 
 from overseer.client.addresses import parse_address
 from overseer.client.answers import error_from_answer
+from overseer.client.timed_socket import TimedSocket
 from overseer.core.errors import ConfigurationProblem, TooLarge, Unreachable
 from overseer.core.secret_value import SecretValue
 
@@ -70,6 +72,7 @@ class HttpClient:
         self.max_response_bytes = max_response_bytes
         self._tls = tls_context(ca_file) if self.address.secure else None
         self._connection: http.client.HTTPConnection | None = None
+        self._timed: TimedSocket | None = None
 
     def __enter__(self) -> HttpClient:
         return self
@@ -157,10 +160,10 @@ class HttpClient:
         ``silence`` in seconds bounds the wait for each line. Raises as :meth:`request` does, while the lines are read, too.
         """
         with self._told():
-            connection = self._open(time.monotonic() + self.timeout)
+            connection, timed = self._open(time.monotonic() + self.timeout)
         try:
             sent = {**self._headers(None, headers), "Accept": "text/event-stream, application/problem+json"}
-            with self._told():
+            with self._told(), _as_http():
                 connection.request("GET", self.address.prefix + path, headers=sent)
                 answer = connection.getresponse()
                 kind = answer.headers.get_content_type()
@@ -169,15 +172,17 @@ class HttpClient:
                 raise error_from_answer(answer.status, kind, raw, answer.headers.get("Retry-After"), str(self.address))
             if kind != "text/event-stream":
                 raise ConfigurationProblem(f"{self.address} does not send events here: is it an Overseer server of this version?")
-            if connection.sock is not None:
-                connection.sock.settimeout(silence)
-            yield self._lines_of(answer)
+            yield self._lines_of(answer, timed, silence)
         finally:
             connection.close()
 
-    def _lines_of(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
-        with self._told():
-            while line := answer.readline(MAX_LINE + 1):
+    def _lines_of(self, answer: http.client.HTTPResponse, timed: TimedSocket, silence: float) -> Iterator[bytes]:
+        with self._told(), _as_http():
+            while True:
+                timed.deadline = time.monotonic() + silence
+                line = answer.readline(MAX_LINE + 1)
+                if not line:
+                    return
                 if len(line) > MAX_LINE:
                     raise self._too_large()
                 yield line.rstrip(b"\r\n")
@@ -208,10 +213,15 @@ class HttpClient:
     ) -> tuple[http.client.HTTPResponse, bytes]:
         connection = self._live_connection(deadline)
         connection.request(method, target, body=content, headers=headers)
-        self._limit(connection, deadline)
+        with _as_http():
+            return self._receive(connection)
+
+    def _receive(self, connection: http.client.HTTPConnection) -> tuple[http.client.HTTPResponse, bytes]:
         answer = connection.getresponse()
         length = answer.headers.get("Content-Length", "0")
-        if length.isdigit() and int(length) > self.max_response_bytes:
+        if re.fullmatch(r"[0-9]{1,19}", length) is None:
+            raise http.client.HTTPException
+        if int(length) > self.max_response_bytes:
             raise self._too_large()
         parts, size = [], 0
         while chunk := answer.read1(1 << 18):
@@ -219,7 +229,6 @@ class HttpClient:
             if size > self.max_response_bytes:
                 raise self._too_large()
             parts.append(chunk)
-            self._limit(connection, deadline)
         answer.read()  # takes the end of a chunked answer, so that the connection can serve again
         if answer.will_close:
             self.close()
@@ -228,27 +237,21 @@ class HttpClient:
     def _live_connection(self, deadline: float) -> http.client.HTTPConnection:
         if self._connection is not None and _is_stale(self._connection):
             self.close()
-        if self._connection is None:
-            self._connection = self._open(deadline)
-        self._limit(self._connection, deadline)
+        if self._connection is None or self._timed is None:
+            self._connection, self._timed = self._open(deadline)
+        self._timed.deadline = deadline
         return self._connection
 
-    def _open(self, deadline: float) -> http.client.HTTPConnection:
+    def _open(self, deadline: float) -> tuple[http.client.HTTPConnection, TimedSocket]:
         host, port, left = self.address.host, self.address.port, max(0.001, deadline - time.monotonic())
         if self._tls is not None:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(host, port, timeout=left, context=self._tls)
         else:
             connection = http.client.HTTPConnection(host, port, timeout=left)
         connection.connect()
-        return connection
-
-    @staticmethod
-    def _limit(connection: http.client.HTTPConnection, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        if connection.sock is not None:  # None where the answer said "Connection: close"
-            connection.sock.settimeout(left)
+        timed = TimedSocket(connection.sock, deadline)
+        connection.sock = timed  # all that http.client uses of a socket
+        return connection, timed
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"{self.address} sent more than {self.max_response_bytes} bytes; ask for a smaller page or fewer names")
@@ -256,7 +259,7 @@ class HttpClient:
     def _decode(self, raw: bytes, returns: type[Value]) -> Value:
         try:
             return msgspec.json.decode(raw, type=returns)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             # The parser's own words could hold a piece of the answer.
             raise ConfigurationProblem(
                 f"{self.address} sent an answer that this version does not understand: is it an Overseer server of this version?"
@@ -282,6 +285,15 @@ def _token_text(token: SecretValue) -> str:
     if not raw or not raw.isascii() or any(byte <= 0x20 or byte == 0x7F for byte in raw):
         raise ConfigurationProblem("the token holds blanks or characters that no token has: copy it again")
     return raw.decode("ascii")
+
+
+@contextmanager
+def _as_http() -> Iterator[None]:
+    """What the standard library did not foresee in a head or a chunk, as the error for what is not HTTP."""
+    try:
+        yield
+    except (ValueError, OverflowError):
+        raise http.client.HTTPException from None
 
 
 def _is_stale(connection: http.client.HTTPConnection) -> bool:

@@ -20,7 +20,7 @@ from overseer.agent.session import Session
 from overseer.core.errors import NotReady, Unreachable
 from overseer.wire.agent import DeploymentReport, Work
 from tests.unit.agent.agent_server import AgentServer, work
-from tests.unit.client.scripted_server import problem
+from tests.unit.client.scripted_server import Reply, problem
 
 
 class Double(Deployer):
@@ -109,6 +109,35 @@ def test_a_server_that_is_away_is_asked_again(identity: Identity, agent_server: 
     assert states(agent_server, one) == ["applying", "succeeded"]
 
 
+def test_nothing_that_a_server_says_ends_the_asking(
+    identity: Identity,
+    agent_server: AgentServer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deep = b'{"work":[],"zz":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
+    agent_server.failures["poll"] = [
+        Reply(200, deep),
+        Reply(500, b'{"title":"\xff"}', media_type="application/problem+json"),
+    ]
+    agent_server.work = [one := work()]
+    asked = Agent._ask_for_lost
+    unforeseen = iter([ArithmeticError("its text could hold a value")])
+
+    def ask(agent: Agent, session: Session) -> bool:
+        for error in unforeseen:
+            raise error
+        return asked(agent, session)
+
+    monkeypatch.setattr(Agent, "_ask_for_lost", ask)
+    with Daemon(identity, tmp_path):
+        wait_for(lambda: not agent_server.work, 20.0)
+    assert states(agent_server, one) == ["applying", "succeeded"]
+    assert "ArithmeticError" in caplog.text
+    assert "its text" not in caplog.text
+
+
 def test_an_outcome_is_reported_until_the_server_has_it(identity: Identity, agent_server: AgentServer, tmp_path: Path) -> None:
     agent_server.work = [one := work()]
     with Daemon(identity, tmp_path) as daemon:
@@ -179,3 +208,4 @@ def test_pauses_grow_are_bounded_and_never_before_the_servers_time() -> None:
     assert most.next() == 1.5
     assert Pauses(chance=lambda: 0.0).next(NotReady("x", retry_after=20)) == 20.0
     assert Pauses(chance=lambda: 0.0).next(Unreachable("x")) >= 0.5
+    assert Pauses(chance=lambda: 0.0).next(NotReady("x", retry_after=2**62)) == 3600.0

@@ -54,6 +54,10 @@ def test_problems_version_and_waiting_time_are_kept() -> None:
     slow = error_from_answer(503, PROBLEM, _body(NotReady, retry_after=3), "17", "server")
     assert isinstance(slow, NotReady)
     assert slow.retry_after == 3
+    for asked, given in ((2**62, 3600), (3 * 10**9, 3600), (-5, 0)):
+        endless = error_from_answer(503, PROBLEM, _body(NotReady, retry_after=asked), None, "server")
+        assert isinstance(endless, NotReady)
+        assert endless.retry_after == given
 
 
 def test_an_unknown_code_keeps_its_text() -> None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from overseer.client.http import HttpClient
-from overseer.core.errors import ConfigurationProblem, PreconditionFailed, TooLarge, Unreachable
+from overseer.core.errors import ConfigurationProblem, OverseerError, PreconditionFailed, TooLarge, Unreachable
 from overseer.core.secret_value import SecretValue
 from overseer.wire.secrets import ValueAnswer, ValueRequest
 from tests.unit.client.scripted_server import Reply, problem, scripted_server
@@ -99,6 +99,61 @@ def test_the_timeout_holds_for_the_whole_request_even_when_bytes_trickle() -> No
         with pytest.raises(Unreachable, match="no answer in time"):
             client.request("GET", "/x")
         assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("head", "dripped"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"x"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["head", "chunk size", "closing", "interim"],
+)
+def test_the_timeout_holds_wherever_bytes_trickle(head: bytes, dripped: bytes) -> None:
+    with _raw_server(head, endless=True, pause=0.05, dripped=dripped) as port:
+        client = HttpClient(f"http://127.0.0.1:{port}", timeout=0.4)
+        started = time.monotonic()
+        with pytest.raises(Unreachable, match="no answer in time"):
+            client.request("GET", "/x")
+        assert time.monotonic() - started < 1.5
+        client.close()
+
+
+def test_a_line_that_trickles_is_not_waited_for() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nfirst\n"
+    with _raw_server(head, endless=True, pause=0.05) as port:
+        client = HttpClient(f"http://127.0.0.1:{port}")
+        started = time.monotonic()
+        with client.lines("/x", silence=0.4) as lines:
+            assert next(lines) == b"first"
+            with pytest.raises(Unreachable, match="no answer in time"):
+                next(lines)
+        assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("length", ["\xb2", "9" * 5000, "-1", "+1", "1_0"])
+def test_a_length_that_is_none(length: str) -> None:
+    with _raw_server(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode("latin-1"), endless=False) as port:
+        client = HttpClient(f"http://127.0.0.1:{port}", timeout=5)
+        with pytest.raises(Unreachable, match="is not HTTP"):
+            client.request("GET", "/x")
+
+
+_DEEP = b"[" * 200_000 + b"]" * 200_000
+
+
+@pytest.mark.parametrize("status", [200, 503])
+@pytest.mark.parametrize("body", [b'{"zz":' + _DEEP + b"}", b'{"title":"\xff"}'], ids=["deep", "not UTF-8"])
+def test_a_hostile_answer_is_an_error_of_ours(status: int, body: bytes) -> None:
+    kind = "application/json" if status == 200 else "application/problem+json"
+    with (
+        scripted_server(Reply(status, body, media_type=kind)) as server,
+        HttpClient(server.url) as client,
+        pytest.raises(OverseerError),
+    ):
+        client.request("GET", "/x", returns=ValueAnswer)
 
 
 def test_a_server_that_is_not_there_exits_69_and_names_the_url() -> None:
@@ -188,8 +243,8 @@ def test_a_ca_file_that_is_none_is_named(tmp_path: Path) -> None:
 class _raw_server:  # noqa: N801 - used as a with statement
     """Sends ``head``, then bytes until the peer is tired of them."""
 
-    def __init__(self, head: bytes, *, endless: bool, pause: float = 0.0) -> None:
-        self.head, self.endless, self.pause = head, endless, pause
+    def __init__(self, head: bytes, *, endless: bool, pause: float = 0.0, dripped: bytes = b"x") -> None:
+        self.head, self.endless, self.pause, self.dripped = head, endless, pause, dripped
 
     def __enter__(self) -> int:
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -204,7 +259,7 @@ class _raw_server:  # noqa: N801 - used as a with statement
             try:
                 peer.sendall(self.head)
                 while self.endless:
-                    peer.sendall(b"x" if self.pause else b"x" * 65536)
+                    peer.sendall(self.dripped if self.pause else b"x" * 65536)
                     time.sleep(self.pause)
             except OSError:
                 return
