@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from overseer.agent.config_messages import told
 from overseer.agent.engine import Engine
 from overseer.agent.injection.files import SecretFile
 from overseer.agent.injection.redaction import Redactor
@@ -94,11 +95,12 @@ class Preparation:
         staging = self.files.staging / secrets.token_hex(12)
         try:
             _write_tree(staging, words.files)
-            output, warnings = self._config(staging, words, payload.profiles, variables, redactor)
+            config = _Config(staging, bundle.project_directory(), words, payload.profiles, variables)
+            output, warnings = self._config(config, redactor)
             extensions: Mapping[str, Any] = {}
             if any(EXTENSION.encode() in content for content in words.files.values()):
                 # Compose leaves the extensions of services out of its JSON.
-                printed, _ = self._config(staging, words, payload.profiles, variables, redactor, form="yaml")
+                printed, _ = self._config(config, redactor, form="yaml")
                 extensions = extensions_in(printed)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -123,32 +125,41 @@ class Preparation:
             delivery.compose_input, injection, words.placeholders, values, delivery.files, shipped, reloads, warnings
         )
 
-    def _config(
-        self,
-        staging: Path,
-        words: PlaceholderBundle,
-        profiles: list[str],
-        variables: Mapping[str, str],
-        redactor: Redactor,
-        form: str = "json",
-    ) -> tuple[bytes, str]:
-        command = [*self.engine.compose, "--project-directory", str(staging), "--project-name", self.project]
-        for path in words.compose_files:
-            command += ["--file", str(staging / path)]
-        for profile in profiles:
+    def _config(self, config: _Config, redactor: Redactor, form: str = "json") -> tuple[bytes, str]:
+        """The model that Compose makes of the bundle, and what it warned of. What it says is told only as far as it can be."""
+        command = [*self.engine.compose, "--project-directory", str(config.staging / config.base), "--project-name", self.project]
+        for path in config.words.compose_files:
+            command += ["--file", str(config.staging / path)]
+        for profile in config.profiles:
             command += ["--profile", profile]
         outcome = self.engine.run(
-            [*command, "config", "--format", form], seconds=_CONFIG_SECONDS, variables=variables, directory=staging
+            [*command, "config", "--format", form],
+            seconds=_CONFIG_SECONDS,
+            variables=config.variables,
+            directory=config.staging,
         )
-        said = redactor.clean(_plain_paths(outcome.stderr, staging))
+        text = redactor.clean(outcome.stderr.decode("utf-8", "replace"))
+        said = redactor.clean(told(text, config.known(), str(config.staging)))
         if outcome.code != 0:
-            raise NodeProblem(f"docker compose config refused the bundle: {said.strip() or f'exit code {outcome.code}'}")
+            reason = f"docker compose config refused the project (exit code {outcome.code})"
+            raise NodeProblem(f"{reason}: {said}" if said else reason)
         return outcome.stdout, said
 
 
-def _plain_paths(text: bytes, staging: Path) -> bytes:
-    """Messages speak of the bundle's files, not of where they lay for a moment."""
-    return text.replace(os.fsencode(staging) + b"/", b"").replace(os.fsencode(staging), b".")
+@dataclass(frozen=True, slots=True)
+class _Config:
+    """What ``docker compose config`` is asked about. ``base``: the project's directory in ``staging``."""
+
+    staging: Path
+    base: str
+    words: PlaceholderBundle
+    profiles: Sequence[str]
+    variables: Mapping[str, str]
+
+    def known(self) -> list[bytes]:
+        """What whoever made the bundle and the deployment wrote."""
+        names = [*self.words.files, *self.variables, *self.profiles]
+        return [*self.words.files.values(), *(name.encode() for name in names)]
 
 
 def _checked_variables(variables: Mapping[str, str]) -> Mapping[str, str]:

@@ -67,7 +67,7 @@ class Bundle:
         return [joined] if joined in self.files else []
 
     def project_directory(self) -> str:
-        """Where relative paths begin, for the scan and for the Compose that runs: below the bundle, empty for the bundle itself."""
+        """Where relative paths begin, for the scan and for the Compose that runs; empty for the top of the bundle."""
         mains = self.main_files()
         if self.base is not None or not mains:
             return self.base or ""
