@@ -39,7 +39,8 @@ _LARGEST_ENVIRONMENT: Final = 8 * 1024 * 1024
 _FLAGS: Final = os.O_PATH | os.O_CLOEXEC
 #: statfs(2), f_type: tmpfs, ramfs, overlayfs, ext2 to ext4, XFS, Btrfs, F2FS, ZFS, bcachefs, SquashFS, EROFS.
 _KEEPS_FILES: Final = frozenset({
-    0x01021994, 0x858458F6, 0x794C7630, 0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0xCA451A4E, 0x73717368, 0xE0F5E1E2,
+    0x01021994, 0x858458F6, 0x794C7630, 0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0xCA451A4E, 0x73717368,
+    0xE0F5E1E2,
 })  # fmt: skip
 _LOOK_SECONDS: Final = 10.0
 #: Looks that never returned keep their thread; with so many of them nothing more is looked at.

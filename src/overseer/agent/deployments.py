@@ -160,6 +160,12 @@ class Deployer:
             said = error.output if isinstance(error, StepFailed) else said
             self._conclude(files, compose)
             return self._failure(work, redactor.clean(described(error)), said)
+        except Exception as error:  # noqa: BLE001 - whatever it is: no plaintext and no undecided journal may stay
+            if self.engine.interrupted:
+                raise NodeProblem("the agent is stopping") from None
+            log.error("deployment %s failed unexpectedly: %s", work.deployment_id, type(error).__name__)
+            self._conclude(files, compose)
+            return self._failure(work, described(error), said)
 
     def _prepare(self, project: str, files: ProjectFiles, payload: ReleasePayload, redactor: Redactor) -> Prepared:
         files.make()
@@ -173,7 +179,7 @@ class Deployer:
             found = update.apply()
             held = _held(work.deployment_id, payload, prepared)
             write_held(update.files.held, held)
-        except (OverseerError, StepFailed, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is: the way back is gone before anything else is
             if self.engine.interrupted:  # all is done again, by this agent's next life
                 raise NodeProblem("the agent is stopping") from None
             said = update.output + (error.output if isinstance(error, StepFailed) else "")
@@ -182,7 +188,10 @@ class Deployer:
                 raise NodeProblem("the agent is stopping") from None
             message = f"the agent's memory is full: {error.strerror}" if isinstance(error, OSError) else described(error)
             raise StepFailed(f"{message}\n{outcome}".strip(), update.redactor.clean(said)) from None
-        update.keep()
+        try:
+            update.keep()
+        except OSError as error:  # it runs; what is left over goes with the next deployment
+            log.warning("project %s: former files could not be removed: %s", work.project, error.strerror)
         self._enter(work, Phase.RUNNING, prepared)
         return DeploymentReport(
             state="succeeded",
@@ -265,8 +274,10 @@ def is_lost(entry: Entry | None, files: ProjectFiles) -> bool:
 
 def described(error: Exception) -> str:
     """An error for a report: its message, and every problem on a line of its own."""
-    if not isinstance(error, OverseerError):
+    if isinstance(error, StepFailed):
         return str(error)
+    if not isinstance(error, OverseerError):  # its own words could hold a value
+        return f"the agent failed unexpectedly: {type(error).__name__}"
     return "\n".join([error.message, *map(str, error.problems)])
 
 

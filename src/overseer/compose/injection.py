@@ -12,7 +12,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from overseer.compose.bundle import SECRETS_ROOT, below_root
 from overseer.compose.grammar import Reference
@@ -26,6 +26,8 @@ from overseer.core.identifiers import NAME_RULE, is_name
 
 __all__ = ["Injection", "Persisting", "SecretFile", "plan_injection"]
 
+#: 2**32 - 1 means "leave it" to chown(2).
+_LARGEST_ID: Final = 4294967294
 _BAD_BIND = "a bind inside, above or around the secrets root is refused: bind one file right below it, by its plain path"
 
 
@@ -175,8 +177,9 @@ class _Planner:
             self.problem(place, "mode is a number such as 0440, at most 0777", "bad_mode")
         uid, gid = asked.get("uid"), asked.get("gid")
         for one in (uid, gid):
-            if one is not None and not re.fullmatch(r"[0-9]{1,10}", str(one)):
-                self.problem(place, "uid and gid are numbers: an image's names are not known outside of it", "bad_owner")
+            if one is not None and not (re.fullmatch(r"[0-9]{1,10}", str(one)) and int(one) <= _LARGEST_ID):
+                rule = f"uid and gid are numbers of at most {_LARGEST_ID}: an image's names are not known outside of it"
+                self.problem(place, rule, "bad_owner")
         return SecretFile(
             service,
             "",

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from overseer.agent import project_update
+from overseer.agent.injection import files as injected_files
 from overseer.agent.injection.files import SecretFile, publish
 from overseer.agent.journal import Phase
 from overseer.core.secret_value import SecretValue
@@ -229,6 +231,32 @@ def test_a_first_deployment_that_fails_leaves_nothing(node: Node) -> None:
     assert node.files_left() == []
     assert node.run("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={node.project}") == b""
     assert node.deployer.journal.entries() == []
+
+
+@pytest.mark.parametrize("step", ["writing", "looking"])
+def test_a_failure_that_nobody_foresaw_ends_in_a_true_state(node: Node, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OverflowError("SECRET-LEFT is too large")
+
+    target = (injected_files.os, "fchmod") if step == "writing" else (project_update, "settle")
+    secrets = "    secrets: [pw]\nsecrets: {pw: {external: true}}\n"
+    simple = {"compose.yaml": f"services:\n  a:\n    image: {IMAGE}\n    {SLEEP}\n{secrets}"}
+    with monkeypatch.context() as patch:
+        patch.setattr(*target, fail)
+        report = node.deploy(simple, {"pw": "SECRET-LEFT"}, wait=10)
+    assert report.state == "failed"
+    assert "OverflowError" in report.error
+    assert "SECRET-LEFT" not in report.error
+    assert node.deployer.journal.entries() == []
+    assert node.files_left() == []
+    assert node.deploy(simple, {"pw": "old"}).state == "succeeded"
+    with monkeypatch.context() as patch:
+        patch.setattr(*target, fail)
+        assert node.deploy(simple, {"pw": "SECRET-LEFT"}, wait=10).state == "failed"
+    assert [entry.phase for entry in node.deployer.journal.entries()] == [Phase.RUNNING]
+    assert node.inside("a", "cat", "/run/secrets/pw") == b"old"
+    left = [path for path in node.root.rglob("*") if path.is_file() and b"SECRET-LEFT" in path.read_bytes()]
+    assert left == []
 
 
 def test_a_job_that_ends_well_is_well(node: Node) -> None:

@@ -153,6 +153,8 @@ def test_an_unset_variable_of_a_secret_is_a_problem() -> None:
         ({"secrets": [{"source": "s", "mode": "9"}]}, {"secrets": {"s": {"external": True}}}, "bad_mode"),
         ({"secrets": [{"source": "s", "mode": "7777"}]}, {"secrets": {"s": {"external": True}}}, "bad_mode"),
         ({"secrets": [{"source": "s", "uid": "root"}]}, {"secrets": {"s": {"external": True}}}, "bad_owner"),
+        ({"secrets": [{"source": "s", "uid": "4294967295"}]}, {"secrets": {"s": {"external": True}}}, "bad_owner"),
+        ({"secrets": [{"source": "s", "gid": "9999999999"}]}, {"secrets": {"s": {"external": True}}}, "bad_owner"),
         ({"secrets": [{"source": "s", "target": "../../etc/passwd"}]}, {"secrets": {"s": {"external": True}}}, "bad_target"),
         ({"secrets": [{"source": "s"}]}, {"secrets": {"s": {"external": True, "name": "no name"}}}, "bad_name"),
         ({"build": {"secrets": [{"source": "s"}]}}, {"secrets": {"s": {"external": True}}}, "secret_in_build"),

@@ -107,6 +107,9 @@ def publish(directory: Path, files: Mapping[str, SecretFile]) -> Change:
     except OSError as error:
         _discard(directory, descriptor, fresh=fresh)
         raise NodeProblem(f"the files of a service's secrets could not be written: {error.strerror}") from None
+    except BaseException:  # whatever it is: a set that nobody decides on must not stay
+        _discard(directory, descriptor, fresh=fresh)
+        raise
     finally:
         os.close(descriptor)
     return Change(directory, generation, previous, changed)

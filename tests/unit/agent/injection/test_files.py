@@ -107,6 +107,18 @@ def test_a_failure_half_way_leaves_the_visible_set(tmp_path: Path, monkeypatch: 
     assert not (tmp_path / "fresh").exists()
 
 
+def test_a_failure_that_nobody_foresaw_leaves_no_plaintext(tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    with pytest.raises(OverflowError):
+        publish(directory, {"k": file("SECRET-LEFT", uid=9999999999)})
+    assert not directory.exists()
+    publish(directory, {"k": file("old")}).commit()
+    with pytest.raises(OverflowError):
+        publish(directory, {"k": file("SECRET-LEFT", uid=9999999999)})
+    assert shown(directory) == {"k": b"old"}
+    assert len(generations(directory)) == 1
+
+
 def test_owners(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root gives files away")
