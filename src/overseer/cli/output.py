@@ -7,6 +7,7 @@ a description. Colour is only used on a terminal, and never where ``NO_COLOR`` i
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,8 @@ from overseer.core.errors import OverseerError
 
 _COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 _NARROWEST: Final = 12
+#: What this program itself writes into a line: colours, an empty line before or after it, and "this line anew".
+_OURS: Final = re.compile(r"(\x1b\[(?:0|1|2|31|32|33|36)m|\A\n|\n\Z|\A\r\x1b\[K)")
 
 
 def paint(text: str, colour: str, stream: IO[str]) -> str:
@@ -38,9 +41,14 @@ def moment(time: datetime | None) -> str:
     return "-" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
+def shown(text: str) -> str:
+    """A line of which some words may be a server's: only what this program itself writes goes to the terminal as it is."""
+    return "".join(part if _OURS.fullmatch(part) else printable(part) for part in _OURS.split(text))
+
+
 def say(text: str) -> None:
-    """One line of talk, on stderr."""
-    sys.stderr.write(text + "\n")
+    """One line of talk, on stderr. Every character that is not printable is written as an escape."""
+    sys.stderr.write(shown(text) + "\n")
     sys.stderr.flush()
 
 
@@ -60,7 +68,12 @@ def print_bytes(content: bytes) -> None:
 
 
 def print_line(text: str) -> None:
-    """One line of data."""
+    """One line of data, written as :func:`say` writes it."""
+    sys.stdout.write(shown(text) + "\n")
+
+
+def print_own(text: str) -> None:
+    """Lines of this program's own, as they are."""
     sys.stdout.write(text + "\n")
 
 

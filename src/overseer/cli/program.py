@@ -118,7 +118,8 @@ def _report_usage(error: click.ClickException) -> int:
         error.show()
         return error.exit_code
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        say(error.ctx.get_usage())
+        for line in error.ctx.get_usage().splitlines():
+            say(line)
         say(f"  ('{error.ctx.command_path} --help' explains it)")
     report(InvalidInput(error.format_message()))
     return error.exit_code

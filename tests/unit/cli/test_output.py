@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import io
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from overseer.cli.output import fit, moment, paint, print_fields, print_table, printable
+from overseer.cli.output import fit, moment, paint, print_fields, print_line, print_table, printable, say
 
 
 class Terminal(io.StringIO):
@@ -82,3 +82,13 @@ def test_times_are_shown_in_utc() -> None:
     assert moment(None) == "-"
     assert moment(datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)) == "2026-01-02 03:04:05Z"
     assert moment(datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=5)))) == "2026-01-01 22:04:05Z"
+
+
+def test_a_servers_words_in_a_line_stay_words(terminal: Terminal) -> None:
+    hostile = "app\x1b]0;owned\x07\r\x1b[2K\nforged\u202e"
+    with redirect_stderr(terminal), redirect_stdout(terminal):
+        say(f"created {hostile}.")
+        print_line(f"{paint('x', 'red', terminal)} {hostile}.")
+        say("\noverseer: interrupted")
+    words = "app\\x1b]0;owned\\x07\\r\\x1b[2K\\nforged\\u202e"
+    assert terminal.getvalue() == f"created {words}.\n\x1b[31mx\x1b[0m {words}.\n\noverseer: interrupted\n"

@@ -56,9 +56,12 @@ def join(connection: Connection, url: str | None, token_file: str | None, stdin:
 def run_() -> None:
     """Do the server's work on this node until Ctrl-C or SIGTERM: deployments under way end first."""
     from overseer.agent.daemon import run_agent
+    from overseer.agent.log_format import PrintableFormatter
     from overseer.agent.settings import AgentSettings
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     click.get_current_context().exit(run_agent(AgentSettings.load()))
 
 

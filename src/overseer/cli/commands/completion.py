@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from overseer.cli.output import print_line
+from overseer.cli.output import print_own
 
 
 @click.command()
@@ -23,4 +23,4 @@ def completion(shell: str) -> None:
     complete = get_completion_class(shell)
     if complete is None:
         raise click.UsageError(f"no completion for {shell}")
-    print_line(complete(program, {}, "overseer", "_OVERSEER_COMPLETE").source())
+    print_own(complete(program, {}, "overseer", "_OVERSEER_COMPLETE").source())

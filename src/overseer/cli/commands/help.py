@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from overseer.cli.output import print_json, print_line, print_table
+from overseer.cli.output import print_json, print_own, print_table
 from overseer.core.errors import error_classes
 
 _OTHER_CODES = {
@@ -49,9 +49,9 @@ def exit_codes() -> list[tuple[int, str, str]]:
 def help_(ctx: click.Context, topic: str | None, as_json: bool) -> None:
     """Explain exit codes, environment variables and values."""
     if topic is None:
-        print_line(ctx.find_root().get_help())
+        print_own(ctx.find_root().get_help())
     elif topic == "values":
-        print_line(_VALUES)
+        print_own(_VALUES)
     elif topic == "environment":
         if as_json:
             print_json(_VARIABLES)

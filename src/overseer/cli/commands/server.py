@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overseer.cli.options import Connection, json_option
-from overseer.cli.output import moment, print_fields, print_json, print_line, say
+from overseer.cli.output import moment, print_fields, print_json, print_own, say
 from overseer.core.errors import ConfigurationProblem
 from overseer.core.secret_value import SecretValue
 
@@ -136,7 +136,7 @@ def _tell(done: Initialised, token_file: str | None) -> None:
             + (f"; brought up to date: {', '.join(done.changes)}" if done.changes else "")
         )
         return
-    print_line(done.recovery_kit)
+    print_own(done.recovery_kit)
     say(f"The owner's token is in {token_file}, until {moment(done.owner_token_expires_at)}.")
     say("Next: overseer server run, and in another terminal:")
     say(f"      overseer login --token-file {token_file}")
