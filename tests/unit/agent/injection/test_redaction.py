@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shlex
+import time
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -94,6 +95,49 @@ def test_bounds() -> None:
 def test_it_is_quick_enough() -> None:
     redactor = Redactor([SecretValue(f"value-{number:03}-" + "abc" * 20) for number in range(200)])
     assert REDACTED in redactor.clean("log line\n" * 20000 + "value-007-" + "abc" * 20)
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [
+        (b'pa"ss\x1bword1234', 'pa\\"ss\\x1bword1234'),
+        (b"pass\\word\x7f\a1234", "pass\\\\word\\x7f\\a1234"),
+        (b"p\xffss\tword", "p\\xffss\\tword"),
+        ("pässwörd\u200b1".encode(), "pässwörd\\u200b1"),
+        ("pässwörd😀".encode(), "p\\u00e4ssw\\u00f6rd\\U0001f600"),
+    ],
+)
+def test_what_go_quotes(value: bytes, printed: str) -> None:
+    assert Redactor([SecretValue(value)]).clean(f'x="{printed}"') == f'x="{REDACTED}"'
+
+
+def test_overlapping_values_leave_no_rest() -> None:
+    redactor = Redactor([SecretValue("abcdefgh-1234"), SecretValue("1234-ijklmnopqrst")])
+    assert redactor.clean("a abcdefgh-1234-ijklmnopqrst b") == f"a {REDACTED} b"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (b" ".join(b"%09d" % number for number in range(100_000)), b"000000007\n" * 20_000),
+        (b"\n".join(b"a" * number for number in range(8, 1000)), b"a" * MAX_INPUT),
+        (b"a" * (MAX_INPUT - 10), b"a" * (MAX_INPUT - 1) + b"\n"),
+        (b" ".join(b"%09d" % number for number in range(2_900)), b"000000007 x\n" * 20_000),
+    ],
+    ids=["many words", "nested lines", "one long value", "as many as there may be"],
+)
+def test_the_work_is_bounded_and_nothing_leaks(value: bytes, text: bytes) -> None:
+    began = time.process_time()
+    cleaned = Redactor([SecretValue(value)]).clean(text)
+    assert time.process_time() - began < 4.0  # within a second on a machine that does nothing else
+    assert "000000007" not in cleaned
+    assert "aaaaaaaa" not in cleaned
+
+
+def test_a_file_of_many_lines_is_still_searched_for() -> None:
+    lines = [f"line-{number:04}-of-a-long-file" for number in range(1000)]
+    cleaned = Redactor([SecretValue("\n".join(lines))]).clean(f"error in {lines[777]} and {lines[5].encode().hex()}: no\n")
+    assert cleaned == f"error in {REDACTED} and {REDACTED}: no\n"
 
 
 def test_repr_shows_nothing() -> None:
