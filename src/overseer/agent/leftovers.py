@@ -1,7 +1,7 @@
 """What a former life of the agent left behind, looked at once at start.
 
-Guarantees: placeholders of unfinished deployments go; files that no container uses and no work will come back for are wiped;
-files of containers are never touched. A project that a Compose of the former life still works on is left alone.
+Guarantees: placeholders of unfinished deployments go, and so does what was written in part only; files that no container uses and
+no work will come back for are wiped; files of containers are never touched. A project that a Compose of the former life still works on is left alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from overseer.agent.project_files import ProjectFiles
 def heal(engine: Engine, root: Path, journal: Journal) -> list[str]:
     """Do it; returns what people should know, as sentences. :class:`NodeProblem` where the engine has to be asked and is away."""
     shutil.rmtree(root / "work", ignore_errors=True)
+    for half in (root / "apps").glob("*/.*.*"):  # what `write_held` of an agent that was killed did not come to name
+        half.unlink(missing_ok=True)
     known = {entry.project: entry for entry in journal.entries()}
     notes = []
     for project in sorted({path.name for path in (root / "apps").glob("*")} - known.keys()):

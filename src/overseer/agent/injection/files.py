@@ -81,10 +81,11 @@ def decide(directory: Path) -> None:
         _keep_only(directory, current)
 
 
-def publish(directory: Path, files: Mapping[str, SecretFile]) -> Change:
+def publish(directory: Path, files: Mapping[str, SecretFile], *, mode: int = 0o755) -> Change:
     """Make ``directory`` (its parents exist and are ours) show exactly ``files``; the new set appears at once.
 
-    A name may hold ``/``: the directories in it are made. Raises :class:`InvalidInput` for a name that could lead elsewhere and
+    A name may hold ``/``: the directories in it are made. ``mode`` is that of ``directory``; by default it is closed by its parent,
+    and a container's user must get through. Raises :class:`InvalidInput` for a name that could lead elsewhere and
     :class:`NodeProblem` where the system refuses (no space, no right to give a file to another user); then nothing is changed.
     """
     for name in files:
@@ -97,7 +98,7 @@ def publish(directory: Path, files: Mapping[str, SecretFile]) -> Change:
     try:
         if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
             raise NodeProblem("the directory of a service's secrets is no directory")
-        os.fchmod(descriptor, 0o755)  # closed by its parent; a container's user must get through
+        os.fchmod(descriptor, mode)
         previous = _remembered(descriptor, fresh=fresh)
         generation = f"{_GENERATION}{secrets.token_hex(8)}"
         changed = _differences(descriptor, previous, files)

@@ -60,7 +60,7 @@ def run_process(
         return _supervise(argv, {**_encoded(environment), **_variables(values)})
     place = root if root is not None else open_root(None)
     with _private_directory(place.path) as directory:
-        publish(directory, {name: SecretFile(value, mode=0o400) for name, value in values.items()})
+        publish(directory, {name: SecretFile(value, mode=0o400) for name, value in values.items()}, mode=0o700)
         environment[DIRECTORY_VARIABLE] = str(directory)
         return _supervise(argv, _encoded(environment))
 

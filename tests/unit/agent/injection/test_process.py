@@ -100,7 +100,7 @@ def test_files_are_private_and_wiped(tmpfs_dir: Path, tmp_path: Path) -> None:
         "mode = lambda path: stat.S_IMODE(os.stat(path).st_mode)\n"
         "names = ('db-password', 'key')\n"
         "found = {n: [open(f'{d}/{n}', 'rb').read().hex(), mode(f'{d}/{n}')] for n in names}\n"
-        f"json.dump([d, mode(os.path.dirname(d)), found, dict(os.environ)], open({str(tmp_path / 'out')!r}, 'w'))"
+        f"json.dump([d, mode(d), found, dict(os.environ)], open({str(tmp_path / 'out')!r}, 'w'))"
     )
     values = {"db-password": SecretValue(b"\0\xff"), "key": SecretValue("canary-in-file")}
     root = MemoryRoot(tmpfs_dir)
