@@ -3,14 +3,13 @@
 The bundle with placeholders lies on tmpfs only while the real ``docker compose config`` reads it; the values are filled into that
 one flattened model in memory. Whatever is wrong with a bundle or a value is found here, before anything changes.
 
-Guarantees: Compose sees the bundle's ``.env`` and the deployment's variables, never the agent's environment; a bind that reaches
-the agent's own directories or the secrets root, also through a link or from above, is refused; relative paths of the model
-lead to files of the bundle and nowhere else.
+Guarantees: Compose sees the bundle's ``.env`` and the deployment's variables, never the agent's environment; what the author's
+model reaches of the node is judged by ``host_paths`` before anything of ours is added; relative paths of the model lead to files
+of the bundle and nowhere else; what Compose says is told only as far as the bundle says it (``config_messages``).
 """
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 import secrets
@@ -22,6 +21,7 @@ from typing import Any, Final
 
 from overseer.agent.config_messages import told
 from overseer.agent.engine import Engine
+from overseer.agent.host_paths import HostPaths
 from overseer.agent.injection.files import SecretFile
 from overseer.agent.injection.redaction import Redactor
 from overseer.agent.project_files import ProjectFiles
@@ -104,7 +104,13 @@ class Preparation:
                 extensions = extensions_in(printed)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-        model, shipped = _localised(parse_model(output), str(staging), str(self.files.bundle), originals)
+        written = parse_model(output)
+        paths = HostPaths(str(staging), self.protected, self.secrets_root)
+        refused = paths.problems(written)
+        if refused:
+            raise ReferencesRefused("the bundle is refused; nothing was changed", problems=refused)
+        paths.close(written)
+        model, shipped = _localised(written, str(staging), str(self.files.bundle), originals)
         injection = plan_injection(
             model,
             words.placeholders,
@@ -113,12 +119,9 @@ class Preparation:
             allow_persisting=payload.allow_persisting,
         )
         injection = self.reshape(injection)
-        ours = (str(self.files.services), str(self.files.bundle))
-        refused = _bind_problems(injection.model, ours, [*self.protected, Path(self.secrets_root)])
         reloads, wrong = read_reloads(injection.model, extensions, words.placeholders)
-        refused += wrong
-        if refused:
-            raise ReferencesRefused("the bundle is refused; nothing was changed", problems=[*injection.problems, *refused])
+        if wrong:
+            raise ReferencesRefused("the bundle is refused; nothing was changed", problems=[*injection.problems, *wrong])
         values = values_of(payload)
         delivery = deliver(injection, words.placeholders, values)
         return Prepared(
@@ -210,35 +213,3 @@ def _localised(model: Model, staging: str, final: str, originals: Mapping[str, b
     if problems:
         raise ReferencesRefused("the bundle lacks files that it mounts; nothing was changed", problems=problems)
     return localised, shipped
-
-
-def _bind_problems(
-    model: Model, ours: Sequence[str], protected: Sequence[Path], resolve: Callable[[str], str] = os.path.realpath
-) -> list[Problem]:
-    """Binds of the host that reach a protected directory: inside it, above it, or through a link."""
-    roots = {resolve(str(path)) for path in protected}
-    problems = []
-    for place, source in _host_paths(model):
-        if any(source == one or source.startswith(one + "/") for one in ours) and ".." not in source.split("/"):
-            continue
-        real = resolve(source)
-        if any(real == root or real.startswith(root + "/") or root.startswith(real.rstrip("/") + "/") for root in roots):
-            rule = "this path reaches the agent's or another application's files, directly, from above or through a link: refused"
-            problems.append(Problem(place, rule, "secrets_root_bind"))
-    return problems
-
-
-def _host_paths(model: Model) -> list[tuple[str, str]]:
-    """Every path of the host that a container would see."""
-    found = []
-    for name, service in (model.get("services") or {}).items():
-        for volume in service.get("volumes") or []:
-            if volume.get("type") == "bind":
-                found.append((f"services.{name}: {volume.get('target', '')}", str(volume.get("source", ""))))
-    for section in ("secrets", "configs"):
-        found += [(f"{section}.{key}", str(one["file"])) for key, one in (model.get(section) or {}).items() if "file" in one]
-    for key, one in (model.get("volumes") or {}).items():
-        device = str(((one or {}).get("driver_opts") or {}).get("device", ""))
-        if device.startswith("/"):
-            found.append((f"volumes.{key}", device))
-    return [(place, plain(source)) for place, source in found]
