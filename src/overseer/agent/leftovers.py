@@ -1,7 +1,8 @@
 """What a former life of the agent left behind, looked at once at start.
 
 Guarantees: placeholders of unfinished deployments go, and so does what was written in part only; files that no container uses and
-no work will come back for are wiped; files of containers are never touched. A project that a Compose of the former life still works on is left alone.
+no work will come back for are wiped; files of containers are never touched. A project that a Compose of the former life still
+works on is left alone.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def decide(directory: Path) -> None:
 def publish(directory: Path, files: Mapping[str, SecretFile], *, mode: int = 0o755) -> Change:
     """Make ``directory`` (its parents exist and are ours) show exactly ``files``; the new set appears at once.
 
-    A name may hold ``/``: the directories in it are made. ``mode`` is that of ``directory``; by default it is closed by its parent,
-    and a container's user must get through. Raises :class:`InvalidInput` for a name that could lead elsewhere and
+    A name may hold ``/``: the directories in it are made. ``mode`` is that of ``directory``; by default it is closed by its
+    parent, and a container's user must get through. Raises :class:`InvalidInput` for a name that could lead elsewhere and
     :class:`NodeProblem` where the system refuses (no space, no right to give a file to another user); then nothing is changed.
     """
     for name in files:
