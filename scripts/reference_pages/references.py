@@ -82,7 +82,6 @@ def build() -> Page:
                 ("uses of references times the services that get them", f"{limits.DELIVERIES.most:,}"),
                 ("`env_file` and `label_file` of a bundle", f"{limits.ENV_BYTES.most:,} bytes, {limits.FILE_USES.most:,} uses"),
                 ("places from which Compose files are read", f"{limits.READS.most:,}"),
-                ("different paths with variables in them", f"{limits.PATTERNS.most:,}"),
                 ("steps from service to service by `extends`", f"{limits.EXTENSIONS.most:,}"),
             ],
         ),
