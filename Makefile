@@ -23,7 +23,7 @@ setup-dev: ## The same, and what tests and checks need
 	@$(PYTHON) scripts/environment.py --dev
 
 test: setup-dev ## Run all tests (ARGS=… goes to pytest)
-	@exec $(IN)python -m pytest -n auto --dist loadgroup $(ARGS)
+	@exec $(IN)python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: setup-dev ## Check style, types, the direction of imports and the generated pages
 	@failed=0; \

@@ -47,9 +47,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent / "docker" in item.path.parents:
             item.add_marker("docker")
-        if item.get_closest_marker("docker"):
-            # One engine: its tests run one after the other, in one worker, while the others do the rest.
-            item.add_marker(pytest.mark.xdist_group("docker"))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -104,8 +104,9 @@ def references(stage: Stage) -> str:
         ("/api/service-accounts", {"name": account}),
         *(("/api/secrets", {"name": name, "value": value, "app": app}) for name in
           ("ok-1", "ok-2", "ok-3", "ok-4", "denied-1", "denied-2")),
-        *(("/api/bindings", {"principal": account, "role": role, "app": app, "environment": "*", "node": "*", "name": name})
-          for role, name in (("deployer", app), ("deployer", "ok-*"), ("viewer", "*"))),
+        # It may list everywhere: only then is it told that something is missing, and not just unavailable.
+        *(("/api/bindings", {"principal": account, "role": role, "app": where, "environment": "*", "node": "*", "name": name})
+          for role, where, name in (("deployer", app, app), ("deployer", app, "ok-*"), ("viewer", "*", "*"))),
     ):  # fmt: skip
         answer = stage.http("POST", path, body)
         require(answer.status_code == 201, f"{path}: {answer.text}")

@@ -177,6 +177,7 @@ def server_dies(stage: Stage) -> str:
     node.take(later, deployment)  # an agent that was restarted, too, gets it again
     require(node.report(later, deployment, "succeeded").state == "succeeded", "the report was not taken")
     refusal(lambda: node.report(later, deployment, "failed"), Conflict)
-    refusal(lambda: fetch_payload(later, node.identity, deployment), Conflict)
+    # What runs there now may be fetched again, for a node that lost its memory; nothing else changes.
+    fetch_payload(later, node.identity, deployment)
     require(node.state(deployment) == "succeeded", node.state(deployment))
-    return "handed out again, succeeded; a late report and a late release: 409"
+    return "handed out again, succeeded; a late report: 409"

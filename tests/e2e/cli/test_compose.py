@@ -25,7 +25,7 @@ from overseer.wire.agent import DeploymentReport, ReleaseAnswer, ReleaseRequest
 from overseer.wire.deployments import DeploymentView
 from tests.e2e.cli.conftest import Overseer
 
-pytestmark = [pytest.mark.xdist_group("cli"), pytest.mark.postgres]
+pytestmark = [pytest.mark.postgres]
 PLACE = ["--app", "stack", "--env", "stage"]
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "troubleshoot.md"
 COMPOSE = """\

@@ -17,7 +17,7 @@ import yaml
 from tests.contract.test_documentation import problem_of
 from tests.e2e.cli.conftest import Overseer
 
-pytestmark = [pytest.mark.xdist_group("cli"), pytest.mark.postgres]
+pytestmark = [pytest.mark.postgres]
 ROOT = Path(__file__).resolve().parents[3]
 GOOD = "services:\n  web:\n    image: x\n    environment:\n      - A=${SECRET:ci-secret}\n"
 BAD = GOOD + "      - B_PASSWORD=hunter2hunter2\n"

@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.cli.conftest import Overseer, command
 from tests.e2e.cli.hand_agent import HandAgent
 
-pytestmark = [pytest.mark.xdist_group("cli"), pytest.mark.postgres]
+pytestmark = [pytest.mark.postgres]
 
 COMPOSE = """\
 services:
@@ -27,13 +27,13 @@ services:
 secrets:
   key: {external: true, name: deploy-key}
 """
-PLACE = ("--app", "deployed", "--env", "stage")
+PLACE = ("--app", "deployed", "--env", "rollout-stage")
 
 
 @pytest.fixture(scope="module")
 def agents(overseer: Overseer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[HandAgent]]:
     overseer("app", "create", "deployed")
-    overseer("env", "create", "stage")
+    overseer("env", "create", "rollout-stage")
     overseer("secret", "set", "deploy-db", "--app", "deployed", "--stdin", stdin=b"cAnArY-1")
     overseer("secret", "set", "deploy-key", "--app", "deployed", "--stdin", stdin=b"cAnArY-2")
     home = tmp_path_factory.mktemp("nodes")
@@ -67,7 +67,7 @@ def test_a_plan_is_kept_and_what_changed_is_said(overseer: Overseer, agents: lis
     assert deployed(overseer, stack, "--node", "north", "--plan", digest)["plan"] == digest
     nothing = said(overseer("plan", *PLACE, "--node", "north", "--json"))
     assert (nothing["changes"], {one["effect"] for one in nothing["services"]}) == (False, {"nothing"})
-    overseer("secret", "set", "deploy-db", "--app", "deployed", "--env", "stage", "--stdin", stdin=b"cAnArY-3")
+    overseer("secret", "set", "deploy-db", "--app", "deployed", "--env", "rollout-stage", "--stdin", stdin=b"cAnArY-3")
     late = overseer("deploy", str(stack), *PLACE, "--node", "north", "--plan", nothing["digest"], code=75)
     assert b"references.deploy-db: version 1 in the plan, version 1 now, of another secret of that name" in late.stderr
     assert b"effects.web: nothing in the plan, recreate now" in late.stderr

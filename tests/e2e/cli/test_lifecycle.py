@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.cli.conftest import Overseer
 
-pytestmark = [pytest.mark.xdist_group("cli"), pytest.mark.postgres]
+pytestmark = [pytest.mark.postgres]
 
 
 def _json(done: Any) -> Any:

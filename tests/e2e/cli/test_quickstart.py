@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.cli.conftest import Overseer, command, free_port, own_environment
 
-pytestmark = [pytest.mark.xdist_group("cli"), pytest.mark.postgres]
+pytestmark = [pytest.mark.postgres]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.cli.conftest import Overseer, command
 
-pytestmark = [pytest.mark.xdist_group("cli"), pytest.mark.postgres]
+pytestmark = [pytest.mark.postgres]
 RUNS = 15
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.cli.conftest import Overseer, command
 
-pytestmark = [pytest.mark.xdist_group("cli"), pytest.mark.postgres]
+pytestmark = [pytest.mark.postgres]
 
 # Takes the terminal on descriptor 0 as its controlling one, and gives it away as stdin: only /dev/tty is left.
 _WITH_TERMINAL = """

@@ -18,7 +18,7 @@ from overseer.server.storage.migrator import migrate
 from overseer.server.storage.service_session import session_setup
 from tests.integration.storage.tls_server import PASSWORD, Authority, TlsServer, installed
 
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("tls")]
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
