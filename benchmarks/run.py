@@ -1,9 +1,10 @@
 """``make bench``: run the benchmarks, print a table, write ``.bench/latest.json``.
 
 Every module of this directory with a function ``measure()`` is a benchmark; it gives rows ``{name, value, unit, floor, ratio,
-aim}``. ``floor`` is what the same work costs at least, measured in the same run; ``ratio`` is ``value / floor``: ratios compare
-between machines, values do not. ``aim`` bounds the ratio: from above for times, from below where more is better (a unit that ends
-in ``/s``).
+aim}``. ``floor`` is what the same work costs at least, measured in the same run, or a fixed bound, which the name then says;
+``ratio`` is ``value / floor``: ratios compare between machines, values do not. ``aim`` bounds the ratio: from above for times,
+from below where more is better (a unit that ends in ``/s``). A benchmark that cannot run here gives rows without a value, and
+says why in ``unit``.
 
 ``python -m benchmarks.run [NAME …] [--strict]``: NAMEs pick modules; with ``--strict`` a missed aim ends the run with 1.
 """
@@ -56,7 +57,8 @@ def table(rows: Sequence[Row]) -> str:
         aim = "" if row["aim"] is None else f"{sign} {row['aim']:g}"
         verdict = {True: "met", False: "MISSED", None: ""}[met]
         floor, ratio = ("" if one is None else f"{one:g}" for one in (row["floor"], row["ratio"]))
-        cells.append((row["name"], f"{row['value']:g} {row['unit']}", floor, ratio, aim, verdict))
+        value = row["unit"] if row["value"] is None else f"{row['value']:g} {row['unit']}"
+        cells.append((row["name"], value, floor, ratio, aim, verdict))
     widths = [max(len(line[column]) for line in cells) for column in range(len(titles))]
     lines = []
     for line in cells:
