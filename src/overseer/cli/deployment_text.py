@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from overseer.cli.output import moment, paint, print_fields, print_line, print_table, printable, say
+from overseer.cli.output import moment, one_line, paint, print_fields, print_line, print_table, printable, say
 from overseer.core.errors import NodeProblem
 from overseer.wire.deployments import (
     DeploymentEvent,
@@ -47,7 +47,7 @@ class Progress:
             said = event.error.partition("\n")[0] or STATE_MEANING.get(event.state, "")
             if self._width and event.state == "queued":
                 said = "waiting for its turn"
-            say(f"{before}{state} {printable(said)}".rstrip())
+            say(f"{before}{state} {printable(one_line(said))}".rstrip())
 
 
 def print_references(view: DeploymentView) -> None:
@@ -120,7 +120,7 @@ def print_deployment(view: DeploymentView) -> None:
     if view.error or view.output:
         print_line("")
     if view.error:
-        print_line(f"error: {printable(view.error)}")
+        print_line(f"error: {printable(one_line(view.error))}")
     for line in view.output.splitlines():
         print_line(f"  {printable(line)}")
 

@@ -36,6 +36,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def one_line(text: str) -> str:
+    """A text of several lines as one, for a place that has one: an agent tells what failed and what came back on lines."""
+    return "; ".join(line for line in text.splitlines() if line.strip())
+
+
 def moment(time: datetime | None) -> str:
     """A time as people read it: UTC, to the second."""
     return "-" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
@@ -90,7 +95,7 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, empty: 
 
     Where there are no rows, ``empty`` is said on stderr and stdout stays empty.
     """
-    cells = [[printable(cell) or "-" for cell in row] for row in rows]
+    cells = [[printable(one_line(cell)) or "-" for cell in row] for row in rows]
     if not cells:
         say(empty)
         return
@@ -117,7 +122,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def report(error: OverseerError) -> None:
     """One line for the error, one line for each of its problems; the request's id where the server is at fault."""
-    say(f"overseer: {paint('error:', 'red', sys.stderr)} {printable(error.message)}")
+    say(f"overseer: {paint('error:', 'red', sys.stderr)} {printable(one_line(error.message))}")
     for problem in error.problems:
         if str(problem) != error.message:
             say(printable(str(problem)))

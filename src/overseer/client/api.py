@@ -20,7 +20,7 @@ from overseer.client.addresses import DEFAULT_URL
 from overseer.client.http import USER_AGENT, HttpClient
 from overseer.client.login_store import load_login
 from overseer.client.retries import RetryingClient, RetryPolicy
-from overseer.core.errors import Unauthenticated
+from overseer.core.errors import ConfigurationProblem, Unauthenticated
 from overseer.core.secret_value import SecretValue
 
 if TYPE_CHECKING:  # each noun is imported when it is first used: a command starts in a fraction of the time
@@ -54,7 +54,11 @@ class Client:
     ) -> None:
         url = url or os.environ.get("OVERSEER_URL") or None
         ca_file = ca_file or os.environ.get("OVERSEER_CA_FILE") or None
-        token = token or os.environ.get("OVERSEER_TOKEN") or None
+        token = token or os.environ.get("OVERSEER_TOKEN")
+        if token == "" and need_token:
+            # A job whose variable is missing must not run with the rights of whoever logged in on that machine.
+            raise ConfigurationProblem("OVERSEER_TOKEN is set and empty: give it a token, or unset it to use 'overseer login'")
+        token = token or None
         if token is None and need_token:
             login = load_login()
             if login is not None and url in (None, login.url):

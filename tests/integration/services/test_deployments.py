@@ -494,3 +494,12 @@ async def test_nodes_times_references_are_bounded(delivery: Delivery) -> None:
     body = DeploymentCreate(app="shop", nodes=names, bundle=bundle.digest, allow_persisting=True)
     with pytest.raises(TooLarge, match="fewer nodes"):
         await delivery.deployments.create_deployment(delivery.world.owner, body)
+
+
+async def test_who_may_know_is_told_which_part_of_the_place_is_wrong(delivery: Delivery) -> None:
+    body = DeploymentCreate(app="shop", node="nl", environment="prd", action="undeploy")
+    with pytest.raises(Unavailable, match=r"this environment does not exist.*this node does not exist"):
+        await delivery.deployments.create_deployment(delivery.world.owner, body)
+    blogger = await delivery.world.service_account("owner", app="blog")
+    with pytest.raises(Unavailable, match="or you may not know"):
+        await delivery.deployments.create_deployment(blogger, body)

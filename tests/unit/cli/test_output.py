@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from overseer.cli.output import fit, moment, paint, print_fields, print_line, print_table, printable, say
+from overseer.cli.output import fit, moment, paint, print_fields, print_line, print_table, printable, report, say
+from overseer.core.errors import NodeProblem
 
 
 class Terminal(io.StringIO):
@@ -92,3 +93,10 @@ def test_a_servers_words_in_a_line_stay_words(terminal: Terminal) -> None:
         say("\noverseer: interrupted")
     words = "app\\x1b]0;owned\\x07\\r\\x1b[2K\\nforged\\u202e"
     assert terminal.getvalue() == f"created {words}.\n\x1b[31mx\x1b[0m {words}.\n\noverseer: interrupted\n"
+
+
+def test_an_error_of_several_lines_is_one(terminal: Terminal) -> None:
+    with redirect_stderr(terminal):
+        report(NodeProblem("the service is not healthy: a\nthe former deployment was restored"))
+    assert "not healthy: a; the former deployment was restored" in terminal.getvalue()
+    assert "\\n" not in terminal.getvalue()

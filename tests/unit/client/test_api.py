@@ -193,3 +193,10 @@ def test_importing_one_module_does_not_import_them_all() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "['overseer.wire', 'overseer.wire.problems']"
+
+
+def test_an_empty_token_variable_is_not_somebodys_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job whose variable is missing must not run with the rights of whoever logged in on that machine."""
+    monkeypatch.setenv("OVERSEER_TOKEN", "")
+    with pytest.raises(ConfigurationProblem, match="set and empty"):
+        Client("http://127.0.0.1:1")

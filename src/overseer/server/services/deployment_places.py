@@ -11,6 +11,7 @@ from overseer.core.permissions import Permission
 from overseer.core.scopes import Scope
 from overseer.server.services.deployment_planning import Place
 from overseer.server.services.gate import Entry
+from overseer.server.services.places import find_place
 from overseer.server.storage.group_rows import TargetRow, targets
 from overseer.server.storage.scope_rows import find_scope
 from overseer.wire.deployments import DeploymentCreate
@@ -51,7 +52,12 @@ async def authorised_place(entry: Entry, body: DeploymentCreate, node: str | Non
     names = Scope(body.app, body.environment, node)
     found = await find_scope(entry.session, names)
     if found.missing:
-        entry.missing(Resource("deployment", body.app, scope_names=names))
+        resource = Resource("deployment", body.app, scope_names=names)
+        place = await find_place(entry.session, names)
+        if place.known_to(entry):
+            entry.refuse(resource, "unavailable")
+            raise place.unknown()
+        entry.missing(resource)
     resource = Resource("deployment", body.app, found.scope, scope_names=names)
     entry.authorise(Permission.APP_DEPLOY, resource, hide_without=Permission.DEPLOYMENT_LIST)
     return Place(found.scope, names)

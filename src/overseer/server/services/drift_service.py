@@ -170,8 +170,12 @@ def _running(services: Services | None) -> set[str]:
 
 
 def _completed(services: Services | None) -> set[str]:
-    """Services that ended well: a job that is done is not gone."""
-    return {one["service"] for one in services or [] if one["state"] == "exited" and one.get("exit_code") == 0}
+    """Services that ended well: a job that is done is not gone. What has a health check was to run on, and is no job."""
+    return {
+        one["service"]
+        for one in services or []
+        if one["state"] == "exited" and one.get("exit_code") == 0 and not one.get("health")
+    }
 
 
 def _resource(row: CheckedRow) -> Resource:

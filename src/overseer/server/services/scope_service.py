@@ -108,7 +108,7 @@ class ScopeService:
             try:
                 await delete_part(entry.session, part, row.id)
             except Conflict:
-                rule = f"the {part} is still in use: delete its secrets, bindings, bundles and deployments first"
+                rule = f"the {part} is still in use: delete its secrets and bindings; what was deployed stays for its history"
                 raise Conflict(rule) from None
 
 
