@@ -75,7 +75,8 @@ class ProjectUpdate:
     def keep(self) -> None:
         """The new files stay; what belongs to no service any more goes."""
         if self._publication is not None:
-            self.sleep(max(0.0, _FORMER_SET_SECONDS - (time.monotonic() - self._published)))
+            if self._before:  # containers of the project that were made since have only seen the new set
+                self.sleep(max(0.0, _FORMER_SET_SECONDS - (time.monotonic() - self._published)))
             self._publication.commit()
         self.files.forget_others(self.prepared.directories(), self.prepared.shipped)
 
