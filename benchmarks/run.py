@@ -95,8 +95,8 @@ def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
         sys.stderr.write(f"{time.monotonic() - began:.1f} s\n")
     print(table(rows))
     results.parent.mkdir(exist_ok=True)
-    machine = {"python": platform.python_version(), "machine": platform.machine(), "cpus": os.cpu_count()}
-    results.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n", "utf-8")
+    print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
+    results.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
     return int("--strict" in arguments and any(is_met(row) is False for row in rows))
 
 

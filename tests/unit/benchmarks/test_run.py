@@ -34,7 +34,7 @@ def test_rows_are_printed_and_written(
     monkeypatch.setattr(run, "measured", lambda _name: rows)
     results = tmp_path / "bench" / "latest.json"
     assert run.main(["render"], results) == 0
-    assert json.loads(results.read_text())["rows"] == rows
+    assert json.loads(results.read_text()) == rows
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in lines[1:3]] == ["met", "MISSED"]
     assert "<= 2" in lines[1]
