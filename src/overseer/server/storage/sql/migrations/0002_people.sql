@@ -1,0 +1,1 @@
+-- People: users' credentials, sessions, invitations, external identities.

@@ -1,0 +1,1 @@
+-- Access: groups, custom roles, break-glass bindings.

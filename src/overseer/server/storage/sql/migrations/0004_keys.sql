@@ -1,0 +1,1 @@
+-- Keys: rotation of the keyring, reserved wraps.

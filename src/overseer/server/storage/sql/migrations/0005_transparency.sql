@@ -1,0 +1,1 @@
+-- The transparency log: tiles, signing keys, checkpoints.

@@ -1,0 +1,1 @@
+-- Using the audit log: indexes, retention, sinks.

@@ -1,0 +1,1 @@
+-- Batch writes, limits and the rest of the API.

@@ -1,0 +1,1 @@
+-- Hot paths: statements and indexes for batches.
