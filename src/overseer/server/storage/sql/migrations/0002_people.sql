@@ -1,1 +1,2 @@
 -- People: users' credentials, sessions, invitations, external identities.
+SELECT 1;

@@ -1,1 +1,2 @@
 -- Access: groups, custom roles, break-glass bindings.
+SELECT 1;

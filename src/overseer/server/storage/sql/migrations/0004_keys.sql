@@ -1,1 +1,2 @@
 -- Keys: rotation of the keyring, reserved wraps.
+SELECT 1;

@@ -1,1 +1,2 @@
 -- The transparency log: tiles, signing keys, checkpoints.
+SELECT 1;

@@ -1,1 +1,2 @@
 -- Using the audit log: indexes, retention, sinks.
+SELECT 1;

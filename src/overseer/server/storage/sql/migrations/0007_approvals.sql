@@ -1,1 +1,2 @@
 -- Approvals: policies, requests, decisions.
+SELECT 1;

@@ -1,1 +1,2 @@
 -- Batch writes, limits and the rest of the API.
+SELECT 1;

@@ -1,1 +1,2 @@
 -- Jobs of the leader.
+SELECT 1;

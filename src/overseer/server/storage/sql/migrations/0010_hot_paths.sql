@@ -1,1 +1,2 @@
 -- Hot paths: statements and indexes for batches.
+SELECT 1;
