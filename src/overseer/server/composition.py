@@ -1,8 +1,8 @@
 """The one place that wires a server process: settings in, an application with its services out.
 
 Nothing here talks to the database: the pool connects with the first request, so a process starts while its database is down and
-recovers without a restart. What runs beside the requests (housekeeping, writing down last uses of tokens and counted denials)
-ends here too.
+recovers without a restart. What runs beside the requests (the jobs of the leader, writing down last uses of tokens and counted
+denials) ends here too.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from overseer.server.api.application import application
 from overseer.server.api.endpoint import Edge
 from overseer.server.api.front import App
 from overseer.server.health import ServerHealth
+from overseer.server.scheduler import Job, Scheduler
 from overseer.server.seals.selection import make_seal
 from overseer.server.services.agent_service import AgentService
 from overseer.server.services.audit_service import AuditService
@@ -83,7 +84,8 @@ async def composed(settings: Settings, *, on_unsealed: Unsealed) -> AsyncIterato
     services = wire_services(settings, database, gate, limits, on_unsealed, draining)
     edge = Edge(services=services, sealed=lambda: services.keys.sealed, draining=draining)
     app = application(edge, allowed_hosts=(settings.host, *settings.allowed_hosts), trusted_proxies=settings.trusted_proxies)
-    beside = [asyncio.create_task(_keep_flushing(gate)), asyncio.create_task(_keep_house(services.housekeeping))]
+    scheduler = Scheduler(database, leader_jobs(services), sealed=lambda: services.keys.sealed, stopping=draining)
+    beside = [asyncio.create_task(_keep_flushing(gate)), asyncio.create_task(scheduler.run())]
     try:
         yield Composed(app, services.keys, services, draining)
     finally:
@@ -128,6 +130,11 @@ def wire_services(
     )
 
 
+def leader_jobs(services: Services) -> tuple[Job, ...]:
+    """What the leader does by itself; a feature with work of its own adds its line here."""
+    return (Job("housekeeping", HOUSEKEEPING_SECONDS, services.housekeeping.run),)
+
+
 def pinned_ca(settings: Settings) -> bytes | None:
     """What enrolment tokens pin: the key of the last certificate in the TLS chain file (put the CA there); None without TLS."""
     if settings.tls_cert is None:
@@ -145,12 +152,3 @@ async def _keep_flushing(gate: Gate) -> None:
             await gate.flush()
         except OverseerError as error:
             _LOG.warning("last uses of tokens could not be written down: %s", error.code)
-
-
-async def _keep_house(housekeeping: Housekeeping) -> None:
-    while True:
-        await asyncio.sleep(HOUSEKEEPING_SECONDS)
-        try:
-            await housekeeping.run()
-        except OverseerError as error:
-            _LOG.warning("deployments of silent agents could not be ended: %s", error.code)

@@ -1,6 +1,6 @@
 """What a server does by itself every few seconds: it ends deployments of agents that went silent and lets rollouts go on.
 
-Every replica does it; the locks of the rows decide who comes first, and doing it twice changes nothing.
+The leader does it (``server/scheduler.py``); doing it twice changes nothing, for the locks of the rows decide who comes first.
 """
 
 from __future__ import annotations

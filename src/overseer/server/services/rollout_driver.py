@@ -2,7 +2,7 @@
 
 A step is an ordinary deployment: a copy of what runs in a place, with another version of the one secret. ``rollout_decisions``
 says what comes next; this module does it, in one transaction under the lock of the secret, with the audit rows of it. It is
-asked after each report of a node that takes part and every few seconds by the housekeeping of each replica, so a crash between a
+asked after each report of a node that takes part and every few seconds by the leader's housekeeping, so a crash between a
 report and the next step delays the step and loses nothing.
 
 Locks are taken in the order secret, nodes, deployments; whoever makes deployments keeps it, too.

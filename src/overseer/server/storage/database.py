@@ -145,6 +145,31 @@ class Database:
         async with self.session() as session, session.transaction():
             yield session
 
+    @asynccontextmanager
+    async def lone_session(self, settings: Mapping[str, str], ended: asyncio.Event) -> AsyncIterator[Session]:
+        """A connection outside the pool, for a lock that lives as long as it; set up like the pool's, with more ``settings``.
+
+        ``ended`` is set as soon as the connection is gone. Raises :class:`StoreUnavailable` where none is to be had.
+        """
+        asked = {**self._arguments, "server_settings": {**self._arguments.get("server_settings", {}), **settings}}
+        try:
+            connection = await asyncpg.connect(timeout=ACQUIRE_SECONDS, command_timeout=COMMAND_SECONDS, **asked)
+        except _PASSING:
+            raise StoreUnavailable("the database cannot be reached; try again") from None
+        try:
+            connection.add_termination_listener(lambda _: ended.set())
+            if self._setup is not None:
+                await self._prepare(self._setup, connection)
+            yield Session(connection)
+        finally:
+            await asyncio.shield(_end(connection))
+
+    async def _prepare(self, setup: ConnectionSetup, connection: asyncpg.Connection) -> None:
+        try:
+            await setup(connection)
+        except _PASSING:
+            raise StoreUnavailable("the database cannot be reached; try again") from None
+
     async def close(self) -> None:
         """Wait for lent connections (at most ten seconds) and close."""
         if self._pool is not None:
@@ -175,4 +200,13 @@ async def _give_back(pool: asyncpg.Pool, connection: Any) -> None:
         await pool.release(connection, timeout=ACQUIRE_SECONDS)
     except Exception:  # noqa: BLE001  # of a connection that breaks meanwhile the driver raises whatever its state suggests
         with suppress(Exception):  # it may have ended already, which is all that is wanted
+            connection.terminate()
+
+
+async def _end(connection: Any) -> None:
+    """Close a connection that was never the pool's; never raises."""
+    try:
+        await connection.close(timeout=ACQUIRE_SECONDS)
+    except Exception:  # noqa: BLE001  # see above
+        with suppress(Exception):
             connection.terminate()
