@@ -19,11 +19,15 @@ MAX_FREE_TEXT: Final = 500
 class AuditAction(StrEnum):
     """What was tried; ``resource:action`` in alphabetical order."""
 
+    ACCESS_EXPLAIN = "access:explain"
+    ACCESS_REVIEW = "access:review"
+    ALARM_BREAK_GLASS = "alarm:break_glass"
     APP_CREATE = "app:create"
     APP_DELETE = "app:delete"
     APP_LIST = "app:list"
     AUDIT_LIST = "audit:list"
     BINDING_CREATE = "binding:create"
+    BINDING_DEACTIVATE = "binding:deactivate"
     BINDING_DELETE = "binding:delete"
     BINDING_LIST = "binding:list"
     BUNDLE_CREATE = "bundle:create"
@@ -42,6 +46,12 @@ class AuditAction(StrEnum):
     ENVIRONMENT_CREATE = "environment:create"
     ENVIRONMENT_DELETE = "environment:delete"
     ENVIRONMENT_LIST = "environment:list"
+    GROUP_ADD_MEMBER = "group:add_member"
+    GROUP_CREATE = "group:create"
+    GROUP_DELETE = "group:delete"
+    GROUP_LIST = "group:list"
+    GROUP_PATCH = "group:patch"
+    GROUP_REMOVE_MEMBER = "group:remove_member"
     IDENTITY_READ = "identity:read"
     KEY_READ = "key:read"
     NODE_AUTHENTICATE = "node:authenticate"
@@ -55,7 +65,10 @@ class AuditAction(StrEnum):
     NODE_REVOKE = "node:revoke"
     NODE_ROTATE_KEYS = "node:rotate_keys"
     PLAN_CREATE = "plan:create"
+    ROLE_CREATE = "role:create"
+    ROLE_DELETE = "role:delete"
     ROLE_LIST = "role:list"
+    ROLE_PATCH = "role:patch"
     ROLLOUT_LIST = "rollout:list"
     ROLLOUT_READ = "rollout:read"
     ROLLOUT_START = "rollout:start"
@@ -79,21 +92,29 @@ class AuditAction(StrEnum):
     SERVER_INIT = "server:init"
     SERVICE_ACCOUNT_CREATE = "service_account:create"
     SERVICE_ACCOUNT_DELETE = "service_account:delete"
+    SERVICE_ACCOUNT_DISABLE = "service_account:disable"
+    SERVICE_ACCOUNT_ENABLE = "service_account:enable"
     SERVICE_ACCOUNT_LIST = "service_account:list"
+    SERVICE_ACCOUNT_PATCH = "service_account:patch"
     TOKEN_CREATE = "token:create"
     TOKEN_LIST = "token:list"
     TOKEN_REVOKE = "token:revoke"
+    TOKEN_ROTATE = "token:rotate"
 
 
 #: One line an action for people; the reference page is made from it.
 ACTION_MEANING: Final[dict[AuditAction, str]] = {
+    AuditAction.ACCESS_EXPLAIN: "somebody asked why a principal may, or may not, do something with a secret",
+    AuditAction.ACCESS_REVIEW: "somebody listed who may do what with secrets",
+    AuditAction.ALARM_BREAK_GLASS: "an emergency binding was activated, or somebody tried; the reason says why",
     AuditAction.APP_CREATE: "an app was created",
     AuditAction.APP_DELETE: "an app was deleted",
     AuditAction.APP_LIST: "apps were listed",
     AuditAction.AUDIT_LIST: "the audit log was read",
     AuditAction.BINDING_CREATE: "a role was given over a selector",
+    AuditAction.BINDING_DEACTIVATE: "an emergency binding was ended before its time",
     AuditAction.BINDING_DELETE: "a role was taken away",
-    AuditAction.BINDING_LIST: "bindings were listed",
+    AuditAction.BINDING_LIST: "bindings were listed, or one was shown",
     AuditAction.BUNDLE_CREATE: "a bundle (Compose files) of an app was stored",
     AuditAction.BUNDLE_LIST: "bundles of an app were listed",
     AuditAction.COMPROMISE_PLAN: "somebody asked what a node, a principal or the holder of secrets could have seen",
@@ -110,6 +131,12 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.ENVIRONMENT_CREATE: "an environment was created",
     AuditAction.ENVIRONMENT_DELETE: "an environment was deleted",
     AuditAction.ENVIRONMENT_LIST: "environments were listed",
+    AuditAction.GROUP_ADD_MEMBER: "a principal came into a group; the code says which",
+    AuditAction.GROUP_CREATE: "a group was created",
+    AuditAction.GROUP_DELETE: "a group was deleted with its bindings",
+    AuditAction.GROUP_LIST: "groups or members of one were listed, or a group was shown",
+    AuditAction.GROUP_PATCH: "a group's name or description was changed",
+    AuditAction.GROUP_REMOVE_MEMBER: "a principal left a group; the code says which",
     AuditAction.IDENTITY_READ: "a principal asked who it is and what it may do",
     AuditAction.KEY_READ: "the state of the keyring was shown, never a key",
     AuditAction.NODE_AUTHENTICATE: "an agent exchanged a signed assertion for a short token",
@@ -123,7 +150,10 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.NODE_REVOKE: "a node was revoked",
     AuditAction.PLAN_CREATE: "a plan was made; further rows of the request name references that were refused",
     AuditAction.NODE_ROTATE_KEYS: "an agent began to replace its node's keys; node:enrol says that the new ones are in force",
-    AuditAction.ROLE_LIST: "roles were listed",
+    AuditAction.ROLE_CREATE: "a role was created",
+    AuditAction.ROLE_DELETE: "a role was deleted; further rows of the request name the bindings that went with it",
+    AuditAction.ROLE_LIST: "roles were listed, or one was shown",
+    AuditAction.ROLE_PATCH: "a role was changed, and every binding that uses it",
     AuditAction.ROLLOUT_LIST: "rollouts were listed",
     AuditAction.ROLLOUT_READ: "one rollout was shown",
     AuditAction.ROLLOUT_START: "a version began to reach the containers that use the secret; the code counts the nodes",
@@ -147,10 +177,14 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.SERVER_INIT: "the instance was set up",
     AuditAction.SERVICE_ACCOUNT_CREATE: "a service account was created",
     AuditAction.SERVICE_ACCOUNT_DELETE: "a service account was deleted with its tokens and bindings",
-    AuditAction.SERVICE_ACCOUNT_LIST: "service accounts were listed",
+    AuditAction.SERVICE_ACCOUNT_DISABLE: "a service account was disabled; its tokens are refused",
+    AuditAction.SERVICE_ACCOUNT_ENABLE: "a service account was enabled again with what it holds",
+    AuditAction.SERVICE_ACCOUNT_LIST: "service accounts were listed, or one was shown",
+    AuditAction.SERVICE_ACCOUNT_PATCH: "a service account's description was changed",
     AuditAction.TOKEN_CREATE: "a token was made",
-    AuditAction.TOKEN_LIST: "tokens were listed, never their text",
+    AuditAction.TOKEN_LIST: "tokens were listed, or one was shown, never their text",
     AuditAction.TOKEN_REVOKE: "a token was revoked",
+    AuditAction.TOKEN_ROTATE: "a token got a successor and a nearer end",
 }
 
 

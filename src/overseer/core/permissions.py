@@ -16,6 +16,7 @@ from typing import Final
 class Permission(StrEnum):
     """What a role may hold; in alphabetical order."""
 
+    ACCESS_REVIEW = "access:review"
     APP_BUNDLE_WRITE = "app:bundle_write"
     APP_DEPLOY = "app:deploy"
     APP_LIST = "app:list"
@@ -33,6 +34,7 @@ class Permission(StrEnum):
     NODE_WRITE = "node:write"
     PRINCIPAL_LIST = "principal:list"
     PRINCIPAL_WRITE = "principal:write"
+    ROLE_WRITE = "role:write"
     SECRET_ACTIVATE = "secret:activate"
     SECRET_DELETE = "secret:delete"
     SECRET_LIST = "secret:list"
@@ -72,10 +74,13 @@ PERMISSION_BITS: Final[dict[Permission, int]] = {
     Permission.AUDIT_READ: 23,
     Permission.KEY_READ: 24,
     Permission.KEY_WRITE: 25,
+    Permission.ROLE_WRITE: 26,
+    Permission.ACCESS_REVIEW: 27,
 }
 
 #: One line a permission for people; the reference page is made from it.
 PERMISSION_MEANING: Final[dict[Permission, str]] = {
+    Permission.ACCESS_REVIEW: "ask who may do what with a secret, and why; it shows names of principals, groups and roles",
     Permission.APP_BUNDLE_WRITE: "store a bundle (Compose files) of an app; together with secret:use it can print values",
     Permission.APP_DEPLOY: "deploy or undeploy a stored bundle of an app on a node; acts with the node's engine",
     Permission.APP_LIST: "see apps",
@@ -93,6 +98,7 @@ PERMISSION_MEANING: Final[dict[Permission, str]] = {
     Permission.NODE_WRITE: "create nodes and enrolment tokens, revoke nodes",
     Permission.PRINCIPAL_LIST: "see users, service accounts and groups",
     Permission.PRINCIPAL_WRITE: "create, disable and delete users, service accounts and groups",
+    Permission.ROLE_WRITE: "create, change and delete roles; a change reaches no further than what its maker holds",
     Permission.SECRET_ACTIVATE: "make another version of a secret the active one",
     Permission.SECRET_DELETE: "delete a secret with all of its history",
     Permission.SECRET_LIST: "see that a secret exists, and its metadata, never a value",
@@ -111,7 +117,14 @@ _READ_ONLY: Final = frozenset(
 #: Built-in roles. ``owner`` holds everything but ``node:serve``, which only a node may hold.
 BUILT_IN_ROLES: Final[dict[str, frozenset[Permission]]] = {
     "auditor": _READ_ONLY
-    | {Permission.AUDIT_READ, Permission.BINDING_LIST, Permission.KEY_READ, Permission.PRINCIPAL_LIST, Permission.TOKEN_LIST},
+    | {
+        Permission.ACCESS_REVIEW,
+        Permission.AUDIT_READ,
+        Permission.BINDING_LIST,
+        Permission.KEY_READ,
+        Permission.PRINCIPAL_LIST,
+        Permission.TOKEN_LIST,
+    },
     "deployer": _READ_ONLY | {Permission.APP_DEPLOY, Permission.SECRET_USE},
     "developer": _READ_ONLY
     | {

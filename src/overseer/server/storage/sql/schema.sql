@@ -40,14 +40,18 @@ CREATE TABLE principal (
     disabled_at     timestamptz,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     created_by      uuid REFERENCES principal ON DELETE SET NULL,
+    revision        bigint NOT NULL DEFAULT 1,                                -- counts every change; the ETag
     UNIQUE (kind, name)
 );
+-- Users are told apart without regard to case, so that nobody is taken for another; names are ASCII.
+CREATE UNIQUE INDEX principal_user_name ON principal (lower(name)) WHERE kind = 'user';
 
 CREATE TABLE principal_group (
     id              uuid PRIMARY KEY,
     name            text COLLATE "C" NOT NULL UNIQUE,
     description     text NOT NULL DEFAULT '',
-    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    revision        bigint NOT NULL DEFAULT 1
 );
 
 CREATE TABLE group_member (
@@ -62,7 +66,9 @@ CREATE TABLE role (
     name            text COLLATE "C" NOT NULL UNIQUE,
     permissions     bigint NOT NULL CHECK (permissions >= 0),
     built_in        boolean NOT NULL DEFAULT false,
-    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    description     text NOT NULL DEFAULT '',
+    revision        bigint NOT NULL DEFAULT 1
 );
 
 -- The three parts of a scope. Environments and nodes are shared by all apps.
@@ -144,11 +150,16 @@ CREATE TABLE binding (
     expires_at          timestamptz,
     created_by          uuid REFERENCES principal ON DELETE SET NULL,
     created_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    active_seconds      integer,                                         -- of an emergency binding: how long it lives once activated,
+    available_until     timestamptz,                                     -- and until when it can be; before, expires_at is in the past
+    CONSTRAINT binding_emergency CHECK (CASE WHEN active_seconds IS NULL THEN available_until IS NULL
+                                             ELSE active_seconds > 0 AND expires_at IS NOT NULL END),
     CHECK ((app_match = 'is') = (app_id IS NOT NULL)),
     CHECK ((environment_match = 'is') = (environment_id IS NOT NULL)),
     CHECK ((node_match = 'is') = (node_id IS NOT NULL))
 );
 CREATE INDEX binding_subject ON binding (subject_id);
+CREATE INDEX binding_role ON binding (role_id);
 
 CREATE TABLE token (
     hash            bytea PRIMARY KEY CHECK (length(hash) = 32),              -- SHA-256 of 256 random bits: no salt needed
@@ -160,9 +171,87 @@ CREATE TABLE token (
     revoked_at      timestamptz,
     last_used_at    timestamptz,
     created_by      uuid REFERENCES principal ON DELETE SET NULL,
-    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    kind            text NOT NULL DEFAULT 'token' CHECK (kind IN ('token', 'session')),
+    idle_seconds    integer CHECK (idle_seconds > 0),                         -- a session ends when it is not used for so long
+    CHECK ((kind = 'session') = (idle_seconds IS NOT NULL))
 );
 CREATE INDEX token_principal ON token (principal_id);
+
+-- What a user signs in with here; none for those whom an identity provider signs in.
+CREATE TABLE user_password (
+    principal_id    uuid PRIMARY KEY REFERENCES principal ON DELETE CASCADE,
+    phc             text COLLATE "C" NOT NULL,                                -- Argon2id with its parameters
+    changed_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The secret of an authenticator, enveloped; in force from confirmed_at on. A code works once: its step is above last_step.
+CREATE TABLE user_totp (
+    principal_id    uuid PRIMARY KEY REFERENCES principal ON DELETE CASCADE,
+    id              uuid NOT NULL UNIQUE,                                     -- bound into the AAD, made before the write
+    format          smallint NOT NULL,
+    kek_term        integer NOT NULL,
+    wrapped_dek     bytea NOT NULL,
+    ciphertext      bytea NOT NULL,
+    last_step       bigint NOT NULL DEFAULT 0,
+    confirmed_at    timestamptz,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX user_totp_term ON user_totp (kek_term);
+
+CREATE TABLE recovery_code (
+    principal_id    uuid NOT NULL REFERENCES principal ON DELETE CASCADE,
+    hash            bytea NOT NULL CHECK (length(hash) = 32),                 -- SHA-256 of 120 random bits
+    used_at         timestamptz,
+    PRIMARY KEY (principal_id, hash)
+);
+
+-- Sets a password once: for a new user, or after a reset.
+CREATE TABLE invitation (
+    hash            bytea PRIMARY KEY CHECK (length(hash) = 32),
+    id              uuid NOT NULL UNIQUE,
+    principal_id    uuid NOT NULL REFERENCES principal ON DELETE CASCADE,
+    expires_at      timestamptz NOT NULL,
+    created_by      uuid REFERENCES principal ON DELETE SET NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX invitation_principal ON invitation (principal_id);
+
+-- Failed sign-ins of a name (an HMAC: people type passwords where names belong) from one peer, and from all of them (peer '').
+CREATE TABLE sign_in_try (
+    name_key        bytea NOT NULL CHECK (length(name_key) = 32),
+    peer            text COLLATE "C" NOT NULL,
+    failures        integer NOT NULL DEFAULT 0 CHECK (failures >= 0),
+    failed_at       timestamptz,
+    blocked_until   timestamptz,
+    good_at         timestamptz,                                              -- the last sign-in that succeeded from there
+    PRIMARY KEY (name_key, peer)
+);
+
+-- Who an identity provider's subject is here. Never found by e-mail.
+CREATE TABLE external_identity (
+    issuer          text COLLATE "C" NOT NULL,
+    subject         text COLLATE "C" NOT NULL,
+    principal_id    uuid NOT NULL REFERENCES principal ON DELETE CASCADE,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_used_at    timestamptz,
+    PRIMARY KEY (issuer, subject)
+);
+CREATE INDEX external_identity_principal ON external_identity (principal_id);
+
+-- A sign-in that was sent to an identity provider and has not come back yet; deleted by whoever uses it.
+CREATE TABLE oidc_sign_in (
+    hash            bytea PRIMARY KEY CHECK (length(hash) = 32),
+    provider        text COLLATE "C" NOT NULL,
+    redirect_uri    text COLLATE "C" NOT NULL,
+    expires_at      timestamptz NOT NULL
+);
+
+-- Tokens of CI jobs that were exchanged, so that each is exchanged once, on whichever replica.
+CREATE TABLE exchanged_token (
+    hash            bytea PRIMARY KEY CHECK (length(hash) = 32),              -- of issuer and jti
+    expires_at      timestamptz NOT NULL
+);
 
 -- A scope that something lives at. RESTRICT everywhere: a SET NULL would make an app's secrets global.
 CREATE TABLE scope (
