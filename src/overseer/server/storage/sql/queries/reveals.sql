@@ -13,23 +13,11 @@ WITH request AS MATERIALIZED (
         WITH ORDINALITY AS r (hash, secret_id, version, request_id, peer, client, text_id, commitment, salt, reason, user_agent, ord)
 ),
 holder AS MATERIALIZED (
-    SELECT t.hash, t.id AS token_id, t.networks, p.id, p.kind, p.name,
-           CASE WHEN t.revoked_at IS NOT NULL THEN 'token_revoked'
-                WHEN t.expires_at <= statement_timestamp() THEN 'token_expired'
-                WHEN p.disabled_at IS NOT NULL THEN 'principal_disabled' END AS refusal,
-           p.kind = 'node' AND COALESCE(n.state <> 'active', true) AS dormant,
-           ARRAY(SELECT m.group_id FROM group_member m WHERE m.principal_id = p.id) || p.id AS subjects
-    FROM (SELECT DISTINCT hash FROM request) d
-    JOIN token t ON t.hash = d.hash
-    JOIN principal p ON p.id = t.principal_id
-    LEFT JOIN node n ON n.principal_id = p.id
+    @{holders}
 ),
 found AS MATERIALIZED (
     SELECT r.ord, r.secret_id, r.version, r.peer, h.token_id, h.id AS principal_id, h.kind, h.name AS principal_name, h.subjects,
-           CASE WHEN h.hash IS NULL THEN 'unauthenticated'
-                WHEN h.refusal IS NOT NULL THEN h.refusal
-                WHEN NOT COALESCE(h.networks IS NULL OR NULLIF(r.peer, '')::inet <<= ANY (h.networks), false) THEN 'foreign_network'
-                WHEN h.dormant THEN 'node_not_active' END AS refusal,
+           @{refusal} AS refusal,
            s.id AS found_id, s.name, s.scope_id, c.app_id, c.environment_id, c.node_id,
            COALESCE(r.version, s.active_version) AS wanted, a.name AS app, e.name AS environment, n.name AS node
     FROM request r
@@ -55,17 +43,12 @@ decided AS MATERIALIZED (
                 ELSE '' END AS code
     FROM found f
     LEFT JOIN LATERAL (
-        SELECT bool_or(b.permissions & $12::bigint <> 0 AND COALESCE(b.expires_at > statement_timestamp(), true)) AS reveals,
+        SELECT bool_or(b.permissions & $12::bigint <> 0 AND @{lives}) AS reveals,
                bool_or(b.permissions & $12 <> 0) AS lapsed,
-               bool_or(b.permissions & $13::bigint <> 0 AND COALESCE(b.expires_at > statement_timestamp(), true)) AS lists
+               bool_or(b.permissions & $13::bigint <> 0 AND @{lives}) AS lists
         FROM binding b
         WHERE b.subject_id = ANY (f.subjects)
-          AND (b.app_match = 'any' OR (b.app_match = 'unset' AND f.app_id IS NULL) OR (b.app_match = 'is' AND b.app_id = f.app_id))
-          AND (b.environment_match = 'any' OR (b.environment_match = 'unset' AND f.environment_id IS NULL)
-               OR (b.environment_match = 'is' AND b.environment_id = f.environment_id))
-          AND (b.node_match = 'any' OR (b.node_match = 'unset' AND f.node_id IS NULL)
-               OR (b.node_match = 'is' AND b.node_id = f.node_id))
-          AND CASE WHEN b.name_is_prefix THEN starts_with(f.name, b.name) ELSE f.name = b.name END
+          AND @{covers}
     ) g ON f.refusal IS NULL AND f.found_id IS NOT NULL
     -- OFFSET 0: without it every version of the secret is scanned.
     LEFT JOIN LATERAL (

@@ -1,60 +1,49 @@
--- Secrets with the names of their scope. Every query that gives a secret lists the same columns in the same order.
+-- Secrets with the names of their scope. Every query that gives a secret gives the same columns.
 
--- name: secret_by_id
+-- fragment: secret_columns
 SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
        s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
        c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node,
        (SELECT r.id FROM rollout r WHERE r.secret_id = s.id AND r.state = 'running') AS rollout
+
+-- fragment: scope_parts
+-- The parts of a scope c by name.
+LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
+
+-- fragment: secret_rows
+@{secret_columns}
 FROM secret s
 JOIN scope c ON c.id = s.scope_id
-LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
+@{scope_parts}
+
+-- name: secret_by_id
+@{secret_rows}
 WHERE s.id = $1;
 
 -- name: secret_by_ids
-SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
-       s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
-       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node,
-       (SELECT r.id FROM rollout r WHERE r.secret_id = s.id AND r.state = 'running') AS rollout
-FROM secret s
-JOIN scope c ON c.id = s.scope_id
-LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
+@{secret_rows}
 WHERE s.id = ANY ($1::uuid[])
 ORDER BY s.name, s.id;
 
 -- name: secret_by_id_locked
 -- The row as it is once the lock is had: a writer that was waited for has changed it.
-SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
-       s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
-       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node,
-       (SELECT r.id FROM rollout r WHERE r.secret_id = s.id AND r.state = 'running') AS rollout
-FROM secret s
-JOIN scope c ON c.id = s.scope_id
-LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
+@{secret_rows}
 WHERE s.id = $1
 FOR UPDATE OF s;
 
 -- name: secret_candidates_by_name
 -- $1 names, $2-$4 the place: every secret of those names whose set scope parts all match. Which one wins is core.scope_selection's.
-SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
-       s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
-       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node,
-       (SELECT r.id FROM rollout r WHERE r.secret_id = s.id AND r.state = 'running') AS rollout
-FROM secret s
-JOIN scope c ON c.id = s.scope_id
-LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
+@{secret_rows}
 WHERE s.name = ANY ($1::text[])
   AND (c.app_id IS NULL OR c.app_id = $2) AND (c.environment_id IS NULL OR c.environment_id = $3)
   AND (c.node_id IS NULL OR c.node_id = $4);
 
 -- name: secret_candidates_all
 -- $1-$3 the place, $4 limit: every secret that applies there, by name.
-SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
-       s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
-       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node,
-       (SELECT r.id FROM rollout r WHERE r.secret_id = s.id AND r.state = 'running') AS rollout
+@{secret_columns}
 FROM scope c
 JOIN secret s ON s.scope_id = c.id
-LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
+@{scope_parts}
 WHERE (c.app_id IS NULL OR c.app_id = $1) AND (c.environment_id IS NULL OR c.environment_id = $2)
   AND (c.node_id IS NULL OR c.node_id = $3)
 ORDER BY s.name, s.id
@@ -64,13 +53,7 @@ LIMIT $4;
 -- $1 principal, $2 bit of the permission, $3 now: the decision of core.access.decide in SQL (a test compares the two).
 -- $4-$6 names of app, environment, node; $7 rank of the scope (core.scopes); $8 name, $9 whether it is a prefix; $10 label key,
 -- $11 label value; $12 text in name or description; $13, $14 the last row of the page before; $15 limit. NULL: no such filter.
-SELECT s.id, s.name, s.scope_id, s.latest_version, s.active_version, s.revision, s.description, s.labels::text AS labels, s.owner,
-       s.expires_at, s.generator, s.rotation::text AS rotation, s.source::text AS source, s.created_at, s.updated_at,
-       c.app_id, c.environment_id, c.node_id, a.name AS app, e.name AS environment, n.name AS node,
-       (SELECT r.id FROM rollout r WHERE r.secret_id = s.id AND r.state = 'running') AS rollout
-FROM secret s
-JOIN scope c ON c.id = s.scope_id
-LEFT JOIN app a ON a.id = c.app_id LEFT JOIN environment e ON e.id = c.environment_id LEFT JOIN node n ON n.id = c.node_id
+@{secret_rows}
 WHERE EXISTS (
     SELECT FROM binding b
     WHERE b.subject_id = ANY (ARRAY(SELECT m.group_id FROM group_member m WHERE m.principal_id = $1) || $1::uuid)
