@@ -42,9 +42,10 @@ class Purpose(StrEnum):
     IDEMPOTENCY = "idempotency"
     KEK = "kek"
     SERVER_SIGNING = "server_signing"
+    SIGN_IN = "sign_in"
 
 
-_HMAC_PURPOSES: Final = frozenset({Purpose.BUNDLE_ADDRESS, Purpose.FINGERPRINT, Purpose.IDEMPOTENCY})
+_HMAC_PURPOSES: Final = frozenset({Purpose.BUNDLE_ADDRESS, Purpose.FINGERPRINT, Purpose.IDEMPOTENCY, Purpose.SIGN_IN})
 
 
 @dataclass(frozen=True, slots=True)

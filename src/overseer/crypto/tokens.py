@@ -33,11 +33,13 @@ class TokenPrefix(StrEnum):
 
     API = "ovs_"
     ENROLMENT = "ovse_"
+    INVITATION = "ovsi_"
     NODE = "ovsn_"
+    SESSION = "ovss_"
 
 
 #: What a scanner or a log filter looks for; a match with a right checksum (:func:`looks_valid`) is a token.
-TOKEN_PATTERN: Final = re.compile(r"\b(ovs|ovse|ovsn)_[0-9A-Za-z]{49}\b", re.ASCII)
+TOKEN_PATTERN: Final = re.compile(r"\b(ovs|ovse|ovsi|ovsn|ovss)_[0-9A-Za-z]{49}\b", re.ASCII)
 
 
 def new_token(prefix: TokenPrefix) -> tuple[SecretValue, bytes]:

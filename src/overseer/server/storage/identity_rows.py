@@ -51,6 +51,8 @@ def _refusal(row: Mapping[str, Any]) -> str:
         return "token_revoked"
     if row["token_expired"]:
         return "token_expired"
+    if row["session_idle"]:
+        return "session_idle"
     if row["disabled"]:
         return "principal_disabled"
     if row["foreign_network"]:

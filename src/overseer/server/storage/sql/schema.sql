@@ -46,6 +46,25 @@ CREATE TABLE principal (
 -- Users are told apart without regard to case, so that nobody is taken for another; names are ASCII.
 CREATE UNIQUE INDEX principal_user_name ON principal (lower(name)) WHERE kind = 'user';
 
+-- A rotation of the key-encryption key: every data key goes to ``term``. ``at_…`` is how far its current pass came, so that it goes
+-- on after a kill; ``unreadable`` counts what the pass (at its end: what was left) could not open. One runs at a time.
+CREATE TABLE key_rotation (
+    id              uuid PRIMARY KEY,
+    term            integer NOT NULL CHECK (term >= 1),
+    reason          text NOT NULL CHECK (reason IN ('asked', 'age', 'count', 'found')),
+    state           text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'finished')),
+    at_table        text COLLATE "C" NOT NULL DEFAULT '',
+    at_term         integer NOT NULL DEFAULT 0,
+    at_id           uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    rewrapped       bigint NOT NULL DEFAULT 0,
+    unreadable      bigint NOT NULL DEFAULT 0,
+    started_by      uuid REFERENCES principal ON DELETE SET NULL,
+    started_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at     timestamptz,
+    CHECK ((state = 'finished') = (finished_at IS NOT NULL))
+);
+CREATE UNIQUE INDEX key_rotation_running ON key_rotation (state) WHERE state = 'running';
+
 CREATE TABLE principal_group (
     id              uuid PRIMARY KEY,
     name            text COLLATE "C" NOT NULL UNIQUE,
@@ -300,7 +319,7 @@ CREATE TABLE secret_version (
 );
 ALTER TABLE secret ADD CONSTRAINT secret_active_version FOREIGN KEY (id, active_version)
     REFERENCES secret_version (secret_id, version) DEFERRABLE INITIALLY DEFERRED;
-CREATE INDEX secret_version_term ON secret_version (kek_term);
+CREATE INDEX secret_version_term ON secret_version (kek_term, id);
 
 -- A set of Compose files of an app. People's env_files hold plaintext, so contents are enveloped; the address is an HMAC.
 CREATE TABLE bundle (
@@ -316,7 +335,7 @@ CREATE TABLE bundle (
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (app_id, digest)
 );
-CREATE INDEX bundle_term ON bundle (kek_term);
+CREATE INDEX bundle_term ON bundle (kek_term, id);
 
 -- Deployments that were ordered together for several nodes: ``parallel`` of them at a time, none after a failure.
 CREATE TABLE deployment_group (

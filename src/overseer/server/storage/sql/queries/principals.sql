@@ -24,10 +24,11 @@ INSERT INTO token (hash, id, principal_id, description, expires_at, networks, cr
 VALUES ($1, $2, $3, $4, $5, $6::text[]::cidr[], $7);
 
 -- name: token_all
+-- Sessions have a list of their own; by id they are found as what they are: tokens.
 SELECT t.id, t.principal_id, p.name AS principal, p.kind, t.description, t.expires_at, t.networks::text[] AS networks, t.revoked_at,
        t.last_used_at, t.created_at
 FROM token t JOIN principal p ON p.id = t.principal_id
-WHERE ($1::text IS NULL OR p.name = $1) AND ($2::uuid IS NULL OR t.id = $2)
+WHERE ($1::text IS NULL OR p.name = $1) AND CASE WHEN $2::uuid IS NULL THEN t.kind = 'token' ELSE t.id = $2 END
   AND p.kind <> 'node'
 ORDER BY t.created_at, t.id;
 

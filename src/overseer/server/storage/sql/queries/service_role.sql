@@ -38,9 +38,13 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     idempotency_key, keyring_key
 TO overseer_service;
 
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    user_password, user_totp, recovery_code, invitation, sign_in_try, external_identity, oidc_sign_in, exchanged_token
+TO overseer_service;
+
 -- A version is immutable but for its wrap and its grace period.
 GRANT SELECT, INSERT, DELETE, UPDATE (kek_term, wrapped_dek, readable_until) ON secret_version TO overseer_service;
-GRANT SELECT, INSERT, UPDATE ON instance TO overseer_service;
+GRANT SELECT, INSERT, UPDATE ON instance, key_rotation TO overseer_service;
 GRANT SELECT ON current_deployment, schema_migration, audit_incarnation TO overseer_service;
 GRANT SELECT, INSERT ON audit_checkpoint TO overseer_service;
 
