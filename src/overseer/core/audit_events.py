@@ -25,6 +25,7 @@ class AuditAction(StrEnum):
     APP_CREATE = "app:create"
     APP_DELETE = "app:delete"
     APP_LIST = "app:list"
+    APP_PATCH = "app:patch"
     AUDIT_LIST = "audit:list"
     BINDING_CREATE = "binding:create"
     BINDING_DEACTIVATE = "binding:deactivate"
@@ -46,6 +47,7 @@ class AuditAction(StrEnum):
     ENVIRONMENT_CREATE = "environment:create"
     ENVIRONMENT_DELETE = "environment:delete"
     ENVIRONMENT_LIST = "environment:list"
+    ENVIRONMENT_PATCH = "environment:patch"
     GROUP_ADD_MEMBER = "group:add_member"
     GROUP_CREATE = "group:create"
     GROUP_DELETE = "group:delete"
@@ -54,8 +56,10 @@ class AuditAction(StrEnum):
     GROUP_REMOVE_MEMBER = "group:remove_member"
     IDENTITY_READ = "identity:read"
     KEY_READ = "key:read"
+    METRICS_READ = "metrics:read"
     NODE_AUTHENTICATE = "node:authenticate"
     NODE_CREATE = "node:create"
+    NODE_DELETE = "node:delete"
     NODE_DRAIN = "node:drain"
     NODE_ENROL = "node:enrol"
     NODE_HOLDINGS = "node:holdings"
@@ -64,6 +68,8 @@ class AuditAction(StrEnum):
     NODE_POLL = "node:poll"
     NODE_REVOKE = "node:revoke"
     NODE_ROTATE_KEYS = "node:rotate_keys"
+    PASSWORD_CHANGE = "password:change"
+    PASSWORD_SET = "password:set"
     PLAN_CREATE = "plan:create"
     ROLE_CREATE = "role:create"
     ROLE_DELETE = "role:delete"
@@ -76,10 +82,12 @@ class AuditAction(StrEnum):
     ROLLOUT_WITHDRAWN = "rollout:withdrawn"
     SEAL_UNSEAL = "seal:unseal"
     SECRET_ACTIVATE = "secret:activate"
+    SECRET_BATCH = "secret:batch"
     SECRET_CREATE = "secret:create"
     SECRET_DELETE = "secret:delete"
     SECRET_EXPLAIN = "secret:explain"
     SECRET_LIST = "secret:list"
+    SECRET_MOVE = "secret:move"
     SECRET_PATCH = "secret:patch"
     SECRET_READ = "secret:read"
     SECRET_RESOLVE = "secret:resolve"
@@ -96,10 +104,25 @@ class AuditAction(StrEnum):
     SERVICE_ACCOUNT_ENABLE = "service_account:enable"
     SERVICE_ACCOUNT_LIST = "service_account:list"
     SERVICE_ACCOUNT_PATCH = "service_account:patch"
+    SESSION_CREATE = "session:create"
+    SESSION_LIST = "session:list"
+    SESSION_REVOKE = "session:revoke"
     TOKEN_CREATE = "token:create"
+    TOKEN_EXCHANGE = "token:exchange"
     TOKEN_LIST = "token:list"
     TOKEN_REVOKE = "token:revoke"
     TOKEN_ROTATE = "token:rotate"
+    TOTP_CONFIRM = "totp:confirm"
+    TOTP_REMOVE = "totp:remove"
+    TOTP_START = "totp:start"
+    USER_CREATE = "user:create"
+    USER_DELETE = "user:delete"
+    USER_DISABLE = "user:disable"
+    USER_ENABLE = "user:enable"
+    USER_LINK = "user:link"
+    USER_LIST = "user:list"
+    USER_PATCH = "user:patch"
+    USER_RESET = "user:reset"
 
 
 #: One line an action for people; the reference page is made from it.
@@ -109,7 +132,8 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.ALARM_BREAK_GLASS: "an emergency binding was activated, or somebody tried; the reason says why",
     AuditAction.APP_CREATE: "an app was created",
     AuditAction.APP_DELETE: "an app was deleted",
-    AuditAction.APP_LIST: "apps were listed",
+    AuditAction.APP_LIST: "apps were listed, or one was shown",
+    AuditAction.APP_PATCH: "an app's description was changed",
     AuditAction.AUDIT_LIST: "the audit log was read",
     AuditAction.BINDING_CREATE: "a role was given over a selector",
     AuditAction.BINDING_DEACTIVATE: "an emergency binding was ended before its time",
@@ -130,7 +154,8 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.ENROLMENT_CREATE: "an enrolment token was made for a node",
     AuditAction.ENVIRONMENT_CREATE: "an environment was created",
     AuditAction.ENVIRONMENT_DELETE: "an environment was deleted",
-    AuditAction.ENVIRONMENT_LIST: "environments were listed",
+    AuditAction.ENVIRONMENT_LIST: "environments were listed, or one was shown",
+    AuditAction.ENVIRONMENT_PATCH: "an environment's description was changed",
     AuditAction.GROUP_ADD_MEMBER: "a principal came into a group; the code says which",
     AuditAction.GROUP_CREATE: "a group was created",
     AuditAction.GROUP_DELETE: "a group was deleted with its bindings",
@@ -139,8 +164,10 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.GROUP_REMOVE_MEMBER: "a principal left a group; the code says which",
     AuditAction.IDENTITY_READ: "a principal asked who it is and what it may do",
     AuditAction.KEY_READ: "the state of the keyring was shown, never a key",
+    AuditAction.METRICS_READ: "the metrics were read with a token",
     AuditAction.NODE_AUTHENTICATE: "an agent exchanged a signed assertion for a short token",
     AuditAction.NODE_CREATE: "a node was created",
+    AuditAction.NODE_DELETE: "a node was deleted",
     AuditAction.NODE_DRAIN: "a node was drained, or takes deployments again; the code says which",
     AuditAction.NODE_ENROL: "an agent joined, or proved its keys",
     AuditAction.NODE_HOLDINGS: "an agent said what its containers hold; a report in which nothing is new leaves no row",
@@ -148,6 +175,8 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.NODE_PATCH: "a node's description or labels were changed",
     AuditAction.NODE_POLL: "an agent took work; a poll that hands out nothing leaves no row",
     AuditAction.NODE_REVOKE: "a node was revoked",
+    AuditAction.PASSWORD_CHANGE: "a user changed its own password; its other sessions ended",
+    AuditAction.PASSWORD_SET: "a user set a password with an invitation",
     AuditAction.PLAN_CREATE: "a plan was made; further rows of the request name references that were refused",
     AuditAction.NODE_ROTATE_KEYS: "an agent began to replace its node's keys; node:enrol says that the new ones are in force",
     AuditAction.ROLE_CREATE: "a role was created",
@@ -161,10 +190,12 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.ROLLOUT_WITHDRAWN: "a rollout was taken back, by somebody or (code unhealthy) by the server",
     AuditAction.SEAL_UNSEAL: "somebody tried to unseal the server",
     AuditAction.SECRET_ACTIVATE: "another version of a secret became the active one",
+    AuditAction.SECRET_BATCH: "a batch of changes was refused as a whole; a batch that is let in has a row for each operation",
     AuditAction.SECRET_CREATE: "a secret was created",
     AuditAction.SECRET_DELETE: "a secret was deleted with all of its history",
     AuditAction.SECRET_EXPLAIN: "somebody asked which secret of a name wins at a scope",
     AuditAction.SECRET_LIST: "secrets were listed",
+    AuditAction.SECRET_MOVE: "a secret was moved or renamed: one row for where it was, one for where it is",
     AuditAction.SECRET_PATCH: "metadata of a secret was changed",
     AuditAction.SECRET_READ: "metadata of a secret was shown",
     AuditAction.SECRET_RESOLVE: "values were shown to whoever asked for what applies at a scope; one row for each name",
@@ -181,10 +212,25 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.SERVICE_ACCOUNT_ENABLE: "a service account was enabled again with what it holds",
     AuditAction.SERVICE_ACCOUNT_LIST: "service accounts were listed, or one was shown",
     AuditAction.SERVICE_ACCOUNT_PATCH: "a service account's description was changed",
+    AuditAction.SESSION_CREATE: "somebody signed in, or tried; the code of a refusal says why, for the operator's eyes only",
+    AuditAction.SESSION_LIST: "sessions were listed",
+    AuditAction.SESSION_REVOKE: "a session was ended, or all of a user (the code says how many)",
     AuditAction.TOKEN_CREATE: "a token was made",
+    AuditAction.TOKEN_EXCHANGE: "a CI job's identity token was exchanged for a short token; further rows say which job",
     AuditAction.TOKEN_LIST: "tokens were listed, or one was shown, never their text",
     AuditAction.TOKEN_REVOKE: "a token was revoked",
     AuditAction.TOKEN_ROTATE: "a token got a successor and a nearer end",
+    AuditAction.TOTP_CONFIRM: "a user put a second factor into force, or made new recovery codes",
+    AuditAction.TOTP_REMOVE: "a second factor was taken away",
+    AuditAction.TOTP_START: "a user asked for a new second factor; it is not in force yet",
+    AuditAction.USER_CREATE: "a user was created, by somebody or (code provisioned) at its first sign-in through a provider",
+    AuditAction.USER_DELETE: "a user was deleted with its tokens, sessions and bindings",
+    AuditAction.USER_DISABLE: "a user was disabled; its tokens and sessions ended",
+    AuditAction.USER_ENABLE: "a user was enabled again",
+    AuditAction.USER_LINK: "a user was tied to the identity of a provider, or untied (code unlinked)",
+    AuditAction.USER_LIST: "users were listed, or one was shown",
+    AuditAction.USER_PATCH: "a user's description was changed",
+    AuditAction.USER_RESET: "a link was made that sets a user's password; the old one and all sessions ended",
 }
 
 

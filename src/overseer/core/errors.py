@@ -15,11 +15,14 @@ that was broken and what to do next; it never holds a value of a secret.
     │   ├── WrongHost           wrong_host               421, exit 65   a Host that this server does not answer to
     │   └── ForeignOrigin       foreign_origin           403, exit 65   a browser's request from another site
     ├── Unauthenticated         unauthenticated          401, exit 77   no or no live credential
+    │   └── SecondFactorNeeded  second_factor_needed     401, exit 77   the password was right; a code is needed
     ├── Denied                  denied                   403, exit 77   the gate said no
     ├── Unavailable             unavailable              404, exit 66   does not exist, or not for this caller
     ├── Conflict                conflict                 409, exit 75   the state forbids it
     │   ├── AlreadyExists       already_exists           409, exit 75
     │   ├── AlreadyDone         already_done             409, exit 75   a replayed key whose answer is not kept
+    │   ├── BatchRefused        batch_refused            409, exit 75   operations of a batch that the state forbids
+    │   ├── InUse               in_use                   409, exit 75   something that is deployed needs it
     │   └── IdempotencyMismatch idempotency_mismatch     422, exit 65   same key, other request
     ├── PreconditionFailed      precondition_failed      412, exit 75   If-Match does not hold
     ├── RateLimited             rate_limited             429, exit 75
@@ -128,6 +131,12 @@ class Unauthenticated(OverseerError):
     exit_code = 77
 
 
+class SecondFactorNeeded(Unauthenticated):
+    """Name and password are right, and the user has a second factor: ask again, with a code."""
+
+    code = "second_factor_needed"
+
+
 class Denied(OverseerError):
     """The gate refused; the denial is in the audit log."""
 
@@ -162,6 +171,18 @@ class AlreadyDone(Conflict):
     """The idempotency key was used for a request whose answer is never kept (a token shown once)."""
 
     code = "already_done"
+
+
+class BatchRefused(Conflict):
+    """The present state forbids operations of a batch; ``problems`` lists each of them, and nothing was changed."""
+
+    code = "batch_refused"
+
+
+class InUse(Conflict):
+    """Something that is deployed uses it; ``problems`` lists what the caller may see of that."""
+
+    code = "in_use"
 
 
 class IdempotencyMismatch(Conflict):

@@ -23,26 +23,21 @@ MIN_LEFT: Final = 8
 PASSWORD_RULE: Final = f"a password has {MIN_CHARACTERS} to {MAX_CHARACTERS} characters; a few words in a row are a good one"
 WEAK_RULE: Final = "this password would be guessed soon: it is a common one, your name or a row of keys; choose another one"
 
+_GUESSED_FIRST: Final = """
+correcthorsebatterystaple correct-horse-battery-staple thequickbrownfox jumpsoverthelazydog loremipsum iloveyou
+letmein welcome password passwort passw0rd p@ssw0rd p@ssword pa55word secret admin administrator root changeme default
+master qwertyuiop asdfghjkl zxcvbnm qwerty qwertz azerty 1qaz2wsx 3edc4rfv 1q2w3e4r5t6y 1q2w3e4r q1w2e3r4 zaq12wsx
+1234567890 0123456789 123456789 12345678 1234567 123456 12345 1234 987654321 654321 abcdefghijklmnopqrstuvwxyz
+abcdefgh abcdef abc123 abcd1234 111111 000000 123123 monkey dragon sunshine princess football baseball superman batman
+trustno1 shadow michael whatever freedom starwars computer internet server overseer docker compose postgres summer
+winter spring autumn 2023 2024 2025 2026 2027
+"""
 #: Lower case; longest first, so that a longer one is not cut up by a shorter one.
-COMMON_PIECES: Final = tuple(
-    sorted(
-        (
-            "correcthorsebatterystaple correct-horse-battery-staple thequickbrownfox jumpsoverthelazydog loremipsum iloveyou letmein "
-            "welcome password passwort passw0rd p@ssw0rd p@ssword pa55word secret admin administrator root changeme default master "
-            "qwertyuiop asdfghjkl zxcvbnm qwerty qwertz azerty 1qaz2wsx 3edc4rfv 1q2w3e4r5t6y 1q2w3e4r q1w2e3r4 zaq12wsx "
-            "1234567890 0123456789 123456789 12345678 1234567 123456 12345 1234 987654321 654321 abcdefghijklmnopqrstuvwxyz "
-            "abcdefgh abcdef abc123 abcd1234 111111 000000 123123 monkey dragon sunshine princess football baseball superman "
-            "batman trustno1 shadow michael whatever freedom starwars computer internet server overseer docker compose postgres "
-            "summer winter spring autumn 2023 2024 2025 2026 2027"
-        ).split(),
-        key=len,
-        reverse=True,
-    )
-)
+COMMON_PIECES: Final = tuple(sorted(_GUESSED_FIRST.split(), key=len, reverse=True))
 
 
 def check_password(text: str, name: str, place: str) -> None:
-    """Raise :class:`InvalidInput` (which names ``place`` and the rule, never the text) where ``text`` will not do for ``name``."""
+    """Raise :class:`InvalidInput` (it names ``place`` and the rule, never the text) where ``text`` will not do for ``name``."""
     normal = unicodedata.normalize("NFKC", text)
     if not MIN_CHARACTERS <= len(normal) <= MAX_CHARACTERS:
         raise InvalidInput(PASSWORD_RULE, problems=[Problem(place, PASSWORD_RULE, "bad_password")])

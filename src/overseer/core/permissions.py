@@ -29,6 +29,7 @@ class Permission(StrEnum):
     ENVIRONMENT_WRITE = "environment:write"
     KEY_READ = "key:read"
     KEY_WRITE = "key:write"
+    METRICS_READ = "metrics:read"
     NODE_LIST = "node:list"
     NODE_SERVE = "node:serve"
     NODE_WRITE = "node:write"
@@ -44,6 +45,7 @@ class Permission(StrEnum):
     SECRET_WRITE = "secret:write"
     TOKEN_LIST = "token:list"
     TOKEN_WRITE = "token:write"
+    USER_RESET = "user:reset"
 
 
 #: Stored in ``binding.permissions`` and ``role.permissions``; append only.
@@ -74,8 +76,10 @@ PERMISSION_BITS: Final[dict[Permission, int]] = {
     Permission.AUDIT_READ: 23,
     Permission.KEY_READ: 24,
     Permission.KEY_WRITE: 25,
+    Permission.METRICS_READ: 37,
     Permission.ROLE_WRITE: 26,
     Permission.ACCESS_REVIEW: 27,
+    Permission.USER_RESET: 30,
 }
 
 #: One line a permission for people; the reference page is made from it.
@@ -93,6 +97,7 @@ PERMISSION_MEANING: Final[dict[Permission, str]] = {
     Permission.ENVIRONMENT_WRITE: "create and delete environments",
     Permission.KEY_READ: "see the state of the keyring, never a key",
     Permission.KEY_WRITE: "rotate keys and verify every row",
+    Permission.METRICS_READ: "read the metrics of the server, which name no secret and no person",
     Permission.NODE_LIST: "see nodes",
     Permission.NODE_SERVE: "act as an agent: fetch the work of the own node and report; given to nodes only",
     Permission.NODE_WRITE: "create nodes and enrolment tokens, revoke nodes",
@@ -108,6 +113,7 @@ PERMISSION_MEANING: Final[dict[Permission, str]] = {
     Permission.SECRET_WRITE: "create a secret, add a version, change its metadata",
     Permission.TOKEN_LIST: "see tokens, never their text",
     Permission.TOKEN_WRITE: "create and revoke tokens",
+    Permission.USER_RESET: "let a user set a new password, take away a second factor, tie a user to a provider's identity",
 }
 
 _READ_ONLY: Final = frozenset(
