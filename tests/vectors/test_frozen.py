@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import struct
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from overseer.crypto.node_assertions import Assertion, verify_assertion
 from overseer.crypto.node_keys import NodeKeys, answer_challenge, answer_is_right, join_is_proven, prove_join
 from overseer.crypto.passwords import Argon2Parameters, derive_key, password_matches
 from overseer.crypto.sealed_bundle import BundleRequest, open_bundle
+from overseer.crypto.shares import combine, evaluate, parse_share
 from overseer.crypto.tokens import looks_valid, token_hash
 from overseer.server.seals.passphrase import PassphraseSeal
 from overseer.server.seals.root_key_text import read_root_key, write_root_key
@@ -155,3 +157,15 @@ def test_a_written_root_key_reads() -> None:
     root_key = RootKey(hexed(v["root_key"]))
     assert read_root_key(SecretValue(v["text"]), "vector") == root_key
     assert write_root_key(root_key).reveal().decode() == v["text"]
+
+
+def test_shares_combine_to_the_root_key() -> None:
+    v = load("shares-v1.json")
+    shares = [parse_share(SecretValue(row["text"])) for row in v["shares"]]
+    for share, row in zip(shares, v["shares"], strict=True):
+        assert (share.number, share.value.reveal().hex(), share.digest().hex()) == (row["number"], row["value"], row["digest"])
+        assert (share.set_id.hex(), share.threshold, share.count) == (v["set_id"], v["threshold"], v["count"])
+        assert share.text().reveal().decode() == row["text"]
+        assert evaluate([hexed(v["key"]), *map(hexed, v["coefficients"])], share.number).hex() == row["value"]
+    for chosen in itertools.combinations(shares, 3):
+        assert combine(chosen).reveal().hex() == v["key"]

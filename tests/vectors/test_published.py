@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from overseer.core.errors import DecryptionFailed
 from overseer.crypto.aead import Aead
+from overseer.crypto.gf256 import multiply
 from overseer.crypto.hpke import SealingKey
 from overseer.crypto.keys import HmacKey
+from overseer.crypto.shares import interpolate
 from overseer.crypto.signatures import SigningKey, verifies
 
 PUBLISHED: dict[str, Any] = json.loads((Path(__file__).parent / "published.json").read_text("utf-8"))
@@ -79,3 +81,13 @@ def test_ed25519_gives_the_signature_of_rfc_8037() -> None:
 def test_hmac_sha256_gives_the_digest_of_rfc_4231() -> None:
     v = PUBLISHED["hmac_sha256"]
     assert HmacKey(hexed(v["key"])).digest(hexed(v["message"])).hex() == v["digest"]
+
+
+@pytest.mark.parametrize(("a", "b", "product"), PUBLISHED["gf256"]["products"])
+def test_gf256_multiplies_as_fips_197_and_vault_do(a: int, b: int, product: int) -> None:
+    assert multiply(a, b) == product
+
+
+def test_sharing_combines_the_shares_of_draft_mcgrew_tss() -> None:
+    v = PUBLISHED["threshold_sharing"]
+    assert interpolate([(number, hexed(value)) for number, value in v["shares"]]).hex() == v["secret"]
