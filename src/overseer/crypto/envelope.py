@@ -29,6 +29,9 @@ FORMAT: Final = 1
 _LABEL: Final = frame(b"overseer record", FORMAT.to_bytes(2, "big"))
 _VALUE: Final = _LABEL + frame(b"value")
 _BUNDLE: Final = _LABEL + frame(b"bundle")
+#: The path that the envelope of a whole bundle is bound to; no file of a bundle is encrypted by itself.
+PACK_PATH: Final = "overseer.pack"
+_TOTP: Final = _LABEL + frame(b"totp")
 _UUID: Final = (16).to_bytes(4, "big")  # the length prefix of an id, so that the hot path only joins
 
 
@@ -84,6 +87,21 @@ class BundleFileContext:
 
     def label(self) -> str:
         return f"a file of bundle {self.bundle_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class TotpContext:
+    """The place of a user's authenticator secret; ``totp_id`` is made before the write, anew for each secret."""
+
+    instance_id: UUID
+    principal_id: UUID
+    totp_id: UUID
+
+    def associated(self) -> bytes:
+        return _TOTP + frame(self.instance_id.bytes, self.principal_id.bytes, self.totp_id.bytes)
+
+    def label(self) -> str:
+        return f"the second factor of user {self.principal_id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,7 +216,7 @@ CREATE TABLE user_totp (
     confirmed_at    timestamptz,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-CREATE INDEX user_totp_term ON user_totp (kek_term);
+CREATE INDEX user_totp_term ON user_totp (kek_term, id);
 
 CREATE TABLE recovery_code (
     principal_id    uuid NOT NULL REFERENCES principal ON DELETE CASCADE,
@@ -444,6 +444,14 @@ CREATE TABLE idempotency_key (
     PRIMARY KEY (principal_id, route, key)
 );
 CREATE INDEX idempotency_key_age ON idempotency_key (created_at);
+
+-- The secrets that a batch changed, in the order of its operations, for as long as its idempotency key is remembered.
+CREATE TABLE secret_batch (
+    id              uuid PRIMARY KEY,
+    secret_ids      uuid[] NOT NULL,                                          -- no foreign keys: a batch may delete secrets
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX secret_batch_age ON secret_batch (created_at);
 
 -- The audit log. A row is never changed; the service role may insert the data columns only.
 CREATE TABLE audit_incarnation (

@@ -28,7 +28,7 @@ CREATE TABLE user_totp (
     confirmed_at    timestamptz,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-CREATE INDEX user_totp_term ON user_totp (kek_term);
+CREATE INDEX user_totp_term ON user_totp (kek_term, id);
 
 CREATE TABLE recovery_code (
     principal_id    uuid NOT NULL REFERENCES principal ON DELETE CASCADE,
