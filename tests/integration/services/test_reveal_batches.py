@@ -13,7 +13,6 @@ import pytest
 from overseer.core.errors import InvalidInput, NotReady, OverseerError, Unauthenticated
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
-from overseer.server.services import reveal_batches
 from overseer.server.services.reveal_batches import RevealBatches
 from overseer.server.storage.scope_rows import Part
 from overseer.wire.secrets import SecretUpdate, ValueRequest
@@ -154,7 +153,7 @@ async def test_a_cancelled_request_stays_audited(world: World) -> None:
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await asyncio.gather(*batches._running)
+    await batches._batches.settled()
     assert [row["outcome"] for row in await world.audit(caller)] == ["allowed"]
 
 
@@ -172,9 +171,9 @@ async def test_one_bad_row_fails_alone(world: World) -> None:
 
 
 async def test_a_full_queue_is_told_to_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reveal_batches, "MOST_WAITING", 5)
     secret = await world.secret("a", "v")
     batches = RevealBatches(world.database, world.gate)
+    monkeypatch.setattr(batches._batches, "_most_waiting", 5)
     calls = [batches.release(world.caller(world.owner.token_hash), UUID(secret.id), None) for _ in range(40)]
     found = await asyncio.gather(*calls, return_exceptions=True)
     refused = [one for one in found if isinstance(one, NotReady)]

@@ -1,0 +1,141 @@
+"""Requests of one kind that arrive together, gathered into batches without a timer.
+
+A batch runs at once while fewer than two are under way; what arrives meanwhile is the next one. So nothing waits for others to
+come, and whatever a batch reads was written before or after all of its requests arrived.
+
+Guarantees: each request gets exactly one result or error. One bad row of data, which aborts a statement for all, is found by
+halving and fails alone. Any other error is everybody's: after a lost connection it is not known whether the batch was committed,
+so nothing is tried again. A request that is cancelled stays in its batch: what was done for it is done, and audited. Where
+too many wait, the next one is told to come back (503).
+
+What it will not do: decide, audit or commit; that is the business of the function that runs a batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from overseer.core.errors import InvalidInput, NotReady, OverseerError
+
+BATCHES_AT_ONCE: Final = 2
+MOST_WAITING: Final = 4096
+LOOK_AHEAD: Final = 4
+"""How many times the size of a batch is looked through for requests that do not get in each other's way."""
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[Request, Result]):
+    request: Request
+    answer: asyncio.Future[Result]
+    touches: frozenset[Hashable]
+
+
+class RequestBatches(Generic[Request, Result]):
+    """One queue, used by one event loop.
+
+    ``run`` gives the results of a batch in its order. ``touches`` names what a request changes: two that touch the same are
+    never under way at once.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Request]], Awaitable[Sequence[Result]]],
+        *,
+        most_in_batch: int = 256,
+        most_waiting: int = MOST_WAITING,
+        touches: Callable[[Request], Iterable[Hashable]] | None = None,
+    ) -> None:
+        self._run_batch = run
+        self._most_in_batch = most_in_batch
+        self._most_waiting = most_waiting
+        self._touches = touches
+        self._touched: set[Hashable] = set()
+        self._waiting: deque[_Waiting[Request, Result]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def ask(self, request: Request) -> Result:
+        """The result for ``request``, or its error; :class:`NotReady` where too many wait."""
+        if len(self._waiting) >= self._most_waiting:
+            raise NotReady("too many requests of this kind are waiting; try again", retry_after=1)
+        touches = frozenset(self._touches(request)) if self._touches else frozenset[Hashable]()
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(request, answer, touches))
+        self._start()
+        return await answer
+
+    async def settled(self) -> None:
+        """Wait until the batches that are under way have ended."""
+        await asyncio.gather(*self._running)
+
+    def _start(self) -> None:
+        while self._waiting and len(self._running) < BATCHES_AT_ONCE:
+            batch = self._take()
+            if not batch:
+                return  # everything that waits waits for what is under way
+            task = asyncio.create_task(self._run(batch))
+            self._running.add(task)
+            task.add_done_callback(lambda done, batch=batch: self._ended(done, batch))  # type: ignore[misc]
+
+    def _take(self) -> list[_Waiting[Request, Result]]:
+        if self._touches is None:
+            return [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most_in_batch))]
+        batch: list[_Waiting[Request, Result]] = []
+        held: list[_Waiting[Request, Result]] = []
+        for _ in range(min(len(self._waiting), self._most_in_batch * LOOK_AHEAD)):
+            one = self._waiting.popleft()
+            if self._touched.isdisjoint(one.touches):
+                batch.append(one)
+                self._touched |= one.touches
+                if len(batch) == self._most_in_batch:
+                    break
+            else:
+                held.append(one)
+        self._waiting.extendleft(reversed(held))
+        return batch
+
+    def _ended(self, task: asyncio.Task[None], batch: Sequence[_Waiting[Request, Result]]) -> None:
+        self._running.discard(task)
+        for one in batch:
+            self._touched -= one.touches
+        self._start()
+
+    async def _run(self, batch: Sequence[_Waiting[Request, Result]]) -> None:
+        try:
+            results = await self._run_batch([one.request for one in batch])
+        except InvalidInput as error:
+            # One row that PostgreSQL cannot take aborts the statement, so nothing of it happened: find that row alone.
+            if len(batch) > 1:
+                half = len(batch) // 2
+                await self._run(batch[:half])
+                await self._run(batch[half:])
+            else:
+                _fail(batch, error)
+        except OverseerError as error:
+            _fail(batch, error)
+        except BaseException:
+            _fail(batch, OverseerError("internal error"))
+            raise
+        else:
+            for one, result in zip(batch, results, strict=True):
+                if not one.answer.done():
+                    one.answer.set_result(result)
+
+
+def _fail(batch: Sequence[_Waiting[Request, Result]], error: OverseerError) -> None:
+    for one in batch:
+        if not one.answer.done():
+            # An exception of its own for each: one that is raised in many tasks collects all of their tracebacks.
+            one.answer.set_exception(_copy(error))
+
+
+def _copy(error: OverseerError) -> OverseerError:
+    if isinstance(error, NotReady):
+        return type(error)(error.message, retry_after=error.retry_after)
+    return type(error)(error.message) if isinstance(error, InvalidInput) else OverseerError(error.message)
