@@ -37,7 +37,10 @@ SECURITY_HEADERS: Final[Headers] = [
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", CONTENT_POLICY),
 ]
+#: What an answer may say otherwise: a page has its own policy and is named to itself, a style may be kept by its hash.
+_OVERRIDDEN: Final = frozenset({b"cache-control", b"content-security-policy", b"referrer-policy"})
 _ACCESS: Final = logging.getLogger("overseer.access")
 
 
@@ -88,11 +91,11 @@ class _Answer:
         if message["type"] == "http.response.start":
             complete = await self._incoming.discard_rest()
             self.status = message["status"]
-            headers = [*message.get("headers", ()), *SECURITY_HEADERS, (b"x-request-id", self._request_id)]
+            headers = [*message.get("headers", ()), (b"x-request-id", self._request_id)]
             if not complete:
                 headers.append((b"connection", b"close"))
-            if not any(name == b"content-security-policy" for name, _ in headers):
-                headers.append((b"content-security-policy", CONTENT_POLICY))
+            said = {name for name, _ in headers}
+            headers += SECURITY_HEADERS if not said & _OVERRIDDEN else [pair for pair in SECURITY_HEADERS if pair[0] not in said]
             message = {**message, "headers": headers}
         else:
             self.size += len(message.get("body", b""))
