@@ -1,8 +1,9 @@
 """What a seal is: the thing outside of the database that yields the root key.
 
 Guarantee of every seal: it gives the root key or raises :class:`KeyProblem` (wrong, missing, unreadable, not private; says
-what to do), or :class:`Sealed` where an operator must act first. It writes nothing while opening. Whether a key belongs to
-the instance is the keyring's question: its check value answers before anything is used.
+what to do), :class:`Sealed` where an operator must act first, or :class:`NotReady` where the service behind it does not answer
+now. It writes nothing while opening. Whether a key belongs to the instance is the keyring's question: its check value answers
+before anything is used.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from overseer.crypto.keys import RootKey
 
 @dataclass(frozen=True, slots=True)
 class NewSeal:
-    """A seal just made: the root key, and what the database keeps for it (empty where the seal keeps nothing there)."""
+    """A seal just made: the root key, what the database keeps for it (empty where the seal keeps nothing there), and the shares
+    where people keep it, which are shown once."""
 
     root_key: RootKey
     config: bytes
+    shares: tuple[SecretValue, ...] = ()
 
 
 class Seal(Protocol):
@@ -27,17 +30,24 @@ class Seal(Protocol):
 
     @property
     def kind(self) -> str:
-        """The word that the setting begins with: ``file``, ``env``, ``passphrase``."""
+        """The word that the setting begins with: ``file``, ``env``, ``passphrase``, ``shamir``, ``awskms``, ``vault-transit``."""
 
     @property
     def needs_operator(self) -> bool:
         """True where a start ends sealed until someone unseals; False where the seal opens by itself."""
 
+    @property
+    def asks_service(self) -> bool:
+        """True where the key comes over a network and by what the database keeps, so that it may come late."""
+
     def describe(self) -> str:
         """One line for people: where the key is, and what that protects against. Never a key."""
 
-    async def create(self, passphrase: SecretValue | None = None) -> NewSeal:
-        """Make the seal of a new instance. :class:`KeyProblem` where there is one already; nothing is overwritten."""
+    async def create(self, given: SecretValue | None = None) -> NewSeal:
+        """Make a new seal with a new root key. :class:`KeyProblem` where there is one already; nothing is overwritten.
 
-    async def root_key(self, passphrase: SecretValue | None = None) -> RootKey:
-        """The root key; with the operator's ``passphrase`` where :attr:`needs_operator`, else without."""
+        ``given`` is what the operator brings: the new passphrase.
+        """
+
+    async def root_key(self, given: SecretValue | None = None) -> RootKey:
+        """The root key; where :attr:`needs_operator`, with what the operator brings: the passphrase, or shares one a line."""

@@ -23,6 +23,7 @@ from overseer.core.secret_value import SecretValue
 from overseer.crypto.keys import RootKey
 from overseer.server.seals.contract import NewSeal
 from overseer.server.seals.root_key_text import MAX_BYTES, read_root_key, write_root_key
+from overseer.server.seals.wrapped_root import refuse_given
 
 
 class FileSeal:
@@ -30,6 +31,7 @@ class FileSeal:
 
     kind = "file"
     needs_operator = False
+    asks_service = False
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -37,23 +39,18 @@ class FileSeal:
     def describe(self) -> str:
         return f"key file {self._path}: protects backups and copies of the database, not this machine; keep a copy elsewhere"
 
-    async def create(self, passphrase: SecretValue | None = None) -> NewSeal:
+    async def create(self, given: SecretValue | None = None) -> NewSeal:
         """A new key in a new file of mode 0600. :class:`KeyProblem` where something is there already or cannot be written."""
-        _refuse_passphrase(passphrase)
+        refuse_given(given, self.kind)
         root_key = RootKey.generate()
         await asyncio.to_thread(_write_new, self._path, write_root_key(root_key))
         return NewSeal(root_key, b"")
 
-    async def root_key(self, passphrase: SecretValue | None = None) -> RootKey:
+    async def root_key(self, given: SecretValue | None = None) -> RootKey:
         """The key in the file, or :class:`KeyProblem` with the rule that the file breaks and how to mend it."""
-        _refuse_passphrase(passphrase)
+        refuse_given(given, self.kind)
         content = await asyncio.to_thread(_read_private, self._path)
         return read_root_key(content, f"key file {self._path}")
-
-
-def _refuse_passphrase(passphrase: SecretValue | None) -> None:
-    if passphrase is not None:
-        raise KeyProblem("the file seal takes no passphrase; the setting OVERSEER_SEAL says which seal is used")
 
 
 def _read_private(path: Path) -> SecretValue:

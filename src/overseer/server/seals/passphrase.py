@@ -81,6 +81,7 @@ class PassphraseSeal:
 
     kind = "passphrase"
     needs_operator = True
+    asks_service = False
 
     def __init__(self, config: bytes | None, parameters: Argon2Parameters = PASSPHRASE_PARAMETERS) -> None:
         self._config = config
@@ -89,21 +90,21 @@ class PassphraseSeal:
     def describe(self) -> str:
         return "a passphrase that nobody stores: protects a stolen machine too; every start waits for `overseer seal unseal`"
 
-    async def create(self, passphrase: SecretValue | None = None) -> NewSeal:
-        """A new root key wrapped under ``passphrase`` (:class:`InvalidInput` where it is missing or too short)."""
+    async def create(self, given: SecretValue | None = None) -> NewSeal:
+        """A new root key wrapped under the passphrase (:class:`InvalidInput` where it is missing or too short)."""
         if self._config is not None:
             raise KeyProblem("the passphrase seal exists already; change the passphrase instead")
         root_key = RootKey.generate()
-        return NewSeal(root_key, await self._wrap(root_key, passphrase))
+        return NewSeal(root_key, await self._wrap(root_key, given))
 
-    async def root_key(self, passphrase: SecretValue | None = None) -> RootKey:
+    async def root_key(self, given: SecretValue | None = None) -> RootKey:
         """The root key; :class:`Sealed` without a passphrase, :class:`KeyProblem` with a wrong one."""
         if self._config is None:
             raise KeyProblem("the database holds no passphrase seal; this instance was made with another seal, or not yet")
-        if passphrase is None:
+        if given is None:
             raise Sealed("the server waits for its passphrase: run `overseer seal unseal`")
         config = PassphraseConfig.parse(self._config)
-        key = await asyncio.to_thread(derive_key, passphrase, config.salt, config.parameters)
+        key = await asyncio.to_thread(derive_key, given, config.salt, config.parameters)
         try:
             return RootKey(Aead(key.reveal()).open(config.wrapped, config.associated()))
         except (DecryptionFailed, ValueError):
