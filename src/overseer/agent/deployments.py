@@ -35,13 +35,14 @@ from overseer.agent.project_files import ProjectFiles
 from overseer.agent.project_update import ProjectUpdate
 from overseer.agent.release import Server, fetch_payload
 from overseer.agent.swarm_deployments import SwarmDeployments, concerns
-from overseer.core.errors import DecryptionFailed, Denied, InvalidInput, NodeProblem, OverseerError
+from overseer.core.errors import DecryptionFailed, Denied, InvalidInput, NodeProblem, NotReady, OverseerError
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.keys import HmacKey
 from overseer.wire.agent import DeploymentReport, ReleasePayload, Work
 
 log = logging.getLogger("overseer.agent")
 _LARGEST_WAIT: Final = 3600
+_RELEASE_PAUSES: Final = (0.2, 1.0, 3.0, 8.0)
 
 
 @dataclass(slots=True)
@@ -113,7 +114,19 @@ class Deployer:
             yield ComposeProject(self.engine, project, ProjectFiles(self.root, project).bundle, self.root, lock)
 
     def fetch(self, server: Server, deployment_id: str) -> ReleasePayload:
-        """The payload; with the keys as they are on disk now where those in memory do not open it."""
+        """The payload. A server that is away is asked again for some seconds, as another replica may answer: a release may be
+        repeated, and each one is audited."""
+        for pause in _RELEASE_PAUSES:
+            try:
+                return self._fetch(server, deployment_id)
+            except NotReady:
+                if self.engine.interrupted:
+                    raise
+            self.sleep(pause)
+        return self._fetch(server, deployment_id)
+
+    def _fetch(self, server: Server, deployment_id: str) -> ReleasePayload:
+        """With the keys as they are on disk now where those in memory do not open it."""
         try:
             return fetch_payload(server, self.identity, deployment_id, self.clock)
         except DecryptionFailed:

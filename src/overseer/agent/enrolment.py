@@ -15,6 +15,7 @@ import hmac
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -22,7 +23,7 @@ from uuid import UUID
 from overseer import __version__
 from overseer.agent.identity import FORMAT, NodeRecord, load_identity, make_keys, store_ca, store_record
 from overseer.agent.private_files import private_directory
-from overseer.client.addresses import ServerAddress, parse_address
+from overseer.client.addresses import ServerAddress, as_text, parse_addresses
 from overseer.client.http import HttpClient
 from overseer.core.errors import ConfigurationProblem, Conflict, KeyProblem, NodeProblem, Unreachable
 from overseer.core.secret_value import SecretValue
@@ -47,7 +48,7 @@ class Joined:
 
 
 def join(token: SecretValue, url: str, directory: Path, ca_file: Path | None = None) -> Joined:
-    """Enrol this machine with ``url`` and keep the identity in ``directory``.
+    """Enrol this machine with ``url`` (of several replicas, with commas between) and keep the identity in ``directory``.
 
     ``ca_file`` (PEM) is needed where the server does not send its CA along; its key must be the pinned one either way. Raises
     :class:`InvalidInput` for a text that is no token, :class:`KeyProblem` and :class:`NodeProblem` where the server is not the
@@ -61,15 +62,15 @@ def join(token: SecretValue, url: str, directory: Path, ca_file: Path | None = N
         if not hmac.compare_digest(known.record.token_hash, used):
             raise Conflict(f"this machine is node {known.record.node} already; remove {directory} to enrol it anew")
         return Joined(known.record.node, known.record.node_id, known.record.url, already=True)
-    address = parse_address(url)
-    ca_pem = _pinned_ca(address, pins.ca_spki, ca_file)
+    addresses = parse_addresses(url)
+    ca_pem = _pinned_ca(addresses, pins.ca_spki, ca_file)
     keys = make_keys(directory)
     trusted = store_ca(directory, ca_pem) if ca_pem is not None else None
-    with HttpClient(str(address), ca_file=trusted, user_agent=USER_AGENT) as client:
+    with HttpClient(as_text(addresses), ca_file=trusted, user_agent=USER_AGENT) as client:
         answer = _enrol(client, pins, used, keys)
     record = NodeRecord(
         format=FORMAT,
-        url=str(address),
+        url=as_text(addresses),
         node=answer.node,
         node_id=UUID(answer.node_id),
         instance_id=UUID(answer.instance_id),
@@ -104,9 +105,10 @@ def _enrol(client: HttpClient, pins: EnrolmentToken, used: bytes, keys: NodeKeys
     return answer
 
 
-def _pinned_ca(address: ServerAddress, pin: bytes | None, ca_file: Path | None) -> bytes | None:
+def _pinned_ca(addresses: Sequence[ServerAddress], pin: bytes | None, ca_file: Path | None) -> bytes | None:
     """The CA's certificate as PEM, the one whose key has the hash ``pin``; ``None`` on plain loopback."""
-    if not address.secure:
+    secure = [address for address in addresses if address.secure]
+    if not secure:
         return None
     if pin is None:
         raise ConfigurationProblem("the token was made by a server without TLS: make a new one with the server's TLS on")
@@ -116,12 +118,21 @@ def _pinned_ca(address: ServerAddress, pin: bytes | None, ca_file: Path | None) 
         except OSError as error:
             raise ConfigurationProblem(f"{ca_file} cannot be read: {error.strerror}") from None
     else:
-        offered = _chain_of(address)
+        offered = _chain_of_any(secure)
     for certificate in offered:
         if hmac.compare_digest(spki_hash(certificate), pin):
             return ssl.DER_cert_to_PEM_cert(certificate).encode("ascii")
     where = str(ca_file) if ca_file is not None else "what the server sent"
     raise KeyProblem(f"{where} does not hold the CA that the token names; give its certificate with --ca-file")
+
+
+def _chain_of_any(addresses: Sequence[ServerAddress]) -> list[bytes]:
+    for address in addresses[:-1]:
+        try:
+            return _chain_of(address)
+        except Unreachable:
+            continue  # another replica has the same CA
+    return _chain_of(addresses[-1])
 
 
 def _chain_of(address: ServerAddress) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Where a server is: a base URL, checked before a credential goes anywhere near it.
+"""Where a server is: a base URL, or those of several replicas, checked before a credential goes anywhere near one.
 
 Guarantees that a token is never sent in the clear: plain HTTP is for this machine only (``localhost``, 127.0.0.0/8, ``::1``),
 and no setting turns that off. Proxy variables of the environment are not honoured.
@@ -6,6 +6,7 @@ and no setting turns that off. Proxy variables of the environment are not honour
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -55,6 +56,20 @@ def parse_address(url: str) -> ServerAddress:
     if port is None:
         port = 443 if parts.scheme == "https" else 80
     return ServerAddress(parts.scheme, host, port, parts.path.rstrip("/"))
+
+
+def parse_addresses(urls: str) -> tuple[ServerAddress, ...]:
+    """The addresses of one server's replicas, separated by commas; each once, in the order given, at least one.
+
+    Raises :class:`ConfigurationProblem` as :func:`parse_address` does, for the first that is wrong.
+    """
+    parts = [part.strip() for part in urls.split(",")]
+    return tuple(dict.fromkeys(parse_address(part) for part in parts if part)) or (parse_address(""),)
+
+
+def as_text(addresses: Iterable[ServerAddress]) -> str:
+    """The addresses as :func:`parse_addresses` reads them, in one form."""
+    return ",".join(map(str, addresses))
 
 
 def is_loopback(host: str) -> bool:

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from overseer.client.addresses import DEFAULT_URL
+from overseer.client.addresses import DEFAULT_URL, as_text
 from overseer.client.http import USER_AGENT, HttpClient
 from overseer.client.login_store import load_login
 from overseer.client.retries import RetryingClient, RetryPolicy
@@ -88,7 +88,8 @@ class Client:
 
     @property
     def url(self) -> str:
-        return str(self.http.address)
+        """All addresses of the server, as OVERSEER_URL takes them."""
+        return as_text(self.http.addresses)
 
     @cached_property
     def secrets(self) -> Secrets:

@@ -1,8 +1,11 @@
-"""One connection to one server: JSON messages over HTTP/1.1, with nothing but the standard library.
+"""One connection to one server, or to one of its replicas: JSON messages over HTTP/1.1, with nothing but the standard library.
 
 Guarantees: plain HTTP only to this machine; TLS 1.2 or later with the host name checked, and where ``ca_file`` is given that CA
 *alone* is trusted; no redirect is followed and no proxy is used, so a credential goes to the named host and nowhere else; an
 answer above ``max_response_bytes`` is refused while it is read; every failure is an error of ``overseer.core.errors``.
+
+Of several addresses the next one is taken where a connection cannot be had: nothing was sent yet, so that holds for every
+request. After an answer 503, or none, the *next* request goes to the next address; this one is not sent again.
 
 It will not retry (``overseer.client.retries`` does), and a client belongs to one thread at a time.
 """
@@ -23,14 +26,16 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from overseer.client.addresses import parse_address
+from overseer.client.addresses import parse_addresses
 from overseer.client.answers import error_from_answer
 from overseer.client.timed_socket import TimedSocket
-from overseer.core.errors import ConfigurationProblem, TooLarge, Unreachable
+from overseer.core.errors import ConfigurationProblem, NotReady, TooLarge, Unreachable
 from overseer.core.secret_value import SecretValue
 
 USER_AGENT: Final = "overseer-cli/0.1.0"
 MAX_LINE: Final = 1024 * 1024
+#: For a connection where there is another address to try: a machine that is gone does not refuse, it says nothing.
+CONNECT_SECONDS: Final = 5.0
 Value = TypeVar("Value")
 Query = Mapping[str, str | int | None]
 NONE: Final[frozenset[int]] = frozenset()
@@ -53,7 +58,10 @@ class Response(Generic[Value]):
 
 
 class HttpClient:
-    """A kept-alive connection to ``base_url``; ``timeout`` in seconds bounds each request as a whole, and connecting too."""
+    """A kept-alive connection to ``base_url``, or to one of several separated by commas, the first at the beginning.
+
+    ``timeout`` in seconds bounds each request as a whole, and connecting too.
+    """
 
     def __init__(
         self,
@@ -65,12 +73,13 @@ class HttpClient:
         timeout: float = 30.0,
         max_response_bytes: int = 64 * 1024 * 1024,
     ) -> None:
-        self.address = parse_address(base_url)
+        self.addresses = parse_addresses(base_url)
+        self.address = self.addresses[0]
         self.token = token
         self.user_agent = user_agent
         self.timeout = timeout
         self.max_response_bytes = max_response_bytes
-        self._tls = tls_context(ca_file) if self.address.secure else None
+        self._tls = tls_context(ca_file) if any(address.secure for address in self.addresses) else None
         self._connection: http.client.HTTPConnection | None = None
         self._timed: TimedSocket | None = None
 
@@ -85,6 +94,11 @@ class HttpClient:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def use_next(self) -> None:
+        """Ask the next address from now on, where there are several."""
+        self.close()
+        self.address = self.addresses[(self.addresses.index(self.address) + 1) % len(self.addresses)]
 
     @overload
     def request(
@@ -133,23 +147,27 @@ class HttpClient:
         Raises the error that the server's problem document names, :class:`Unreachable` where the server cannot be reached in time
         (exit 69), :class:`TooLarge` and :class:`ConfigurationProblem` for answers that no Overseer server gives.
         """
-        target = self.address.prefix + path
         pairs = {key: str(value) for key, value in (query or {}).items() if value is not None}
-        if pairs:
-            target += "?" + urlencode(pairs)
+        target = f"{path}?{urlencode(pairs)}" if pairs else path
         content = None if body is None else msgspec.json.encode(body)
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         try:
             with self._told():
                 answer, raw = self._exchange(method, target, content, self._headers(content, headers), deadline)
+        except Unreachable:
+            self.use_next()
+            raise
         except BaseException:
             self.close()  # interrupted half-way: what is left on the connection belongs to this request
             raise
         plain = answer.headers.get_content_type() == "application/json"
         if answer.status >= 300 and not (plain and answer.status in also):
-            raise error_from_answer(
+            error = error_from_answer(
                 answer.status, answer.headers.get("Content-Type", ""), raw, answer.headers.get("Retry-After"), str(self.address)
             )
+            if isinstance(error, NotReady):
+                self.use_next()
+            raise error
         found = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status, found, None if returns is None else self._decode(raw, returns))
 
@@ -160,7 +178,7 @@ class HttpClient:
         ``silence`` in seconds bounds the wait for each line. Raises as :meth:`request` does, while the lines are read, too.
         """
         with self._told():
-            connection, timed = self._open(time.monotonic() + self.timeout)
+            connection, timed = self._connect(time.monotonic() + self.timeout)
         try:
             sent = {**self._headers(None, headers), "Accept": "text/event-stream, application/problem+json"}
             with self._told(), _as_http():
@@ -173,6 +191,9 @@ class HttpClient:
             if kind != "text/event-stream":
                 raise ConfigurationProblem(f"{self.address} does not send events here: is it an Overseer server of this version?")
             yield self._lines_of(answer, timed, silence)
+        except NotReady:
+            self.use_next()
+            raise
         finally:
             connection.close()
 
@@ -212,7 +233,7 @@ class HttpClient:
         self, method: str, target: str, content: bytes | None, headers: dict[str, str], deadline: float
     ) -> tuple[http.client.HTTPResponse, bytes]:
         connection = self._live_connection(deadline)
-        connection.request(method, target, body=content, headers=headers)
+        connection.request(method, self.address.prefix + target, body=content, headers=headers)
         with _as_http():
             return self._receive(connection)
 
@@ -238,13 +259,30 @@ class HttpClient:
         if self._connection is not None and _is_stale(self._connection):
             self.close()
         if self._connection is None or self._timed is None:
-            self._connection, self._timed = self._open(deadline)
+            self._connection, self._timed = self._connect(deadline)
         self._timed.deadline = deadline
         return self._connection
 
+    def _connect(self, deadline: float) -> tuple[http.client.HTTPConnection, TimedSocket]:
+        """To the current address, else to the next that answers. A certificate that is wrong is not passed over in silence."""
+        for others in reversed(range(len(self.addresses))):
+            try:
+                return self._open(min(deadline, time.monotonic() + CONNECT_SECONDS) if others else deadline)
+            except ssl.SSLCertVerificationError:
+                raise
+            except OSError as error:
+                if others and time.monotonic() < deadline:
+                    self.use_next()
+                elif len(self.addresses) == 1:
+                    raise
+                else:
+                    tried = ", ".join(map(str, self.addresses))
+                    raise Unreachable(f"cannot reach any of {tried}: {_cause(error)}") from None
+        raise AssertionError("unreachable: the last address returns or raises")
+
     def _open(self, deadline: float) -> tuple[http.client.HTTPConnection, TimedSocket]:
         host, port, left = self.address.host, self.address.port, max(0.001, deadline - time.monotonic())
-        if self._tls is not None:
+        if self._tls is not None and self.address.secure:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(host, port, timeout=left, context=self._tls)
         else:
             connection = http.client.HTTPConnection(host, port, timeout=left)

@@ -3,7 +3,8 @@
 A request is repeated when repeating it cannot do anything twice: GET, whatever carries an ``Idempotency-Key``, and the few POSTs
 that only read (``repeatable=True``: a second reveal is one more audit row, no more). It is repeated when the server could not be
 reached, said 503 or said 429, after the time the server asked for and with jitter, so that many clients do not come back at once.
-A sealed server is not asked again: only a person can unseal it.
+A sealed server is not asked again: only a person can unseal it. Where the client has several addresses, each is asked before
+there is a pause: it is one try.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """At most ``attempts`` requests, and no waiting beyond ``budget`` seconds in sum."""
+    """At most ``attempts`` requests (to each address), and no waiting beyond ``budget`` seconds in sum."""
 
     attempts: int = 4
     budget: float = 15.0
@@ -90,14 +91,17 @@ class RetryingClient:
     ) -> Response[Any]:
         """As :meth:`HttpClient.request`; raises the last error when the attempts or the budget are used up."""
         may_repeat = repeatable or method == "GET" or IDEMPOTENCY_KEY in (headers or {})
-        waited = 0.0
-        for attempt in range(1, self.policy.attempts + 1):
+        waited, sealed, addresses = 0.0, 0, len(self.client.addresses)
+        for asked in range(1, self.policy.attempts * addresses + 1):
             try:
                 return self.client.request(method, path, body, returns=returns, query=query, headers=headers, timeout=timeout)
             except (NotReady, RateLimited) as error:
-                pause = self._pause(error, attempt)
-                if not may_repeat or isinstance(error, Sealed) or attempt == self.policy.attempts:
+                sealed = sealed + 1 if isinstance(error, Sealed) else 0
+                if not may_repeat or sealed == addresses or asked == self.policy.attempts * addresses:
                     raise
+                if asked % addresses and isinstance(error, NotReady):
+                    continue  # the client has gone on to an address that was not asked yet
+                pause = self._pause(error, -(-asked // addresses))
                 if waited + pause > self.policy.budget:
                     raise
             self._sleep(pause)

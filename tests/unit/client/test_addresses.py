@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from overseer.client.addresses import parse_address
+from overseer.client.addresses import as_text, parse_address, parse_addresses
 from overseer.core.errors import ConfigurationProblem
 
 
@@ -47,3 +47,14 @@ def test_a_password_in_the_url_is_refused_and_not_shown() -> None:
     with pytest.raises(ConfigurationProblem) as caught:
         parse_address("https://me:hunter2hunter2@overseer.example.org")
     assert "hunter2" not in str(caught.value)
+
+
+def test_replicas_are_separated_by_commas_and_each_is_checked() -> None:
+    found = parse_addresses("https://a.example.org:8420, https://b.example.org:8420/,https://a.example.org:8420,")
+    assert as_text(found) == "https://a.example.org:8420,https://b.example.org:8420"
+    assert parse_addresses(as_text(found)) == found
+    with pytest.raises(ConfigurationProblem, match="plain HTTP"):
+        parse_addresses("https://a.example.org,http://b.example.org")
+    for nothing in ("", ",", " , "):
+        with pytest.raises(ConfigurationProblem, match="begin with"):
+            parse_addresses(nothing)

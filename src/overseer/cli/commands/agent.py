@@ -24,7 +24,8 @@ def agent() -> None:
 
 
 @agent.command()
-@click.option("--url", metavar="URL", help="The server (default: --url of overseer, $OVERSEER_URL, this machine).")
+@click.option("--url", metavar="URL", help="The server; of several replicas, all URLs with commas between "
+              "(default: --url of overseer, $OVERSEER_URL, this machine).")
 @click.option("--token-file", metavar="PATH", type=click.Path(), help="Read the enrolment token from a file.")
 @click.option("--stdin", is_flag=True, help="Read the enrolment token from standard input.")
 @json_option

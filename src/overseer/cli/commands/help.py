@@ -16,7 +16,7 @@ _OTHER_CODES = {
     141: ("", "the reader of the output went away"),
 }
 _VARIABLES = {
-    "OVERSEER_URL": "the server (default http://127.0.0.1:8420); plain http only to this machine",
+    "OVERSEER_URL": "the server, or its replicas with commas between (default http://127.0.0.1:8420); plain http only here",
     "OVERSEER_TOKEN": "the token; set, it is used instead of the stored login",
     "OVERSEER_CA_FILE": "PEM file of the only CA to trust",
     "XDG_CONFIG_HOME": "where 'overseer login' keeps its file (default ~/.config)",

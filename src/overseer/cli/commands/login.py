@@ -27,22 +27,23 @@ def login(connection: Connection, url: str | None, token_file: str | None, stdin
 
     They lie in a file that only you can read.
 
-    URL may also be given as --url or $OVERSEER_URL; the default is this machine. The token is checked before it is kept.
+    URL may also be given as --url or $OVERSEER_URL; the default is this machine. Of several replicas, all URLs may be given,
+    with commas between. The token is checked before it is kept.
     """
     import os
 
-    from overseer.client.addresses import DEFAULT_URL, parse_address
+    from overseer.client.addresses import DEFAULT_URL, as_text, parse_addresses
     from overseer.client.api import Client
     from overseer.client.login_store import Login, save_login
 
-    address = parse_address(url or connection.url or os.environ.get("OVERSEER_URL") or DEFAULT_URL)
+    address = as_text(parse_addresses(url or connection.url or os.environ.get("OVERSEER_URL") or DEFAULT_URL))
     ca_file = connection.ca_file or os.environ.get("OVERSEER_CA_FILE")
     token = read_credential(
         token_file, stdin, prompt=f"token for {address}", instead="give the token with --token-file PATH or --stdin"
     )
-    with Client(str(address), token, ca_file=ca_file) as client:
+    with Client(address, token, ca_file=ca_file) as client:
         me = client.me()
-    path = save_login(Login(str(address), token, str(Path(ca_file).absolute()) if ca_file else None))
+    path = save_login(Login(address, token, str(Path(ca_file).absolute()) if ca_file else None))
     if as_json:
         print_json(me)
     say(f"logged in to {address} as {me.name} until {moment(me.token_expires_at)}; kept in {path}")
