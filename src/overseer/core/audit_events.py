@@ -56,6 +56,10 @@ class AuditAction(StrEnum):
     GROUP_REMOVE_MEMBER = "group:remove_member"
     IDENTITY_READ = "identity:read"
     KEY_READ = "key:read"
+    KEY_RETIRE = "key:retire"
+    KEY_ROTATE = "key:rotate"
+    KEY_ROTATED = "key:rotated"
+    KEY_VERIFY = "key:verify"
     METRICS_READ = "metrics:read"
     NODE_AUTHENTICATE = "node:authenticate"
     NODE_CREATE = "node:create"
@@ -164,6 +168,10 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.GROUP_REMOVE_MEMBER: "a principal left a group; the code says which",
     AuditAction.IDENTITY_READ: "a principal asked who it is and what it may do",
     AuditAction.KEY_READ: "the state of the keyring was shown, never a key",
+    AuditAction.KEY_RETIRE: "an old term of the key-encryption key was deleted for good; the version is the term",
+    AuditAction.KEY_ROTATE: "a new term of the key-encryption key encrypts; the code says why, the version is the term",
+    AuditAction.KEY_ROTATED: "every data key is wrapped by the newest term; failed where rows were left that do not open",
+    AuditAction.KEY_VERIFY: "stored rows were opened to see whether they can be; the request's other rows name those that cannot",
     AuditAction.METRICS_READ: "the metrics were read with a token",
     AuditAction.NODE_AUTHENTICATE: "an agent exchanged a signed assertion for a short token",
     AuditAction.NODE_CREATE: "a node was created",

@@ -37,6 +37,7 @@ _CHECK_TEXT: Final = b"overseer root key check"
 class Purpose(StrEnum):
     """What a key of the keyring is for; stored as this word. In alphabetical order."""
 
+    AUDIT_LOG = "audit_log"
     BUNDLE_ADDRESS = "bundle_address"
     FINGERPRINT = "fingerprint"
     IDEMPOTENCY = "idempotency"
@@ -116,6 +117,10 @@ class Keyring:
         """The KEK terms, ascending."""
         return tuple(sorted(self.__keks))
 
+    def holds_exactly(self, keys: Iterable[tuple[str, int]]) -> bool:
+        """True where the (purpose, term) of stored rows are those of this keyring: there is nothing to read again."""
+        return set(keys) == set(self.__keys)
+
     def hmac_key(self, purpose: Purpose) -> HmacKey:
         """The newest key of an HMAC purpose; :class:`KeyProblem` where there is none, ValueError for another kind of purpose."""
         if purpose not in _HMAC_PURPOSES:
@@ -126,6 +131,13 @@ class Keyring:
     def signing_key(self) -> SigningKey:
         """The server's Ed25519 key: its public half is pinned by the nodes."""
         return SigningKey(self.__newest(Purpose.SERVER_SIGNING).reveal())
+
+    def log_key(self, term: int) -> SigningKey:
+        """The Ed25519 key of ``term`` that signs checkpoints of the audit log; :class:`KeyProblem` where there is none."""
+        key = self.__keys.get((Purpose.AUDIT_LOG, term))
+        if key is None:
+            raise KeyProblem(f"the keyring has no key {term} for the audit log: after an upgrade run `overseer server init`")
+        return SigningKey(key.reveal())
 
     def missing_purposes(self) -> tuple[Purpose, ...]:
         """Purposes newer than the stored keyring; :meth:`add_key` makes their keys at the upgrade."""

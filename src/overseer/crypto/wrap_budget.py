@@ -7,7 +7,8 @@ no row is contended. A process that dies loses the rest of its block, which coun
 only.
 
 Guarantee: ``take`` never allows a wrap that is not covered by a block which was durably reserved below the bound.
-What it will not do: rotate the key (``rotation_due`` asks for it, at half of the bound).
+What it will not do: rotate the key. At half of the bound (or earlier, by a setting) ``services/key_rotation.py`` does, so a term
+never comes near it: what is left then is enough for 2^31 writes.
 """
 
 from __future__ import annotations
@@ -29,13 +30,12 @@ Reserve = Callable[[int, int], Awaitable[int]]
 class WrapBudget:
     """The wraps that this process may still make with one KEK term. One event loop uses it; a new term gets a new budget."""
 
-    __slots__ = ("__left", "__reserve", "__total", "term")
+    __slots__ = ("__left", "__reserve", "term")
 
     def __init__(self, term: int, reserve: Reserve) -> None:
         self.term = term
         self.__reserve = reserve
         self.__left = 0
-        self.__total = 0
 
     def take(self, count: int = 1) -> bool:
         """Use up ``count`` wraps of the current block, all or none. False: ``await refill()`` and ask again."""
@@ -50,10 +50,9 @@ class WrapBudget:
         """Reserve a block (or ``at_least``, if that is more). :class:`KeyProblem` where the term would pass the bound."""
         count = max(BLOCK, at_least)
         total = await self.__reserve(self.term, count)
-        self.__total = max(self.__total, total)
         if total > MAX_WRAPS:
             # The count stays above the bound, so every later try ends here too: the term encrypts no more.
-            raise KeyProblem(f"key-encryption key term {self.term} is used up: upgrade to a release that adds a new term")
+            raise KeyProblem(f"key-encryption key term {self.term} is used up: run `overseer key rotate`")
         self.__left += count
 
     async def spend(self, count: int = 1) -> None:
@@ -61,12 +60,6 @@ class WrapBudget:
         while not self.take(count):
             await self.refill(count)
 
-    @property
-    def ready(self) -> bool:
-        """True where ``take()`` of one wrap would succeed."""
-        return self.__left > 0
-
-    @property
-    def rotation_due(self) -> bool:
-        """True from half of the bound on, as far as this process knows: time to add a term."""
-        return self.__total >= ROTATE_AT
+    def covers(self, count: int = 1) -> bool:
+        """True where ``take(count)`` would succeed."""
+        return count <= self.__left

@@ -13,6 +13,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from overseer.core.errors import ConfigurationProblem, KeyProblem, OverseerError
@@ -36,9 +37,13 @@ from overseer.server.services.gate import Gate
 from overseer.server.services.housekeeping import Housekeeping
 from overseer.server.services.idempotency import IdempotencyKeeper
 from overseer.server.services.identity_service import IdentityService
+from overseer.server.services.key_limits import KeyLimits
+from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
+from overseer.server.services.key_verification import KeyVerifier
 from overseer.server.services.node_service import NodeService
 from overseer.server.services.plan_service import PlanService
+from overseer.server.services.resolve_batches import ResolveBatches
 from overseer.server.services.resolve_service import ResolveService
 from overseer.server.services.reveal_batches import RevealBatches
 from overseer.server.services.rollout_driver import RolloutDriver
@@ -56,6 +61,7 @@ from overseer.server.storage.service_session import session_setup
 
 FLUSH_SECONDS: Final = 10.0
 HOUSEKEEPING_SECONDS: Final = 5.0
+KEY_ROTATION_SECONDS: Final = 2.0
 _LOG: Final = logging.getLogger("overseer.server")
 
 
@@ -101,7 +107,9 @@ def wire_services(
     settings: Settings, database: Database, gate: Gate, limits: DenialLimits, on_unsealed: Unsealed, draining: asyncio.Event
 ) -> Services:
     """Every service over one database and one gate."""
-    keys = KeyService(database, gate)
+    max_age = timedelta(days=settings.key_max_age_days) if settings.key_max_age_days else None
+    key_limits = KeyLimits(max_age, settings.key_max_uses)
+    keys = KeyService(database, gate, key_limits)
     idempotency = IdempotencyKeeper(keys)
     opener = ValueOpener(keys, gate)
     bundles = BundleService(gate, keys, idempotency)
@@ -109,7 +117,7 @@ def wire_services(
     rollouts = RolloutDriver(gate, signal)
     return Services(
         secrets=SecretService(gate, keys, idempotency, opener, rollouts, RevealBatches(database, gate)),
-        resolve=ResolveService(gate, keys, opener),
+        resolve=ResolveService(gate, keys, opener, ResolveBatches(database, gate)),
         scopes=ScopeService(gate, idempotency),
         nodes=NodeService(gate, keys, idempotency, pinned_ca(settings)),
         enrolment=EnrolmentService(gate, keys),
@@ -125,6 +133,8 @@ def wire_services(
         compromise=CompromiseService(gate),
         seal=SealService(database, gate, keys, make_seal(settings.seal).kind, on_unsealed, limits),
         keys=keys,
+        key_rotation=KeyRotation(gate, keys, idempotency, key_limits),
+        key_verifier=KeyVerifier(gate, keys),
         health=ServerHealth(database, sealed=lambda: keys.sealed, draining=draining.is_set),
         housekeeping=Housekeeping(gate, rollouts),
     )
@@ -132,7 +142,10 @@ def wire_services(
 
 def leader_jobs(services: Services) -> tuple[Job, ...]:
     """What the leader does by itself; a feature with work of its own adds its line here."""
-    return (Job("housekeeping", HOUSEKEEPING_SECONDS, services.housekeeping.run),)
+    return (
+        Job("housekeeping", HOUSEKEEPING_SECONDS, services.housekeeping.run),
+        Job("key rotation", KEY_ROTATION_SECONDS, services.key_rotation.run),
+    )
 
 
 def pinned_ca(settings: Settings) -> bytes | None:

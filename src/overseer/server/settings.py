@@ -22,6 +22,9 @@ CONFIG_FILE: Final = "overseer.toml"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_WORKERS: Final = 64
+MAX_KEY_AGE_DAYS: Final = 730
+MIN_KEY_USES: Final = 1 << 20
+MAX_KEY_USES: Final = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,18 @@ SETTINGS: Final = (
         "path",
         "/var/lib/overseer for root, else $XDG_DATA_HOME/overseer or ~/.local/share/overseer",
         "Where the key file, the owner's token, the embedded database and overseer.toml lie. Only a variable can set it.",
+    ),
+    Setting(
+        "OVERSEER_KEY_MAX_AGE_DAYS",
+        "integer",
+        "365",
+        "After how many days the key-encryption key is replaced by itself, 1 to 730; 0: never by age.",
+    ),
+    Setting(
+        "OVERSEER_KEY_MAX_USES",
+        "integer",
+        "2147483648",
+        "After how many encryptions it is replaced by itself: 1048576 (2^20) to 2147483648 (2^31), half of what is safe.",
     ),
     Setting(
         "OVERSEER_LISTEN", "host:port", "127.0.0.1:8420", "Where to listen. An IPv6 address stands in brackets; port 0 takes any."
@@ -95,6 +110,8 @@ class Settings:
     trusted_proxies: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     log_level: str = "info"
+    key_max_age_days: int = 365
+    key_max_uses: int = MAX_KEY_USES
 
     def __post_init__(self) -> None:
         if not self.seal:
@@ -128,6 +145,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         trusted_proxies=_list(given, "OVERSEER_TRUSTED_PROXIES"),
         allowed_hosts=_list(given, "OVERSEER_ALLOWED_HOSTS"),
         log_level=_text(given, "OVERSEER_LOG_LEVEL") or "info",
+        key_max_age_days=_number(given.get("OVERSEER_KEY_MAX_AGE_DAYS", 365)),
+        key_max_uses=_number(given.get("OVERSEER_KEY_MAX_USES", MAX_KEY_USES)),
     )
 
 
@@ -136,6 +155,10 @@ def _check(settings: Settings) -> None:
         raise ConfigurationProblem(f"OVERSEER_LOG_LEVEL is one of {', '.join(LOG_LEVELS)}")
     if not 1 <= settings.workers <= MAX_WORKERS:
         raise ConfigurationProblem(f"OVERSEER_WORKERS is a number from 1 to {MAX_WORKERS}")
+    if not 0 <= settings.key_max_age_days <= MAX_KEY_AGE_DAYS:
+        raise ConfigurationProblem(f"OVERSEER_KEY_MAX_AGE_DAYS is a number of days up to {MAX_KEY_AGE_DAYS}, or 0")
+    if not MIN_KEY_USES <= settings.key_max_uses <= MAX_KEY_USES:
+        raise ConfigurationProblem(f"OVERSEER_KEY_MAX_USES is a number from {MIN_KEY_USES} to {MAX_KEY_USES}")
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise ConfigurationProblem("OVERSEER_TLS_CERT and OVERSEER_TLS_KEY are set together")
     for network in settings.trusted_proxies:
@@ -191,6 +214,12 @@ def _workers(value: Any) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 4:
         return int(value)
     return value if type(value) is int else 0  # 0 is refused with the rule
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 12:
+        return int(value)
+    return value if type(value) is int else -1  # -1 is refused with the rule
 
 
 def _text(given: Mapping[str, Any], name: str) -> str | None:

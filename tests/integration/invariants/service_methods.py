@@ -28,9 +28,12 @@ INTERNAL = {
     "bundles.open",
     "health.check",
     "housekeeping.run",
+    "key_rotation.run",
     "keys.keyring_for",
     "keys.open",
     "keys.prepare_to_encrypt",
+    "keys.refresh",
+    "keys.reread",
     "keys.unlock",
     "seal.status",
 }

@@ -63,6 +63,7 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
         "rollout_id": UUID(rotated.view.rollout),
         "secret_id": UUID(secret.id),
         "state": "applying",
+        "term": "1",
         "token_id": UUID(token.id),
         "value": "new-value",
         "version": 1,

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from overseer.core.errors import Denied, KeyProblem, Sealed
-from overseer.crypto.keyring import Keyring
+from overseer.crypto.keyring import Keyring, Purpose
 from overseer.crypto.keys import RootKey
 from overseer.crypto.wrap_budget import BLOCK, MAX_WRAPS, ROTATE_AT
 from overseer.server.services.key_service import KeyService
@@ -132,7 +132,7 @@ async def test_the_state_shows_no_key(world: World) -> None:
     await world.sql("UPDATE keyring_key SET wraps_reserved = $1 WHERE purpose = 'kek'", ROTATE_AT)
     view = await world.keys.state(await world.service_account("auditor"))
     assert (view.newest_term, view.rotation_due) == (1, True)
-    assert {key.purpose for key in view.keys} == {"bundle_address", "fingerprint", "idempotency", "kek", "server_signing"}
+    assert {key.purpose for key in view.keys} == set(Purpose)
     with pytest.raises(Denied):
         await world.keys.state(await world.service_account("developer"))
     row = (await world.audit())[-1]

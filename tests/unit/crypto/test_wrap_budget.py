@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from overseer.core.errors import KeyProblem, StoreUnavailable
-from overseer.crypto.wrap_budget import BLOCK, MAX_WRAPS, ROTATE_AT, WrapBudget
+from overseer.crypto.wrap_budget import BLOCK, MAX_WRAPS, WrapBudget
 
 pytestmark = pytest.mark.anyio
 
@@ -70,14 +70,14 @@ async def test_a_block_that_crosses_the_bound_is_not_used() -> None:
     assert not budget.take()
 
 
-async def test_rotation_is_asked_for_at_half_of_the_bound() -> None:
-    counter = Counter(ROTATE_AT - BLOCK - 1)
-    budget = WrapBudget(1, counter.reserve)
-    assert not budget.rotation_due
+async def test_what_a_block_covers() -> None:
+    budget = WrapBudget(1, Counter().reserve)
+    assert not budget.covers()
     await budget.refill()
-    assert not budget.rotation_due
-    await budget.refill()
-    assert budget.rotation_due
+    assert budget.covers(BLOCK)
+    assert not budget.covers(BLOCK + 1)
+    assert budget.take()
+    assert not budget.covers(BLOCK)
 
 
 async def test_a_store_that_fails_grants_nothing() -> None:

@@ -10,6 +10,7 @@ from overseer.server.api.routes import (
     audit,
     deployments,
     identities,
+    keys,
     nodes,
     plans,
     rollouts,
@@ -19,5 +20,5 @@ from overseer.server.api.routes import (
     usage,
 )
 
-ROUTE_MODULES: Final = (secrets, agents, server_state, deployments, plans, rollouts, usage, scopes, nodes, identities, audit)
+ROUTE_MODULES: Final = (secrets, agents, server_state, deployments, plans, rollouts, usage, scopes, nodes, identities, keys, audit)
 ROUTES: Final[tuple[Route, ...]] = tuple(route for module in ROUTE_MODULES for route in routes_of(module))

@@ -20,8 +20,6 @@ from overseer.crypto.keys import HmacKey
 from overseer.wire.deployments import BundleCreate, BundleFile
 
 FORMAT = 1
-PACK_PATH = "overseer.pack"
-"""The path that the envelope of a whole bundle is bound to."""
 
 
 class PackedFile(msgspec.Struct, frozen=True, kw_only=True):

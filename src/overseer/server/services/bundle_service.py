@@ -15,9 +15,9 @@ from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.scopes import Scope
-from overseer.crypto.envelope import BundleFileContext, EncryptedValue, decrypt
+from overseer.crypto.envelope import PACK_PATH, BundleFileContext, EncryptedValue, decrypt
 from overseer.crypto.keyring import Purpose
-from overseer.server.services.bundle_packing import PACK_PATH, PackedBundle, read_message, unpack
+from overseer.server.services.bundle_packing import PackedBundle, read_message, unpack
 from overseer.server.services.bundle_scanning import scan_bundle
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper

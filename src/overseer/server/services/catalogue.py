@@ -14,7 +14,9 @@ from overseer.server.services.drift_service import DriftService
 from overseer.server.services.enrolment_service import EnrolmentService
 from overseer.server.services.housekeeping import Housekeeping
 from overseer.server.services.identity_service import IdentityService
+from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
+from overseer.server.services.key_verification import KeyVerifier
 from overseer.server.services.node_service import NodeService
 from overseer.server.services.plan_service import PlanService
 from overseer.server.services.resolve_service import ResolveService
@@ -54,5 +56,7 @@ class Services:
     compromise: CompromiseService
     seal: SealService
     keys: KeyService
+    key_rotation: KeyRotation
+    key_verifier: KeyVerifier
     health: Readiness
     housekeeping: Housekeeping

@@ -1,15 +1,19 @@
 """The keyring of this process: sealed until the root key comes, then kept up to date with what other replicas add.
 
 Guarantees: a wrong root key is found by the instance's check value before anything is used or written; no encryption happens
-under a key term beyond the wraps that were durably reserved for this process; a term that another replica made is
-read as soon as a row names it, and before every new block of wraps.
-What it will not do: get the root key (seals do), or make, rotate and delete keys.
+under a key term beyond the wraps that were durably reserved for this process; a term that another replica made is read
+as soon as a row names it, and by whoever is about to encrypt when the last look is older than :data:`FRESH_SECONDS`. Nothing is
+encrypted on a look older than :data:`STALE_SECONDS` (the process was frozen): key rotation relies on it, and on no message
+that could get lost.
+What it will not do: get the root key (seals do), or make, rotate and delete keys (``key_rotation`` does).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
 from uuid import UUID
 
 from overseer.core.access import Resource
@@ -18,22 +22,43 @@ from overseer.core.errors import KeyProblem, NotReady, Sealed
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.secret_value import SecretValue
-from overseer.crypto.envelope import EncryptedValue, RecordContext, encrypt
+from overseer.crypto.envelope import EncryptedValue, RecordContext, encrypt, rewrap
 from overseer.crypto.keyring import Keyring, Purpose, WrappedKey
 from overseer.crypto.keys import RootKey
-from overseer.crypto.wrap_budget import ROTATE_AT, WrapBudget
+from overseer.crypto.wrap_budget import WrapBudget
 from overseer.server.services.gate import Gate
+from overseer.server.services.key_limits import DEFAULT_LIMITS, KeyLimits
+from overseer.server.services.key_views import keyring_view
 from overseer.server.storage.database import Database, Session
 from overseer.server.storage.keyring_rows import KeyRow, load_instance, load_keys, reserve_wraps
-from overseer.wire.keys import KeyringView, KeyView
+from overseer.server.storage.rotation_rows import newest_rotation
+from overseer.server.storage.wrapped_tables import rows_on_old_terms
+from overseer.wire.keys import KeyringView
+
+FRESH_SECONDS: Final = 5.0
+STALE_SECONDS: Final = 60.0
+
+
+def _seconds_since_boot() -> float:
+    """Unlike the monotonic clock it goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class KeyService:
     """One instance a server process; used from one event loop."""
 
-    def __init__(self, database: Database, gate: Gate) -> None:
+    def __init__(
+        self,
+        database: Database,
+        gate: Gate,
+        limits: KeyLimits = DEFAULT_LIMITS,
+        clock: Callable[[], float] = _seconds_since_boot,
+    ) -> None:
         self._database = database
         self._gate = gate
+        self._limits = limits
+        self._clock = clock
+        self._looked_at = float("-inf")
         self._keyring: Keyring | None = None
         self._budget: WrapBudget | None = None
         self._refreshing = asyncio.Lock()
@@ -57,15 +82,17 @@ class KeyService:
 
     async def open(self, root_key: RootKey) -> None:
         """Open the keyring of the database. Raises :class:`KeyProblem` (wrong root key, no instance, damaged rows)."""
+        looked_at = self._clock()
         async with self._database.session() as session:
             self.publish(await self.unlock(session, root_key))
+        self._looked_at = looked_at
 
     async def unlock(self, session: Session, root_key: RootKey) -> Keyring:
         """The keyring under ``root_key``, not in use until :meth:`publish`. Raises as :meth:`open`."""
         instance = await load_instance(session)
         if instance is None:
             raise KeyProblem("this database holds no Overseer instance yet: run `overseer server init`")
-        return Keyring.open(instance.id, root_key, _wrapped(await load_keys(session)), instance.check_value)
+        return Keyring.open(instance.id, root_key, wrapped_keys(await load_keys(session)), instance.check_value)
 
     def publish(self, keyring: Keyring) -> None:
         """Use ``keyring`` from now on, for every request of this process."""
@@ -73,55 +100,85 @@ class KeyService:
             self._budget = WrapBudget(keyring.newest_term, self._reserve)
         self._keyring = keyring
 
-    async def prepare_to_encrypt(self) -> None:
-        """Make sure that :meth:`encrypt` has wraps left. Call it *before* a transaction is begun: it may need a connection.
+    async def prepare_to_encrypt(self, count: int = 1) -> None:
+        """Make sure that ``count`` wraps are left and the newest term is known. Call it *before* a transaction is begun: it may
+        need a connection.
 
         Raises :class:`Sealed`, and :class:`KeyProblem` where the key term is used up and no newer one exists.
         """
-        if self._keyring is not None and self._budget is not None and self._budget.ready:
+        if self._covers(count) and self._looked_within(FRESH_SECONDS):
             return
         async with self._refreshing:
-            if self._budget is None or not self._budget.ready:
+            if not (self._covers(count) and self._looked_within(FRESH_SECONDS)):
                 await self._refresh()
+            if not self._covers(count):
                 assert self._budget is not None  # noqa: S101  # publish makes one
-                await self._budget.refill()
+                await self._budget.refill(count)
 
     def encrypt(self, value: SecretValue, context: RecordContext) -> EncryptedValue:
         """``value`` sealed for ``context`` under the newest term; costs one wrap. Raises :class:`Sealed`."""
+        return encrypt(value, context, self._take().newest_kek)
+
+    def rewrap(self, encrypted: EncryptedValue, context: RecordContext) -> EncryptedValue:
+        """The same record under the newest term; costs one wrap. Raises :class:`DecryptionFailed` and :class:`KeyProblem`."""
+        keyring = self._take()
+        return rewrap(encrypted, context, keyring, keyring.newest_kek)
+
+    def _take(self) -> Keyring:
+        """The keyring, after one wrap was taken from the budget of its newest term."""
         keyring = self.keyring
+        if not self._looked_within(STALE_SECONDS):
+            raise NotReady("this process was frozen and has to read the keyring again; try again", retry_after=1)
         if self._budget is None or not self._budget.take():
             # The block ran out between prepare_to_encrypt and here: once in a million writes, and only under concurrency.
             raise NotReady("the key's next block of encryptions is being reserved; try again", retry_after=1)
-        return encrypt(value, context, keyring.newest_kek)
+        return keyring
+
+    def _covers(self, count: int) -> bool:
+        return self._keyring is not None and self._budget is not None and self._budget.covers(count)
+
+    def _looked_within(self, seconds: float) -> bool:
+        return self._clock() - self._looked_at < seconds
 
     async def keyring_for(self, terms: Iterable[int]) -> Keyring:
         """The keyring, read again where a row names a term that it lacks; it may lack it still. Raises :class:`Sealed`."""
         if not set(terms) <= set(self.keyring.terms):
-            async with self._refreshing:
-                await self._refresh()
+            return await self.refresh()
         return self.keyring
 
     async def state(self, caller: Caller) -> KeyringView:
-        """The keys of the keyring and how used up they are, never a key. Needs ``key:read``."""
+        """The keys of the keyring, how used up they are and how far a rotation is, never a key. Needs ``key:read``."""
         async with self._gate.enter(caller, AuditAction.KEY_READ) as entry:
             entry.authorise(Permission.KEY_READ, Resource("key"))
             _ = self.keyring  # a database without keys is no keyring to show
             rows = await load_keys(entry.session)
-        newest = max((row for row in rows if row.purpose == Purpose.KEK), key=lambda row: row.term)
-        return KeyringView(
-            keys=[_view(row) for row in rows],
-            newest_term=newest.term,
-            rotation_due=newest.wraps_reserved >= ROTATE_AT,
-        )
+            newest = max(row.term for row in rows if row.purpose == Purpose.KEK)
+            rotation = await newest_rotation(entry.session)
+            return keyring_view(rows, rotation, await rows_on_old_terms(entry.session, newest), self._limits, entry.now)
+
+    async def reread(self, session: Session) -> Keyring:
+        """The stored keyring, opened with the root key of this process and not in use until :meth:`publish`.
+
+        Raises :class:`KeyProblem` where the stored keys were changed, or were re-wrapped by another root key.
+        """
+        instance = await load_instance(session)
+        if instance is None or instance.id != self.keyring.instance_id:
+            raise KeyProblem("the database holds another instance than the one this process was started for; restart it")
+        return self.keyring.reread(wrapped_keys(await load_keys(session)), instance.check_value)
+
+    async def refresh(self) -> Keyring:
+        """Read the keyring of the database again where it changed, and use it. Errors as :meth:`reread`."""
+        async with self._refreshing:
+            await self._refresh()
+        return self.keyring
 
     async def _refresh(self) -> None:
-        keyring = self.keyring
+        keyring, looked_at = self.keyring, self._clock()
         async with self._database.session() as session:
-            instance = await load_instance(session)
-            rows = await load_keys(session)
-        if instance is None or instance.id != keyring.instance_id:
-            raise KeyProblem("the database holds another instance than the one this process was started for; restart it")
-        self.publish(keyring.reread(_wrapped(rows), instance.check_value))
+            # A change of the root key only makes the same keys look different: what this process holds stays right.
+            if not keyring.holds_exactly((row.purpose, row.term) for row in await load_keys(session)):
+                self.publish(await self.reread(session))
+        self._looked_at = looked_at
 
     async def _reserve(self, term: int, count: int) -> int:
         async with self._database.work() as session:
@@ -131,9 +188,6 @@ class KeyService:
         return total
 
 
-def _wrapped(rows: Iterable[KeyRow]) -> list[WrappedKey]:
+def wrapped_keys(rows: Iterable[KeyRow]) -> list[WrappedKey]:
+    """Stored rows as the keyring opens them."""
     return [WrappedKey(row.purpose, row.term, row.wrapped) for row in rows]
-
-
-def _view(row: KeyRow) -> KeyView:
-    return KeyView(purpose=row.purpose, term=row.term, created_at=row.created_at, encryptions_reserved=row.wraps_reserved)

@@ -48,3 +48,13 @@ async def reserve_wraps(session: Session, purpose: str, term: int, count: int) -
     """Add ``count`` to the key's durable counter; its new total, or None where the key is gone."""
     total: int | None = await session.fetchval("keyring_reserve_wraps", purpose, term, count)
     return total
+
+
+async def lock_keyring(session: Session) -> None:
+    """Until the end of the transaction nobody else adds, removes or re-wraps keys. Taken *before* the keys are read."""
+    await session.fetchval("instance_lock")
+
+
+async def remove_key(session: Session, purpose: str, term: int) -> None:
+    """Delete a key for good; nothing may be wrapped by it any more."""
+    await session.execute("keyring_remove", purpose, term)

@@ -1,11 +1,9 @@
-"""Health, the seal and the keyring: the server about itself."""
+"""Health and the seal: the server about itself."""
 
 from __future__ import annotations
 
-from overseer.core.permissions import Permission
 from overseer.server.api.call import Call, Reply
 from overseer.server.api.route import Open, route
-from overseer.wire.keys import KeyringView
 from overseer.wire.seal import Health, SealStatus, Unseal
 
 
@@ -53,14 +51,3 @@ async def get_seal(call: Call[None, None]) -> SealStatus:
 )
 async def unseal_server(call: Call[Unseal, None]) -> SealStatus:
     return await call.services.seal.unseal(call.caller, call.body)
-
-
-@route(
-    "GET",
-    "/api/keys",
-    permission=Permission.KEY_READ,
-    summary="Show the state of the keyring, never a key",
-    returns=KeyringView,
-)
-async def get_keyring(call: Call[None, None]) -> KeyringView:
-    return await call.services.keys.state(call.caller)

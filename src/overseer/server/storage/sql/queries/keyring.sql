@@ -9,3 +9,10 @@ SELECT purpose, term, wrapped, wraps_reserved, created_at FROM keyring_key ORDER
 -- name: keyring_reserve_wraps
 -- Committed in a transaction of its own before a single one of the wraps is made.
 UPDATE keyring_key SET wraps_reserved = wraps_reserved + $3 WHERE purpose = $1 AND term = $2 RETURNING wraps_reserved;
+
+-- name: instance_lock
+-- Whoever adds, removes or re-wraps keys of the keyring takes this first: two of them would each undo the other's work.
+SELECT id FROM instance FOR UPDATE;
+
+-- name: keyring_remove
+DELETE FROM keyring_key WHERE purpose = $1 AND term = $2;

@@ -35,7 +35,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM overseer_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     principal, principal_group, group_member, role, app, environment, node, node_key, enrolment_token, node_assertion, binding,
     token, scope, secret, bundle, deployment, deployment_group, deployment_secret, plan, rollout, rollout_node,
-    idempotency_key, keyring_key
+    idempotency_key, keyring_key, secret_batch
 TO overseer_service;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON
@@ -46,7 +46,8 @@ TO overseer_service;
 GRANT SELECT, INSERT, DELETE, UPDATE (kek_term, wrapped_dek, readable_until) ON secret_version TO overseer_service;
 GRANT SELECT, INSERT, UPDATE ON instance, key_rotation TO overseer_service;
 GRANT SELECT ON current_deployment, schema_migration, audit_incarnation TO overseer_service;
-GRANT SELECT, INSERT ON audit_checkpoint TO overseer_service;
+GRANT SELECT, INSERT ON audit_checkpoint, audit_log_key, audit_tile, audit_retention TO overseer_service;
+GRANT SELECT, INSERT, UPDATE ON audit_self_check TO overseer_service;
 
 -- incarnation, xact, id and at are the database's alone: no row can be forged into the past.
 GRANT SELECT ON audit TO overseer_service;

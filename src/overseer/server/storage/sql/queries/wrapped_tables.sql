@@ -1,0 +1,82 @@
+-- What is wrapped by a key-encryption key: five statements a table, named wrapped_TABLE_…, found through storage/wrapped_tables.py.
+-- A table that holds data keys has the columns id (unique), format, kek_term, wrapped_dek and an index (kek_term, id).
+--
+-- due: rows under older terms than $1 after (term $2, id $3), at most $4, locked. Who waits for a lock while it holds others can
+-- end in a deadlock, so locked rows are left to the next pass.
+-- rewrap: ids $2 get the wraps $3 under term $1.
+-- terms: how many rows are under each term older than $1.
+-- page: rows after id $1, at most $2 of them and about $3 bytes of ciphertext, at least one row.
+-- freeze: until the end of the transaction nobody writes; rows that are being written are waited for.
+
+-- name: wrapped_secret_version_due
+SELECT v.id, v.secret_id, s.scope_id, v.format, v.kek_term, v.wrapped_dek
+FROM secret_version v JOIN secret s ON s.id = v.secret_id
+WHERE v.kek_term < $1 AND (v.kek_term, v.id) > ($2::integer, $3::uuid)
+ORDER BY v.kek_term, v.id LIMIT $4
+FOR NO KEY UPDATE OF v SKIP LOCKED;
+
+-- name: wrapped_secret_version_rewrap
+UPDATE secret_version v SET kek_term = $1, wrapped_dek = anew.wrapped
+FROM unnest($2::uuid[], $3::bytea[]) AS anew (id, wrapped) WHERE v.id = anew.id;
+
+-- name: wrapped_secret_version_terms
+SELECT kek_term AS term, count(*) AS rows FROM secret_version WHERE kek_term < $1 GROUP BY kek_term;
+
+-- name: wrapped_secret_version_page
+WITH ahead AS (
+    SELECT p.id, sum(p.size) OVER (ORDER BY p.id) - p.size AS before
+    FROM (SELECT id, octet_length(ciphertext) AS size FROM secret_version WHERE id > $1 ORDER BY id LIMIT $2) AS p
+)
+SELECT v.id, v.secret_id, v.version, s.scope_id, v.format, v.kek_term, v.wrapped_dek, v.ciphertext
+FROM ahead JOIN secret_version v ON v.id = ahead.id JOIN secret s ON s.id = v.secret_id
+WHERE ahead.before < $3 ORDER BY v.id;
+
+-- name: wrapped_secret_version_freeze
+LOCK TABLE secret_version IN SHARE MODE;
+
+-- name: wrapped_bundle_due
+SELECT b.id, b.app_id, b.format, b.kek_term, b.wrapped_dek
+FROM bundle b
+WHERE b.kek_term < $1 AND (b.kek_term, b.id) > ($2::integer, $3::uuid)
+ORDER BY b.kek_term, b.id LIMIT $4
+FOR NO KEY UPDATE OF b SKIP LOCKED;
+
+-- name: wrapped_bundle_rewrap
+UPDATE bundle b SET kek_term = $1, wrapped_dek = anew.wrapped
+FROM unnest($2::uuid[], $3::bytea[]) AS anew (id, wrapped) WHERE b.id = anew.id;
+
+-- name: wrapped_bundle_terms
+SELECT kek_term AS term, count(*) AS rows FROM bundle WHERE kek_term < $1 GROUP BY kek_term;
+
+-- name: wrapped_bundle_page
+WITH ahead AS (
+    SELECT p.id, sum(p.size) OVER (ORDER BY p.id) - p.size AS before
+    FROM (SELECT id, octet_length(ciphertext) AS size FROM bundle WHERE id > $1 ORDER BY id LIMIT $2) AS p
+)
+SELECT b.id, b.app_id, b.format, b.kek_term, b.wrapped_dek, b.ciphertext
+FROM ahead JOIN bundle b ON b.id = ahead.id
+WHERE ahead.before < $3 ORDER BY b.id;
+
+-- name: wrapped_bundle_freeze
+LOCK TABLE bundle IN SHARE MODE;
+
+-- name: wrapped_user_totp_due
+SELECT u.id, u.principal_id, u.format, u.kek_term, u.wrapped_dek
+FROM user_totp u
+WHERE u.kek_term < $1 AND (u.kek_term, u.id) > ($2::integer, $3::uuid)
+ORDER BY u.kek_term, u.id LIMIT $4
+FOR NO KEY UPDATE OF u SKIP LOCKED;
+
+-- name: wrapped_user_totp_rewrap
+UPDATE user_totp u SET kek_term = $1, wrapped_dek = anew.wrapped
+FROM unnest($2::uuid[], $3::bytea[]) AS anew (id, wrapped) WHERE u.id = anew.id;
+
+-- name: wrapped_user_totp_terms
+SELECT kek_term AS term, count(*) AS rows FROM user_totp WHERE kek_term < $1 GROUP BY kek_term;
+
+-- name: wrapped_user_totp_page
+SELECT id, principal_id, format, kek_term, wrapped_dek, ciphertext FROM user_totp
+WHERE id > $1 AND $3::bigint > 0 ORDER BY id LIMIT $2;
+
+-- name: wrapped_user_totp_freeze
+LOCK TABLE user_totp IN SHARE MODE;
