@@ -14,18 +14,22 @@ from uuid import UUID
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from overseer.core.audit_record import decode
 from overseer.core.secret_value import SecretValue
+from overseer.crypto.checkpoints import Checkpoint, key_chain, log_origin, retired_size, signer_of
 from overseer.crypto.envelope import BundleFileContext, EncryptedValue, RecordContext, ValueContext, decrypt, rewrap
 from overseer.crypto.fingerprints import deployment_key, fingerprint
 from overseer.crypto.hpke import SealingKey
 from overseer.crypto.keyed_digests import bundle_address, request_digest
 from overseer.crypto.keyring import Keyring, Purpose, WrappedKey
 from overseer.crypto.keys import HmacKey, RootKey
+from overseer.crypto.merkle_log import Frontier, leaf_hash
 from overseer.crypto.node_assertions import Assertion, verify_assertion
 from overseer.crypto.node_keys import NodeKeys, answer_challenge, answer_is_right, join_is_proven, prove_join
 from overseer.crypto.passwords import Argon2Parameters, derive_key, password_matches
 from overseer.crypto.sealed_bundle import BundleRequest, open_bundle
 from overseer.crypto.shares import combine, evaluate, parse_share
+from overseer.crypto.signed_notes import VerifierKey
 from overseer.crypto.tokens import looks_valid, token_hash
 from overseer.server.seals.passphrase import PassphraseSeal
 from overseer.server.seals.root_key_text import read_root_key, write_root_key
@@ -169,3 +173,22 @@ def test_shares_combine_to_the_root_key() -> None:
         assert evaluate([hexed(v["key"]), *map(hexed, v["coefficients"])], share.number).hex() == row["value"]
     for chosen in itertools.combinations(shares, 3):
         assert combine(chosen).reveal().hex() == v["key"]
+
+
+def test_a_sealed_audit_log_verifies() -> None:
+    v = load("audit-log-v1.json")
+    records = [hexed(text) for text in v["records"]]
+    for row, record in zip(v["rows"], records, strict=True):
+        found = {name: value.hex() if isinstance(value, bytes) else value for name, value in decode(record).items()}
+        assert {name: value if value is None else str(value) for name, value in found.items()} == {
+            name: value if value is None else str(value).replace("T", " ") if name == "at" else str(value)
+            for name, value in row.items()
+        }
+    tree = Frontier()
+    tree.extend([leaf_hash(record) for record in records])
+    chain = key_chain(VerifierKey.parse(v["keys"][0]), [v["rotation"]])
+    assert [str(key.key) for key in chain] == v["keys"]
+    checkpoint = Checkpoint.parse(v["checkpoint"])
+    assert (checkpoint.origin, checkpoint.size, checkpoint.root) == (log_origin(UUID(v["instance_id"])), 3, tree.root())
+    assert signer_of(v["checkpoint"], chain) == chain[0]
+    assert retired_size(v["retention"], chain) == (2, bytes(32))
