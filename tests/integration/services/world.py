@@ -23,6 +23,7 @@ from overseer.crypto.tokens import TokenPrefix, new_token
 from overseer.server.services.gate import Gate
 from overseer.server.services.idempotency import IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
+from overseer.server.services.resolve_batches import ResolveBatches
 from overseer.server.services.resolve_service import ResolveService
 from overseer.server.services.reveal_batches import RevealBatches
 from overseer.server.services.rollout_driver import RolloutDriver
@@ -187,7 +188,7 @@ async def made_world(url: str, *, pool_size: int = 10) -> AsyncIterator[World]:
         idempotency=idempotency,
         opener=opener,
         secrets=SecretService(gate, keys, idempotency, opener, RolloutDriver(gate, signal), RevealBatches(database, gate)),
-        resolver=ResolveService(gate, keys, opener),
+        resolver=ResolveService(gate, keys, opener, ResolveBatches(database, gate)),
         signal=signal,
     )
     try:

@@ -85,6 +85,11 @@ def authorise_at(entry: Entry, place: Place, permission: Permission, name: str) 
         raise place.unknown()
 
 
+def knowing(part: Part) -> tuple[Permission, ...]:
+    """The permissions any of which, held over a part of that kind, lets somebody know that it exists."""
+    return (_LISTING[part], *_KNOWING)
+
+
 def _knows(entry: Entry, part: Part, part_id: UUID) -> bool:
     bindings, now = entry.actor.bindings, entry.now
-    return any(sees_part(bindings, permission, part, part_id, now) for permission in (_LISTING[part], *_KNOWING))
+    return any(sees_part(bindings, permission, part, part_id, now) for permission in knowing(part))

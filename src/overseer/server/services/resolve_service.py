@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Final
 
 from overseer.core.access import Resource
-from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
+from overseer.core.audit_events import AuditAction, Outcome
 from overseer.core.errors import Conflict, Problem, TooLarge, Unavailable
 from overseer.core.identifiers import check_name
 from overseer.core.permissions import Permission
@@ -25,12 +25,13 @@ from overseer.core.scopes import PRECEDENCE, Scope
 from overseer.server.services.gate import HIDDEN_MESSAGE, Entry, Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.places import Place, find_place
+from overseer.server.services.resolve_batches import ReleasedName, ResolveBatches
 from overseer.server.services.secret_access import may_be_told_missing
 from overseer.server.services.secret_input import refusal
 from overseer.server.services.secret_views import secret_view
 from overseer.server.services.value_opener import Revealed, ValueOpener
 from overseer.server.storage.secret_rows import SecretRow, all_candidates, candidates
-from overseer.server.storage.version_rows import StoredVersion, stored_versions
+from overseer.server.storage.version_rows import stored_versions
 from overseer.wire.secrets import ExplainAnswer, ExplainRequest, ResolveRequest
 
 MAX_NAMES: Final = 500
@@ -46,10 +47,11 @@ _RULES: Final = {
 class ResolveService:
     """See the module's text."""
 
-    def __init__(self, gate: Gate, keys: KeyService, opener: ValueOpener) -> None:
+    def __init__(self, gate: Gate, keys: KeyService, opener: ValueOpener, batches: ResolveBatches) -> None:
         self._gate = gate
         self._keys = keys
         self._opener = opener
+        self._batches = batches
 
     async def resolve(self, caller: Caller, body: ResolveRequest) -> list[Revealed]:
         """The values for ``body.names`` in that order (each once), or of every secret there that the caller may reveal, by name.
@@ -58,7 +60,22 @@ class ResolveService:
         the name; its code ``missing`` or ``denied`` where the caller may list there, else ``unavailable``).
         """
         _ = self._keys.keyring  # sealed: say so before a row claims that a value was released
-        async with self._gate.enter(replace(caller, reason=body.reason or caller.reason), AuditAction.SECRET_RESOLVE) as entry:
+        caller = replace(caller, reason=body.reason or caller.reason)
+        released = None
+        if body.names is not None and len(body.names) <= MAX_NAMES:
+            place = Scope(body.app, body.environment, body.node)
+            released = await self._batches.release(caller, place, list(dict.fromkeys(body.names)))
+        if released is None:
+            released = await self._release_alone(caller, body)
+        values = await self._opener.open_all([(one.stored, one.event) for one in released])
+        return [
+            Revealed(str(one.stored.secret_id), one.name, one.stored.version, value)
+            for one, value in zip(released, values, strict=True)
+        ]
+
+    async def _release_alone(self, caller: Caller, body: ResolveRequest) -> list[ReleasedName]:
+        """One resolve through the gate: the same decision, one transaction for it alone; every refusal is told here."""
+        async with self._gate.enter(caller, AuditAction.SECRET_RESOLVE) as entry:
             names = _names(body.names)
             place = await find_place(entry.session, Scope(body.app, body.environment, body.node))
             known = place.known_to(entry)
@@ -73,7 +90,7 @@ class ResolveService:
             if len(found) != len(winners):
                 raise Conflict("a secret was deleted while it was resolved; try again")
             released = list(zip(winners, entry.events[-len(winners) :], strict=True)) if winners else []
-        return await self._open([(row, found[row.id, row.active_version], event) for row, event in released])
+        return [ReleasedName(row.name, found[row.id, row.active_version], event) for row, event in released]
 
     async def explain(self, caller: Caller, body: ExplainRequest) -> ExplainAnswer:
         """The winner of a name at a place and what it shadows, as far as the caller may list them. Needs ``secret:list``.
@@ -103,13 +120,6 @@ class ResolveService:
             shadowed=[secret_view(row) for row in shadowed],
             precedence=list(PRECEDENCE),
         )
-
-    async def _open(self, released: Sequence[tuple[SecretRow, StoredVersion, AuditEvent]]) -> list[Revealed]:
-        values = await self._opener.open_all([(stored, event) for _, stored, event in released])
-        return [
-            Revealed(str(row.id), row.name, stored.version, value)
-            for (row, stored, _), value in zip(released, values, strict=True)
-        ]
 
 
 def _names(names: Sequence[str] | None) -> list[str] | None:
