@@ -12,8 +12,8 @@ root key and the database's owner login may do everything anyway.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from dataclasses import dataclass
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -28,7 +28,7 @@ from overseer.core.secret_value import SecretValue
 from overseer.crypto.keyring import Keyring, WrappedKey
 from overseer.crypto.keys import RootKey
 from overseer.crypto.tokens import TokenPrefix, new_token
-from overseer.server.seals.contract import Seal
+from overseer.server.seals.contract import NewSeal, Seal
 from overseer.server.seals.selection import make_seal
 from overseer.server.services.owner_token import Delivery
 from overseer.server.services.recovery_kit import recovery_kit
@@ -36,7 +36,7 @@ from overseer.server.storage.audit_rows import insert_events
 from overseer.server.storage.connection import login_connection, service_arguments
 from overseer.server.storage.database import Database, Session
 from overseer.server.storage.instance_rows import insert_instance, insert_keys, is_migrated, lock_bootstrap, refresh_roles
-from overseer.server.storage.keyring_rows import InstanceRow, load_instance, load_keys
+from overseer.server.storage.keyring_rows import InstanceRow, load_instance, load_keys, lock_keyring
 from overseer.server.storage.migrator import migrate
 from overseer.server.storage.principal_rows import (
     NewToken,
@@ -50,6 +50,11 @@ from overseer.server.storage.service_session import session_setup
 
 OWNER: Final = "owner"
 OWNER_TOKEN_LIFE: Final = timedelta(days=365)
+OPERATOR: Final = "root key holder"
+
+#: Shows the shares of a new seal, once. Called before the commit, so that there is no seal whose shares nobody has seen; what it
+#: raises undoes everything.
+ShareDelivery = Callable[[Sequence[SecretValue]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,48 +72,58 @@ class Initialised:
 
 @dataclass(frozen=True, slots=True)
 class SealSetting:
-    """How the root key is come by: the setting ``OVERSEER_SEAL``, the operator's passphrase, the environment of the process."""
+    """How the root key is come by: the setting ``OVERSEER_SEAL``, what the operator gives (the passphrase, or shares one a line),
+    the environment of the process."""
 
     spec: str
-    passphrase: SecretValue | None = None
+    given: SecretValue | None = None
     environment: MutableMapping[str, str] | None = None
 
-    def seal(self, instance: InstanceRow | None = None) -> Seal:
-        """The seal, with what the database keeps for it where it was made with this kind."""
+    def seal(self, instance: InstanceRow | None = None, new_id: UUID | None = None) -> Seal:
+        """The seal, with what the database keeps for it where it was made with this kind; ``new_id`` is the id of an instance
+        that is about to be made."""
         kind = self.spec.partition(":")[0]
         config = instance.seal_config if instance is not None and instance.seal_kind == kind else None
-        return make_seal(self.spec, config, self.environment)
+        return make_seal(self.spec, config, self.environment, instance_id=instance.id if instance else new_id)
 
 
-async def initialise(database_url: str, setting: SealSetting, deliver: Delivery, now: datetime) -> Initialised:
-    """Make the instance, or bring it up to this release. ``deliver`` gets the owner's token before the commit.
+async def initialise(
+    database_url: str, setting: SealSetting, deliver: Delivery, now: datetime, deliver_shares: ShareDelivery | None = None
+) -> Initialised:
+    """Make the instance, or bring it up to this release. ``deliver`` gets the owner's token before the commit, and
+    ``deliver_shares`` the shares of a seal that has some.
 
     Raises :class:`KeyProblem`, :class:`ConfigurationProblem`, :class:`InvalidInput` (a passphrase that is too short),
     :class:`Sealed` (a passphrase is needed), :class:`StoreUnavailable`; nothing is made then.
     """
+    instance_id = new_id(now)
     async with login_connection(database_url) as connection:
         session = Session(connection)
         instance = await load_instance(session) if await is_migrated(session) else None
-        seal = setting.seal(instance)
+        seal = setting.seal(instance, instance_id)
         if instance is not None:
-            root_key = await seal.root_key(setting.passphrase)
-            await _open(session, instance, root_key)
+            root_key = await seal.root_key(setting.given)
+            await open_keyring(session, instance, root_key)
     migrated = await migrate(database_url)
     config = b""
     if instance is None:
-        root_key, config = await _new_root_key(seal, setting)
+        made = await new_seal(seal, setting.given)
+        root_key, config = made.root_key, made.config
+        if made.shares:
+            _deliver(made, deliver_shares)
     database = Database(service_arguments(database_url), setup=session_setup, size=1)
     try:
         async with database.work() as session:
             await lock_bootstrap(session)
+            await lock_keyring(session)
             found = await load_instance(session)
             if found is None:
-                instance_id = await _create(session, seal, config, root_key, deliver, now)
+                await _create(session, InstanceRow(instance_id, b"", seal.kind, config or None), root_key, deliver, now)
                 changes: tuple[str, ...] = ()
             else:
                 if instance is None:  # another init was quicker: its seal counts
                     seal = setting.seal(found)
-                    root_key = await seal.root_key(setting.passphrase)
+                    root_key = await seal.root_key(setting.given)
                 instance_id, changes = found.id, await _upgrade(session, found, root_key, now)
     finally:
         await database.close()
@@ -129,7 +144,7 @@ async def renew_owner_token(database_url: str, setting: SealSetting, deliver: De
             instance = await load_instance(session)
             if instance is None:
                 raise KeyProblem("this database holds no Overseer instance yet: run `overseer server init`")
-            await _open(session, instance, await setting.seal(instance).root_key(setting.passphrase))
+            await open_keyring(session, instance, await setting.seal(instance).root_key(setting.given))
             owner = await principal_by_name(session, PrincipalKind.USER, OWNER)
             if owner is None:
                 raise Conflict(f"there is no user {OWNER!r} any more; another owner can make tokens")
@@ -140,24 +155,32 @@ async def renew_owner_token(database_url: str, setting: SealSetting, deliver: De
     return now + OWNER_TOKEN_LIFE
 
 
-async def _open(session: Session, instance: InstanceRow, root_key: RootKey) -> Keyring:
+async def open_keyring(session: Session, instance: InstanceRow, root_key: RootKey) -> Keyring:
+    """The stored keyring; :class:`KeyProblem` for a root key of another instance, and for rows that were changed."""
     rows = [WrappedKey(row.purpose, row.term, row.wrapped) for row in await load_keys(session)]
     return Keyring.open(instance.id, root_key, rows, instance.check_value)
 
 
-async def _new_root_key(seal: Seal, setting: SealSetting) -> tuple[RootKey, bytes]:
+async def new_seal(seal: Seal, given: SecretValue | None) -> NewSeal:
+    """A new seal, or the key file that is there already: a run that did not come to its commit left it, or the operator
+    brought it."""
     try:
-        made = await seal.create(setting.passphrase)
+        return await seal.create(given)
     except KeyProblem:
-        # A key that is there already: an init that did not come to its commit left it, or the operator brought it.
-        return await seal.root_key(setting.passphrase), b""
-    return made.root_key, made.config
+        if seal.kind != "file":
+            raise
+        return NewSeal(await seal.root_key(given), b"")
 
 
-async def _create(session: Session, seal: Seal, config: bytes, root_key: RootKey, deliver: Delivery, now: datetime) -> UUID:
-    instance_id = new_id(now)
-    _, rows, check_value = Keyring.create(instance_id, root_key)
-    await insert_instance(session, InstanceRow(instance_id, check_value, seal.kind, config or None))
+def _deliver(made: NewSeal, deliver_shares: ShareDelivery | None) -> None:
+    if deliver_shares is None:
+        raise KeyProblem("this seal is kept as shares, and there is nowhere to show them; nothing was made")
+    deliver_shares(made.shares)
+
+
+async def _create(session: Session, instance: InstanceRow, root_key: RootKey, deliver: Delivery, now: datetime) -> None:
+    _, rows, check_value = Keyring.create(instance.id, root_key)
+    await insert_instance(session, replace(instance, check_value=check_value))
     await insert_keys(session, [(row.purpose, row.term, row.wrapped) for row in rows])
     await _refresh_roles(session, now)
     role = await role_by_name(session, OWNER)
@@ -167,12 +190,11 @@ async def _create(session: Session, seal: Seal, config: bytes, root_key: RootKey
     binding = Binding(new_id(now), role.permissions, everywhere, everywhere, everywhere, NamePattern.parse("*"))
     await insert_binding(session, binding, owner.id, role.id, None)
     await _give_token(session, owner.id, deliver, now)
-    await _audit(session, AuditAction.SERVER_INIT, "instance", instance_id, now)
-    return instance_id
+    await _audit(session, AuditAction.SERVER_INIT, "instance", instance.id, now)
 
 
 async def _upgrade(session: Session, instance: InstanceRow, root_key: RootKey, now: datetime) -> tuple[str, ...]:
-    keyring = await _open(session, instance, root_key)
+    keyring = await open_keyring(session, instance, root_key)
     changes = [f"role {name}" for name in await _refresh_roles(session, now)]
     for purpose in keyring.missing_purposes():
         keyring, row = keyring.add_key(purpose)
@@ -201,7 +223,7 @@ async def _audit(session: Session, action: AuditAction, kind: str, resource_id: 
         action,
         Outcome.ALLOWED,
         request_id=str(new_id(now)),
-        actor_name="root key holder",
+        actor_name=OPERATOR,
         actor_kind="operator",
         resource_kind=kind,
         resource_id=resource_id,
