@@ -26,6 +26,7 @@ from overseer.core.secret_value import SecretValue
 if TYPE_CHECKING:  # each noun is imported when it is first used: a command starts in a fraction of the time
     from overseer.client.access import Bindings, Roles, ServiceAccounts, Tokens
     from overseer.client.deployments import Deployments
+    from overseer.client.keys import Keys
     from overseer.client.rollouts import Rollouts
     from overseer.client.scopes import Apps, Environments, Nodes
     from overseer.client.secrets import Secrets
@@ -150,6 +151,12 @@ class Client:
         from overseer.client.rollouts import Rollouts
 
         return Rollouts(self._retrying)
+
+    @cached_property
+    def keys(self) -> Keys:
+        from overseer.client.keys import Keys
+
+        return Keys(self._retrying)
 
     @cached_property
     def usage(self) -> Usage:
