@@ -84,6 +84,7 @@ class AuditAction(StrEnum):
     ROLLOUT_START = "rollout:start"
     ROLLOUT_SUCCEEDED = "rollout:succeeded"
     ROLLOUT_WITHDRAWN = "rollout:withdrawn"
+    SEAL_MIGRATE = "seal:migrate"
     SEAL_UNSEAL = "seal:unseal"
     SECRET_ACTIVATE = "secret:activate"
     SECRET_BATCH = "secret:batch"
@@ -160,12 +161,12 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.ENVIRONMENT_DELETE: "an environment was deleted",
     AuditAction.ENVIRONMENT_LIST: "environments were listed, or one was shown",
     AuditAction.ENVIRONMENT_PATCH: "an environment's description was changed",
-    AuditAction.GROUP_ADD_MEMBER: "a principal came into a group; the code says which",
+    AuditAction.GROUP_ADD_MEMBER: "a principal came into a group; a second row names it",
     AuditAction.GROUP_CREATE: "a group was created",
     AuditAction.GROUP_DELETE: "a group was deleted with its bindings",
     AuditAction.GROUP_LIST: "groups or members of one were listed, or a group was shown",
     AuditAction.GROUP_PATCH: "a group's name or description was changed",
-    AuditAction.GROUP_REMOVE_MEMBER: "a principal left a group; the code says which",
+    AuditAction.GROUP_REMOVE_MEMBER: "a principal left a group; a second row names it",
     AuditAction.IDENTITY_READ: "a principal asked who it is and what it may do",
     AuditAction.KEY_READ: "the state of the keyring was shown, never a key",
     AuditAction.KEY_RETIRE: "an old term of the key-encryption key was deleted for good; the version is the term",
@@ -196,7 +197,8 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.ROLLOUT_START: "a version began to reach the containers that use the secret; the code counts the nodes",
     AuditAction.ROLLOUT_SUCCEEDED: "every container that uses the secret has the new version, which became the active one",
     AuditAction.ROLLOUT_WITHDRAWN: "a rollout was taken back, by somebody or (code unhealthy) by the server",
-    AuditAction.SEAL_UNSEAL: "somebody tried to unseal the server",
+    AuditAction.SEAL_MIGRATE: "another seal (or new shares) took the place of the present one; the code names the old kind",
+    AuditAction.SEAL_UNSEAL: "somebody tried to unseal the server; code share_accepted: gave one share of several",
     AuditAction.SECRET_ACTIVATE: "another version of a secret became the active one",
     AuditAction.SECRET_BATCH: "a batch of changes was refused as a whole; a batch that is let in has a row for each operation",
     AuditAction.SECRET_CREATE: "a secret was created",

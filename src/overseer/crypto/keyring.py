@@ -30,6 +30,7 @@ from overseer.crypto.keys import HmacKey, Kek, Key, RootKey
 from overseer.crypto.signatures import SigningKey
 
 _LABEL: Final = b"overseer keyring v1"
+_SUCCESSOR_LABEL: Final = b"overseer root key successor v1"
 _CHECK_PURPOSE: Final = "check"
 _CHECK_TEXT: Final = b"overseer root key check"
 
@@ -170,6 +171,18 @@ class Keyring:
         """The same keys under ``new_root`` (a change of seal): keyring, every row anew, check value; all in one transaction."""
         rows, check_value = self.__wrap_all(new_root)
         return Keyring(self.instance_id, new_root, self.__keys), rows, check_value
+
+    def hand_over(self, new_root: RootKey) -> bytes:
+        """``new_root`` sealed under the present root key, for running replicas (:meth:`successor`). It is not to be stored."""
+        return Aead(self.__root.reveal()).seal(new_root.reveal(), frame(_SUCCESSOR_LABEL, self.instance_id.bytes))
+
+    def successor(self, handed_over: bytes) -> RootKey:
+        """The root key in what :meth:`hand_over` gave; :class:`DecryptionFailed` for anything else."""
+        return RootKey(Aead(self.__root.reveal()).open(handed_over, frame(_SUCCESSOR_LABEL, self.instance_id.bytes)))
+
+    def has_same_keys(self, other: Keyring) -> bool:
+        """True where both hold the same keys, whatever root key wraps them."""
+        return self.instance_id == other.instance_id and dict(self.__keys) == dict(other.__keys)
 
     def __newest(self, purpose: Purpose) -> Key:
         term = max((t for p, t in self.__keys if p == purpose), default=0)

@@ -105,9 +105,7 @@ def split(key: Key, threshold: int, count: int) -> tuple[Share, ...]:
     check_numbers(threshold, count)
     set_id = os.urandom(SET_BYTES)
     coefficients = [key.reveal(), *(os.urandom(_KEY_BYTES) for _ in range(threshold - 1))]
-    return tuple(
-        Share(set_id, threshold, count, number, Key(evaluate(coefficients, number))) for number in range(1, count + 1)
-    )
+    return tuple(Share(set_id, threshold, count, number, Key(evaluate(coefficients, number))) for number in range(1, count + 1))
 
 
 def combine(shares: Iterable[Share]) -> Key:

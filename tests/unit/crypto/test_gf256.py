@@ -26,7 +26,7 @@ PRODUCTS = [[multiply(a, b) for b in range(256)] for a in range(256)]
 
 
 def test_every_product_is_the_schoolbooks() -> None:
-    assert PRODUCTS == [[slow_product(a, b) for b in range(256)] for a in range(256)]
+    assert [[slow_product(a, b) for b in range(256)] for a in range(256)] == PRODUCTS
 
 
 def test_multiplication_commutes_has_a_one_and_a_zero_and_stays_inside() -> None:

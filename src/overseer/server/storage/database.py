@@ -104,6 +104,13 @@ class Session:
                 raise
             raise translated from None
 
+    async def hear(self, channel: str, heard: Callable[[str], None]) -> None:
+        """Call ``heard`` with the payload of each notification on ``channel`` that comes while this connection lives."""
+        try:
+            await self._connection.add_listener(channel, lambda *event: heard(str(event[3])))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            raise translate(error) from None
+
     async def _run(self, call: Callable[..., Awaitable[Any]], query: str, arguments: tuple[Any, ...]) -> Any:
         try:
             return await call(named_queries()[query], *arguments)

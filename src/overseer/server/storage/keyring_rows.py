@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from overseer.core.errors import Conflict
 from overseer.server.storage.database import Session
 
 
@@ -53,6 +55,17 @@ async def reserve_wraps(session: Session, purpose: str, term: int, count: int) -
 async def lock_keyring(session: Session) -> None:
     """Until the end of the transaction nobody else adds, removes or re-wraps keys. Taken *before* the keys are read."""
     await session.fetchval("instance_lock")
+
+
+async def store_rewrapped(session: Session, instance: InstanceRow, keys: Iterable[tuple[str, int, bytes]]) -> None:
+    """The keys as (purpose, term, wrapped) under another root key, with the check value and the seal of ``instance``.
+
+    Raises :class:`Conflict` where a key is not there any more. Under :func:`lock_keyring` only.
+    """
+    for purpose, term, wrapped in keys:
+        if await session.execute("keyring_rewrap", purpose, term, wrapped) != 1:
+            raise Conflict("the keyring was changed meanwhile; nothing was changed, try again")
+    await session.execute("instance_seal", instance.check_value, instance.seal_kind, instance.seal_config)
 
 
 async def remove_key(session: Session, purpose: str, term: int) -> None:

@@ -16,3 +16,13 @@ SELECT id FROM instance FOR UPDATE;
 
 -- name: keyring_remove
 DELETE FROM keyring_key WHERE purpose = $1 AND term = $2;
+
+-- name: keyring_rewrap
+UPDATE keyring_key SET wrapped = $3 WHERE purpose = $1 AND term = $2;
+
+-- name: instance_seal
+UPDATE instance SET check_value = $1, seal_kind = $2, seal_config = $3;
+
+-- name: seal_news_send
+-- Delivered at the commit, to who listens at that moment. Kept in no table, no write-ahead log and no backup.
+SELECT pg_notify('overseer_seal', $1);
