@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from overseer.core.access import Binding, Match, NamePattern, PartSelector
 from overseer.core.principals import Actor, PrincipalKind
 from overseer.server.storage.database import Session
+
+
+# In the order in which batched reveals look (queries/reveals.sql).
+_REFUSALS: Final = (
+    ("token_revoked", "token_revoked"),
+    ("token_expired", "token_expired"),
+    ("session_idle", "session_idle"),
+    ("disabled", "principal_disabled"),
+    ("foreign_network", "foreign_network"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +57,10 @@ async def mark_used(session: Session, used: Mapping[UUID, datetime]) -> None:
 
 
 def _refusal(row: Mapping[str, Any]) -> str:
-    if row["token_revoked"]:
-        return "token_revoked"
-    if row["token_expired"]:
-        return "token_expired"
-    if row["session_idle"]:
-        return "session_idle"
-    if row["disabled"]:
-        return "principal_disabled"
-    if row["foreign_network"]:
-        return "foreign_network"
-    if row["kind"] == PrincipalKind.NODE and row["node_state"] != "active":
-        return "node_not_active"
-    return ""
+    for column, code in _REFUSALS:
+        if row[column]:
+            return code
+    return "node_not_active" if row["kind"] == PrincipalKind.NODE and row["node_state"] != "active" else ""
 
 
 def _binding(row: Mapping[str, Any]) -> Binding:

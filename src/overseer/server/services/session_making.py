@@ -1,0 +1,54 @@
+"""Sessions: made at a sign-in, given another secret when what they may do or are proven by changes.
+
+A session is a token (contract of the gate, of batched reveals and of revocation) that also ends when it is not used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from overseer.core.access import Resource
+from overseer.core.identifiers import new_id
+from overseer.core.principals import Actor, Caller, PrincipalKind
+from overseer.crypto.tokens import TokenPrefix, new_token
+from overseer.server.services.gate import Entry
+from overseer.server.storage.session_rows import insert_session, revoke_sessions_of, rotate_session
+from overseer.wire.people import SessionCreated
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """How long a session lives, used or not, and how long without use; in seconds."""
+
+    life: int = 12 * 3600
+    idle: int = 3600
+
+
+async def open_session(entry: Entry, rules: SessionRules, caller: Caller, user_id: UUID, user: str) -> SessionCreated:
+    """A new session of a user who was just proven; the entry's rows name the user and the session from here on."""
+    text, digest = new_token(TokenPrefix.SESSION)
+    session_id, expires_at = new_id(entry.now), entry.now + timedelta(seconds=rules.life)
+    client = caller.client or "a client"
+    description = f"{client} at {caller.peer}" if caller.peer else client
+    await insert_session(entry.session, digest, session_id, user_id, description, expires_at, rules.idle)
+    entry.attribute(Actor(user_id, PrincipalKind.USER, user, session_id, ()))
+    entry.accept(Resource("session", user, id=session_id))
+    return SessionCreated(
+        id=str(session_id),
+        session=text.reveal().decode("ascii"),
+        user=user,
+        expires_at=expires_at,
+        idle_seconds=rules.idle,
+    )
+
+
+async def renew_session(entry: Entry) -> str | None:
+    """End the actor's other sessions, and give the one that asks another secret; None where a token asks."""
+    actor = entry.actor
+    await revoke_sessions_of(entry.session, actor.id, but=actor.token_id)
+    text, digest = new_token(TokenPrefix.SESSION)
+    if not await rotate_session(entry.session, actor.token_id, digest):
+        return None
+    return text.reveal().decode("ascii")
