@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from msgspec import UNSET, UnsetType
+
 from overseer.wire.messages import Answer, Request
 
 
 class ServiceAccountCreate(Request, frozen=True):
     name: str
     description: str = ""
+
+
+class ServiceAccountPatch(Request, frozen=True):
+    """What is absent stays as it is. A disabled account keeps what it holds, and its tokens are refused."""
+
+    description: str | UnsetType = UNSET
+    disabled: bool | UnsetType = UNSET
 
 
 class PrincipalView(Answer, frozen=True):
@@ -35,6 +44,14 @@ class TokenCreate(Request, frozen=True):
     networks: list[str] | None = None
 
 
+class TokenRotate(Request, frozen=True):
+    """A successor that lives ``expires_in`` seconds; its predecessor goes on for ``overlap`` seconds, 0 to 30 days."""
+
+    expires_in: int = 90 * 86400
+    overlap: int = 3600
+    description: str | None = None
+
+
 class TokenView(Answer, frozen=True):
     id: str
     principal: str
@@ -55,26 +72,84 @@ class TokenCreated(Answer, frozen=True):
     expires_at: datetime
 
 
+class RoleCreate(Request, frozen=True):
+    name: str
+    permissions: list[str]
+    description: str = ""
+
+
+class RolePatch(Request, frozen=True):
+    """What is absent stays as it is; ``permissions`` replaces all of them, in every binding that uses the role."""
+
+    name: str | UnsetType = UNSET
+    permissions: list[str] | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+
+
 class RoleView(Answer, frozen=True):
+    """``in_use``: by how many bindings."""
+
     id: str
     name: str
     permissions: list[str]
     built_in: bool
+    description: str = ""
+    in_use: int = 0
+
+
+class GroupCreate(Request, frozen=True):
+    name: str
+    description: str = ""
+
+
+class GroupPatch(Request, frozen=True):
+    """What is absent stays as it is."""
+
+    name: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+
+
+class GroupView(Answer, frozen=True):
+    """``members`` counts them."""
+
+    id: str
+    name: str
+    description: str
+    members: int
+    created_at: datetime
 
 
 class BindingCreate(Request, frozen=True):
-    """``role`` given to ``principal`` (name) over the selector and the secrets (or apps, …) whose name matches ``name``."""
+    """``role`` given to ``principal`` or ``group`` (by name, one of the two) over the selector and the secrets (or apps, …) whose
+    name matches ``name``.
 
-    principal: str
+    With ``active_seconds`` it is for an emergency: dormant until its holder activates it with a reason, then alive for so long.
+    ``expires_at`` says then until when it can be activated.
+    """
+
     role: str
     app: str
     environment: str
     node: str
     name: str
+    principal: str | None = None
+    group: str | None = None
     expires_at: datetime | None = None
+    active_seconds: int | None = None
+
+
+class BindingActivate(Request, frozen=True):
+    """``reason`` goes into the audit log, beside the alarm."""
+
+    reason: str
 
 
 class BindingView(Answer, frozen=True):
+    """``principal`` is the name of who holds it: a principal, or a group where ``subject_kind`` says so.
+
+    ``active_seconds`` is set for an emergency binding; ``active_until`` while it is active.
+    """
+
     id: str
     principal: str
     principal_id: str
@@ -85,6 +160,9 @@ class BindingView(Answer, frozen=True):
     name: str
     expires_at: datetime | None
     created_at: datetime
+    subject_kind: str = "principal"
+    active_seconds: int | None = None
+    active_until: datetime | None = None
 
 
 class MeView(Answer, frozen=True):

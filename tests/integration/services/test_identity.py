@@ -65,7 +65,7 @@ async def test_a_dead_token_is_refused_on_the_next_request_and_named_in_the_log(
     elif refusal == "expired":
         await delivery.world.sql("UPDATE token SET expires_at = now() WHERE hash = $1", caller.token_hash)
     elif refusal == "deleted":
-        await delivery.identity.delete_principal(owner, UUID(account_id))
+        await delivery.identity.delete_service_account(owner, UUID(account_id))
     again = delivery.world.caller(caller.token_hash)
     with pytest.raises(Unauthenticated):
         await delivery.identity.me(again)
@@ -222,10 +222,10 @@ async def test_ids_of_other_things_are_hidden(delivery: Delivery) -> None:
     me = await delivery.identity.me(caller)
     binding = await delivery.identity.create_binding(delivery.world.owner, BINDING)
     for call in (
-        delivery.identity.delete_principal(stranger, account_id),
+        delivery.identity.delete_service_account(stranger, account_id),
         delivery.identity.revoke_token(stranger, UUID(me.token_id)),
         delivery.identity.delete_binding(stranger, UUID(binding.id)),
-        delivery.identity.delete_principal(stranger, UUID(int=1)),
+        delivery.identity.delete_service_account(stranger, UUID(int=1)),
         delivery.identity.revoke_token(stranger, UUID(int=1)),
         delivery.identity.delete_binding(stranger, UUID(int=1)),
     ):
@@ -241,9 +241,9 @@ async def test_deleting_an_account_keeps_the_last_owner(delivery: Delivery) -> N
     [people] = (await delivery.identity.list_bindings(delivery.world.owner, "owner")).items
     await delivery.identity.delete_binding(delivery.world.owner, UUID(people.id))
     other = await token_of(delivery, "ci")
-    [robot] = [row for row in (await delivery.identity.list_principals(other)).items if row.name == "ci"]
+    [robot] = [row for row in (await delivery.identity.list_service_accounts(other)).items if row.name == "ci"]
     with pytest.raises(Conflict, match="last owner"):
-        await delivery.identity.delete_principal(other, UUID(robot.id))
+        await delivery.identity.delete_service_account(other, UUID(robot.id))
 
 
 async def token_of(delivery: Delivery, principal: str) -> Caller:
@@ -268,7 +268,7 @@ async def test_unset_does_not_reach_any(delivery: Delivery) -> None:
     weak = await delivery.world.service_account("owner", app="unset", environment="unset", node="unset")
     for call in (
         delivery.identity.delete_binding(weak, UUID(mighty.id)),
-        delivery.identity.delete_principal(delivery.world.caller(weak.token_hash), UUID(account_id)),
+        delivery.identity.delete_service_account(delivery.world.caller(weak.token_hash), UUID(account_id)),
         delivery.identity.revoke_token(delivery.world.caller(weak.token_hash), UUID(token_id)),
     ):
         with pytest.raises(Denied, match="cannot take away what you do not hold"):

@@ -9,6 +9,7 @@ from overseer.server.api.routes import (
     agents,
     audit,
     deployments,
+    grants,
     identities,
     keys,
     nodes,
@@ -17,8 +18,26 @@ from overseer.server.api.routes import (
     scopes,
     secrets,
     server_state,
+    sign_in,
     usage,
+    users,
 )
 
-ROUTE_MODULES: Final = (secrets, agents, server_state, deployments, plans, rollouts, usage, scopes, nodes, identities, keys, audit)
+ROUTE_MODULES: Final = (
+    secrets,
+    agents,
+    server_state,
+    deployments,
+    plans,
+    rollouts,
+    usage,
+    scopes,
+    nodes,
+    identities,
+    sign_in,
+    users,
+    grants,
+    keys,
+    audit,
+)
 ROUTES: Final[tuple[Route, ...]] = tuple(route for module in ROUTE_MODULES for route in routes_of(module))

@@ -23,6 +23,12 @@ class PageQuery(Query, frozen=True):
     limit: Limit = 100
 
 
+class ForceQuery(Query, frozen=True):
+    """``force``: although something that is deployed uses it."""
+
+    force: bool = False
+
+
 class SecretsQuery(PageQuery, frozen=True):
     """``q`` searches in names and descriptions; ``label`` is ``key`` or ``key=value``; ``scope`` says which parts are set."""
 
@@ -35,10 +41,25 @@ class SecretsQuery(PageQuery, frozen=True):
     q: Text | None = None
 
 
-class PrincipalQuery(Query, frozen=True):
+class PrincipalQuery(PageQuery, frozen=True):
     """``principal`` is a name."""
 
     principal: Text | None = None
+
+
+class BindingsQuery(PageQuery, frozen=True):
+    """``principal``, ``group`` and ``role`` are names; ``emergency`` says whether it is one for an emergency."""
+
+    principal: Text | None = None
+    group: Text | None = None
+    role: Text | None = None
+    emergency: bool | None = None
+
+
+class RoleDeleteQuery(Query, frozen=True):
+    """``cascade``: the bindings that use the role go with it."""
+
+    cascade: bool = False
 
 
 class DeploymentsQuery(PageQuery, frozen=True):

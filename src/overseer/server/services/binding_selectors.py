@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from overseer.core.access import Binding, Match, NamePattern, PartSelector
@@ -13,11 +15,23 @@ from overseer.core.scopes import Scope
 from overseer.server.services.gate import Entry
 from overseer.server.services.moments import in_utc
 from overseer.server.storage import principal_rows as rows
+from overseer.server.storage.database import Session
+from overseer.server.storage.membership_rows import group_id_by_name
 from overseer.server.storage.scope_rows import find_scope
 from overseer.wire.access import BindingCreate, BindingView
 
 ANY = "*"
 UNSET = "-"
+MIN_ACTIVE_SECONDS: Final = 60
+MAX_ACTIVE_SECONDS: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who is to hold it; ``kind`` is principal or group."""
+
+    id: UUID
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +42,15 @@ class ReadBinding:
     resource_scope: Scope[UUID]
     scope_names: Scope[str]
     binding: Binding | None
-    subject_id: UUID | None
+    subject: Subject | None
     role_id: UUID | None
     problems: tuple[Problem, ...]
 
-    def complete(self) -> tuple[Binding, UUID, UUID]:
-        """The binding, its subject and its role; :class:`InvalidInput` with every problem."""
-        if self.problems or self.binding is None or self.subject_id is None or self.role_id is None:
+    def complete(self) -> tuple[Binding, Subject, UUID]:
+        """The binding as it is at most, its subject and its role; :class:`InvalidInput` with every problem."""
+        if self.problems or self.binding is None or self.subject is None or self.role_id is None:
             raise InvalidInput("the binding cannot be made", problems=self.problems)
-        return self.binding, self.subject_id, self.role_id
+        return self.binding, self.subject, self.role_id
 
 
 async def read_binding(entry: Entry, body: BindingCreate) -> ReadBinding:
@@ -54,9 +68,10 @@ async def read_binding(entry: Entry, body: BindingCreate) -> ReadBinding:
     expires_at = None if body.expires_at is None else in_utc(body.expires_at)
     if body.expires_at is not None and (expires_at is None or expires_at <= entry.now):
         problems.append(Problem("body.expires_at", "a time with a zone, in the future", "bad_expiry"))
-    principal = await rows.principal_by_name(entry.session, PrincipalKind.SERVICE_ACCOUNT, body.principal)
-    if principal is None:
-        problems.append(Problem("body.principal", "there is no service account of that name", "unknown"))
+    if body.active_seconds is not None and not MIN_ACTIVE_SECONDS <= body.active_seconds <= MAX_ACTIVE_SECONDS:
+        rule = f"an emergency lasts {MIN_ACTIVE_SECONDS} to {MAX_ACTIVE_SECONDS} seconds"
+        problems.append(Problem("body.active_seconds", rule, "bad_expiry"))
+    subject = await _subject(entry, body, problems)
     role = await rows.role_by_name(entry.session, body.role)
     if role is None:
         problems.append(Problem("body.role", "there is no role of that name; 'overseer role list' shows them", "unknown"))
@@ -76,15 +91,38 @@ async def read_binding(entry: Entry, body: BindingCreate) -> ReadBinding:
         resource_scope=found.scope,
         scope_names=names,
         binding=binding,
-        subject_id=principal.id if principal else None,
+        subject=subject,
         role_id=role.id if role else None,
         problems=tuple(problems),
     )
 
 
-def binding_view(row: rows.BindingRow) -> BindingView:
-    """A binding as people read it."""
+async def _subject(entry: Entry, body: BindingCreate, problems: list[Problem]) -> Subject | None:
+    if (body.principal is None) == (body.group is None):
+        problems.append(Problem("body.principal", "give exactly one of principal and group", "one_of"))
+        return None
+    if body.group is not None:
+        group = await group_id_by_name(entry.session, body.group)
+        if group is None:
+            problems.append(Problem("body.group", "there is no group of that name", "unknown"))
+        return None if group is None else Subject(group, "group")
+    found = await person_by_name(entry.session, body.principal or "")
+    if found is None:
+        problems.append(Problem("body.principal", "there is no service account and no user of that name", "unknown"))
+    return None if found is None else Subject(found.id, "principal")
+
+
+async def person_by_name(session: Session, name: str) -> rows.PrincipalRow | None:
+    """The service account or the user of that name; the two share their names."""
+    account = await rows.principal_by_name(session, PrincipalKind.SERVICE_ACCOUNT, name)
+    return account or await rows.principal_by_name(session, PrincipalKind.USER, name)
+
+
+def binding_view(row: rows.BindingRow, now: datetime) -> BindingView:
+    """A binding as people read it at the moment ``now``."""
     binding = row.binding
+    emergency = row.active_seconds is not None
+    active = emergency and binding.expires_at is not None and binding.expires_at > now
     return BindingView(
         id=str(binding.id),
         principal=row.subject,
@@ -94,8 +132,11 @@ def binding_view(row: rows.BindingRow) -> BindingView:
         environment=_text(binding.environment, row.environment),
         node=_text(binding.node, row.node),
         name=str(binding.pattern),
-        expires_at=binding.expires_at,
+        expires_at=row.at_most.expires_at,
         created_at=row.created_at,
+        subject_kind=row.subject_kind,
+        active_seconds=row.active_seconds,
+        active_until=binding.expires_at if active else None,
     )
 
 

@@ -6,8 +6,10 @@ import base64
 import binascii
 import json
 from typing import Any, Final
+from uuid import UUID
 
 from overseer.core.errors import InvalidInput, Problem
+from overseer.core.identifiers import is_name
 
 CURSOR_RULE: Final = "cursor is the next_cursor of the page before, unchanged"
 LIMIT_RULE: Final = "limit is a number of 1 to 500"
@@ -28,6 +30,26 @@ def read_cursor(cursor: str, *kinds: type) -> list[Any]:
     if not isinstance(fields, list) or [type(one) for one in fields] != list(kinds):
         raise bad_cursor()
     return fields
+
+
+def read_name_cursor(cursor: str) -> tuple[str, UUID]:
+    """The name and id after which a list goes on that is sorted by both. Raises :class:`InvalidInput`."""
+    name, text = read_cursor(cursor, str, str)
+    if not is_name(name):
+        raise bad_cursor()
+    return name, _id(text)
+
+
+def read_id_cursor(cursor: str) -> UUID:
+    """The id after which a list goes on that is sorted by it. Raises :class:`InvalidInput`."""
+    return _id(read_cursor(cursor, str)[0])
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise bad_cursor() from None
 
 
 def bad_cursor() -> InvalidInput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
@@ -42,10 +43,23 @@ def require_reach(entry: Entry, permission: Permission, targets: list[rows.Bindi
         entry.deny("beyond_own_rights", "you cannot take away what you do not hold: no binding of yours contains it")
 
 
-async def keep_an_owner(entry: Entry, going: list[rows.BindingRow]) -> None:
-    """Refuse to remove the last owner without limits: nobody could ever make another one."""
-    owners = [row.binding.id for row in going if row.role == "owner"]
-    if owners and await rows.owners_without(entry.session, owners) == 0:
+def require_grant(entry: Entry, permission: Permission, gains: Iterable[rows.BindingRow], message: str) -> None:
+    """Refuse to give more than the caller holds: each gain, with all its time, lies in one binding of theirs with ``permission``.
+
+    A binding that has ended gives nothing and is asked for all the same: whoever extends it later may not know of this gain.
+    """
+    own = held_with(entry, permission)
+    if not all(any(contains(mine, row.at_most) for mine in own) for row in gains):
+        entry.deny("beyond_own_rights", message)
+
+
+async def keep_an_owner(entry: Entry) -> None:
+    """After a change that takes rights away: refuse it where nobody is left who may do everything without limits and without end.
+
+    Nobody could ever make another one. It is asked of the state after the change, so it holds for whatever way an owner goes:
+    a binding, a group, a membership, a principal. Raises :class:`Conflict`, which undoes the change.
+    """
+    if not await rows.owner_is_left(entry.session):
         raise Conflict("this is the last owner without limits; make another one first")
 
 

@@ -1,8 +1,8 @@
-"""Principals, tokens, roles and bindings as rows."""
+"""Principals, tokens and bindings as rows, and the built-in roles by name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -21,6 +21,7 @@ class PrincipalRow:
     description: str
     disabled_at: datetime | None
     created_at: datetime
+    revision: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class TokenRow:
     revoked_at: datetime | None
     last_used_at: datetime | None
     created_at: datetime
+    is_session: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,11 @@ class RoleRow:
 
 @dataclass(frozen=True, slots=True)
 class BindingRow:
-    """A binding with the names that people know its parts by; a part's name is set where its match is ``is``."""
+    """A binding with the names that people know its parts by; a part's name is set where its match is ``is``.
+
+    ``active_seconds`` is set for an emergency binding: ``binding.expires_at`` is in the past until somebody activates it, and
+    ``available_until`` says until when that can be.
+    """
 
     binding: Binding
     subject_id: UUID
@@ -60,6 +66,15 @@ class BindingRow:
     environment: str | None
     node: str | None
     created_at: datetime
+    subject_kind: str
+    role_id: UUID
+    active_seconds: int | None = None
+    available_until: datetime | None = None
+
+    @property
+    def at_most(self) -> Binding:
+        """What it can come to: an emergency binding as if it were active for as long as it can be activated."""
+        return self.binding if self.active_seconds is None else replace(self.binding, expires_at=self.available_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +96,27 @@ async def insert_principal(
     """A new principal; :class:`AlreadyExists` where the kind has that name already."""
     row = await session.fetchrow("principal_insert", principal_id, kind.value, name, description, created_by)
     assert row is not None  # noqa: S101  # INSERT … RETURNING gives its row
-    return _principal(row)
+    return principal_row(row)
 
 
-async def all_principals(session: Session, kind: PrincipalKind | None) -> list[PrincipalRow]:
-    """Every principal (of one kind), by kind and name."""
-    return [_principal(row) for row in await session.fetch("principal_all", kind.value if kind else None)]
+async def all_principals(
+    session: Session, kind: PrincipalKind | None, after: tuple[str, UUID] | None = None, limit: int | None = None
+) -> list[PrincipalRow]:
+    """Principals (of one kind) by name and id, those behind ``after``."""
+    rows = await session.fetch("principal_all", kind.value if kind else None, *(after or (None, None)), limit)
+    return [principal_row(row) for row in rows]
 
 
 async def principal_by_id(session: Session, principal_id: UUID) -> PrincipalRow | None:
     """A principal by id."""
     row = await session.fetchrow("principal_by_id", principal_id)
-    return _principal(row) if row else None
+    return principal_row(row) if row else None
 
 
 async def principal_by_name(session: Session, kind: PrincipalKind, name: str) -> PrincipalRow | None:
     """A principal by kind and name."""
     row = await session.fetchrow("principal_by_name", kind.value, name)
-    return _principal(row) if row else None
+    return principal_row(row) if row else None
 
 
 async def delete_principal(session: Session, principal_id: UUID) -> None:
@@ -111,6 +129,22 @@ async def disable_principal(session: Session, principal_id: UUID) -> None:
     """Its tokens are refused from the next request on."""
     await session.execute("principal_disable", principal_id)
     await session.execute("token_revoke_all", principal_id)
+
+
+async def switch_principal(session: Session, principal_id: UUID, *, disabled: bool) -> None:
+    """Disable or enable it; its tokens stay and are refused while it is disabled."""
+    await session.execute("principal_switch", principal_id, disabled)
+
+
+async def describe_principal(session: Session, principal_id: UUID, description: str) -> None:
+    """Change its description."""
+    await session.execute("principal_describe", principal_id, description)
+
+
+async def lock_principal(session: Session, principal_id: UUID) -> int | None:
+    """Its revision, which stays so until the transaction ends; None where it is gone."""
+    revision: int | None = await session.fetchval("principal_touch", principal_id)
+    return revision
 
 
 async def insert_token(session: Session, token: NewToken) -> None:
@@ -127,9 +161,15 @@ async def insert_token(session: Session, token: NewToken) -> None:
     )
 
 
-async def all_tokens(session: Session, principal: str | None = None, token_id: UUID | None = None) -> list[TokenRow]:
-    """Tokens of people and service accounts, oldest first."""
-    rows = await session.fetch("token_all", principal, token_id)
+async def all_tokens(
+    session: Session,
+    principal: str | None = None,
+    token_id: UUID | None = None,
+    after: UUID | None = None,
+    limit: int | None = None,
+) -> list[TokenRow]:
+    """Tokens of people and service accounts, oldest first, those behind ``after``."""
+    rows = await session.fetch("token_all", principal, token_id, after, limit)
     return [TokenRow(**{field: row[field] for field in TokenRow.__slots__}) for row in rows]
 
 
@@ -137,6 +177,11 @@ async def token_expiry(session: Session, token_id: UUID) -> datetime:
     """When the token ends."""
     expiry: datetime = await session.fetchval("token_expiry", token_id)
     return expiry
+
+
+async def shorten_token(session: Session, token_id: UUID, seconds: int) -> None:
+    """It lives for at most so many seconds more."""
+    await session.execute("token_shorten", token_id, seconds)
 
 
 async def revoke_token(session: Session, token_id: UUID) -> None:
@@ -154,19 +199,24 @@ async def drop_expired_tokens(session: Session, principal_id: UUID) -> None:
     await session.execute("token_delete_expired", principal_id)
 
 
-async def all_roles(session: Session) -> list[RoleRow]:
-    """Every role, by name."""
-    return [RoleRow(**dict(row)) for row in await session.fetch("role_all")]
-
-
 async def role_by_name(session: Session, name: str) -> RoleRow | None:
     """A role by name."""
     row = await session.fetchrow("role_by_name", name)
     return RoleRow(**dict(row)) if row else None
 
 
-async def insert_binding(session: Session, binding: Binding, subject_id: UUID, role_id: UUID, created_by: UUID | None) -> None:
-    """A role given to a principal, its bits copied."""
+async def insert_binding(
+    session: Session,
+    binding: Binding,
+    subject_id: UUID,
+    role_id: UUID,
+    created_by: UUID | None,
+    *,
+    subject_kind: str = "principal",
+    active_seconds: int | None = None,
+    available_until: datetime | None = None,
+) -> None:
+    """A role given to a principal or a group, its bits copied. An emergency binding's ``expires_at`` must be in the past."""
     await session.execute(
         "binding_insert",
         binding.id,
@@ -183,14 +233,30 @@ async def insert_binding(session: Session, binding: Binding, subject_id: UUID, r
         binding.pattern.is_prefix,
         binding.expires_at,
         created_by,
+        subject_kind,
+        active_seconds,
+        available_until,
     )
 
 
 async def all_bindings(
-    session: Session, subjects: list[UUID] | None = None, binding_id: UUID | None = None
+    session: Session,
+    subjects: list[UUID] | None = None,
+    binding_id: UUID | None = None,
+    *,
+    role: str | None = None,
+    principal: str | None = None,
+    group: str | None = None,
+    emergency: bool | None = None,
+    after: UUID | None = None,
+    limit: int | None = None,
+    role_id: UUID | None = None,
 ) -> list[BindingRow]:
-    """Bindings of some subjects, or all."""
-    return [_binding(row) for row in await session.fetch("binding_all", subjects, binding_id)]
+    """Bindings by id, those behind ``after``; of some subjects, of a role, a principal or a group by name, or all."""
+    rows = await session.fetch(
+        "binding_all", subjects, binding_id, role, principal, group, emergency, after, limit, role_id
+    )
+    return [_binding(row) for row in rows]
 
 
 async def subjects_of(session: Session, principal_id: UUID) -> list[UUID]:
@@ -198,17 +264,30 @@ async def subjects_of(session: Session, principal_id: UUID) -> list[UUID]:
     return list(await session.fetchval("subjects_of", principal_id))
 
 
+async def activate_binding(session: Session, binding_id: UUID) -> datetime | None:
+    """Let an emergency binding live from now on: until when. None where it lives already, is none, or its time is over."""
+    until: datetime | None = await session.fetchval("binding_activate", binding_id)
+    return until
+
+
+async def deactivate_binding(session: Session, binding_id: UUID) -> bool:
+    """End an activation; False where there is none."""
+    return await session.execute("binding_deactivate", binding_id) == 1
+
+
 async def delete_binding(session: Session, binding_id: UUID) -> None:
     """Take a role away."""
     await session.execute("binding_delete", binding_id)
 
 
-async def owners_without(session: Session, bindings: list[UUID]) -> int:
-    """How many unlimited owner bindings of live principals are left without these; locks them."""
-    return int(await session.fetchval("owners_left", bindings))
+async def owner_is_left(session: Session) -> bool:
+    """Whether somebody live still holds the owner role without limits; waits for others who may be taking one away."""
+    await session.fetchval("owner_lock")
+    return bool(await session.fetchval("owner_lives"))
 
 
-def _principal(row: Record) -> PrincipalRow:
+def principal_row(row: Record) -> PrincipalRow:
+    """A principal out of a row with its columns."""
     fields = {**dict(row), "kind": PrincipalKind(row["kind"])}
     return PrincipalRow(**fields)
 
@@ -232,4 +311,8 @@ def _binding(row: Record) -> BindingRow:
         row["environment"],
         row["node"],
         row["created_at"],
+        row["subject_kind"],
+        row["role_id"],
+        row["active_seconds"],
+        row["available_until"],
     )

@@ -1,23 +1,21 @@
-"""Who may act: the caller itself, service accounts, tokens, roles and bindings."""
+"""Who may act: the caller itself, service accounts and their tokens."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from overseer.core.permissions import Permission
-from overseer.core.principals import PrincipalKind
-from overseer.server.api.call import Call
-from overseer.server.api.queries import PrincipalQuery
+from overseer.server.api.call import Call, Reply
+from overseer.server.api.queries import PageQuery, PrincipalQuery
 from overseer.server.api.route import AnyIdentity, route
 from overseer.wire.access import (
-    BindingCreate,
-    BindingView,
     MeView,
     PrincipalView,
-    RoleView,
     ServiceAccountCreate,
+    ServiceAccountPatch,
     TokenCreate,
     TokenCreated,
+    TokenRotate,
     TokenView,
 )
 from overseer.wire.messages import Page
@@ -42,6 +40,7 @@ async def get_me(call: Call[None, None]) -> MeView:
     body=ServiceAccountCreate,
     returns=PrincipalView,
     status=201,
+    location="/api/service-accounts/{id}",
 )
 async def create_service_account(call: Call[ServiceAccountCreate, None]) -> PrincipalView:
     return await call.services.identity.create_service_account(call.caller, call.body, call.idempotency)
@@ -52,10 +51,38 @@ async def create_service_account(call: Call[ServiceAccountCreate, None]) -> Prin
     "/api/service-accounts",
     permission=Permission.PRINCIPAL_LIST,
     summary="List service accounts",
+    query=PageQuery,
     returns=Page[PrincipalView],
 )
-async def list_service_accounts(call: Call[None, None]) -> Page[PrincipalView]:
-    return await call.services.identity.list_principals(call.caller, PrincipalKind.SERVICE_ACCOUNT)
+async def list_service_accounts(call: Call[None, PageQuery]) -> Page[PrincipalView]:
+    return await call.services.identity.list_service_accounts(call.caller, call.query.cursor, call.query.limit)
+
+
+@route(
+    "GET",
+    "/api/service-accounts/{principal_id}",
+    permission=Permission.PRINCIPAL_LIST,
+    summary="Show a service account",
+    returns=PrincipalView,
+    tagged=True,
+)
+async def get_service_account(call: Call[None, None], principal_id: UUID) -> Reply[PrincipalView]:
+    tagged = await call.services.identity.get_service_account(call.caller, principal_id)
+    return Reply(tagged.view, etag=tagged.etag)
+
+
+@route(
+    "PATCH",
+    "/api/service-accounts/{principal_id}",
+    permission=Permission.PRINCIPAL_WRITE,
+    summary="Describe a service account anew, disable it or enable it",
+    body=ServiceAccountPatch,
+    returns=PrincipalView,
+    tagged=True,
+)
+async def patch_service_account(call: Call[ServiceAccountPatch, None], principal_id: UUID) -> Reply[PrincipalView]:
+    tagged = await call.services.identity.patch_service_account(call.caller, principal_id, call.body, call.if_match)
+    return Reply(tagged.view, etag=tagged.etag)
 
 
 @route(
@@ -64,9 +91,10 @@ async def list_service_accounts(call: Call[None, None]) -> Page[PrincipalView]:
     permission=Permission.PRINCIPAL_WRITE,
     summary="Delete a service account with its tokens and bindings",
     status=204,
+    tagged=True,
 )
 async def delete_service_account(call: Call[None, None], principal_id: UUID) -> None:
-    await call.services.identity.delete_principal(call.caller, principal_id)
+    await call.services.identity.delete_service_account(call.caller, principal_id, call.if_match)
 
 
 @route(
@@ -77,6 +105,7 @@ async def delete_service_account(call: Call[None, None], principal_id: UUID) -> 
     body=TokenCreate,
     returns=TokenCreated,
     status=201,
+    location="/api/tokens/{id}",
 )
 async def create_token(call: Call[TokenCreate, None]) -> TokenCreated:
     return await call.services.identity.create_token(call.caller, call.body, call.idempotency)
@@ -91,7 +120,33 @@ async def create_token(call: Call[TokenCreate, None]) -> TokenCreated:
     returns=Page[TokenView],
 )
 async def list_tokens(call: Call[None, PrincipalQuery]) -> Page[TokenView]:
-    return await call.services.identity.list_tokens(call.caller, call.query.principal)
+    q = call.query
+    return await call.services.identity.list_tokens(call.caller, q.principal, q.cursor, q.limit)
+
+
+@route(
+    "GET",
+    "/api/tokens/{token_id}",
+    permission=Permission.TOKEN_LIST,
+    summary="Show a token, never its text",
+    returns=TokenView,
+)
+async def get_token(call: Call[None, None], token_id: UUID) -> TokenView:
+    return await call.services.identity.get_token(call.caller, token_id)
+
+
+@route(
+    "POST",
+    "/api/tokens/{token_id}/rotate",
+    permission=Permission.TOKEN_WRITE,
+    summary="Make a successor of a token, which lives on for an overlap; its text is shown once",
+    body=TokenRotate,
+    returns=TokenCreated,
+    status=201,
+    location="/api/tokens/{id}",
+)
+async def rotate_token(call: Call[TokenRotate, None], token_id: UUID) -> TokenCreated:
+    return await call.services.identity.rotate_token(call.caller, token_id, call.body, call.idempotency)
 
 
 @route(
@@ -103,44 +158,3 @@ async def list_tokens(call: Call[None, PrincipalQuery]) -> Page[TokenView]:
 )
 async def revoke_token(call: Call[None, None], token_id: UUID) -> None:
     await call.services.identity.revoke_token(call.caller, token_id)
-
-
-@route("GET", "/api/roles", permission=Permission.BINDING_LIST, summary="List roles", returns=Page[RoleView])
-async def list_roles(call: Call[None, None]) -> Page[RoleView]:
-    return await call.services.identity.list_roles(call.caller)
-
-
-@route(
-    "POST",
-    "/api/bindings",
-    permission=Permission.BINDING_WRITE,
-    summary="Give a principal a role over a selector; nobody grants what they do not hold",
-    body=BindingCreate,
-    returns=BindingView,
-    status=201,
-)
-async def create_binding(call: Call[BindingCreate, None]) -> BindingView:
-    return await call.services.identity.create_binding(call.caller, call.body, call.idempotency)
-
-
-@route(
-    "GET",
-    "/api/bindings",
-    permission=Permission.BINDING_LIST,
-    summary="List bindings",
-    query=PrincipalQuery,
-    returns=Page[BindingView],
-)
-async def list_bindings(call: Call[None, PrincipalQuery]) -> Page[BindingView]:
-    return await call.services.identity.list_bindings(call.caller, call.query.principal)
-
-
-@route(
-    "DELETE",
-    "/api/bindings/{binding_id}",
-    permission=Permission.BINDING_WRITE,
-    summary="Take a role away",
-    status=204,
-)
-async def delete_binding(call: Call[None, None], binding_id: UUID) -> None:
-    await call.services.identity.delete_binding(call.caller, binding_id)
