@@ -42,6 +42,9 @@ from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
 from overseer.server.services.node_service import NodeService
+from overseer.server.services.own_account_service import OwnAccountService
+from overseer.server.services.password_work import PasswordWork
+from overseer.server.services.people_housekeeping import EVERY_SECONDS, PeopleHousekeeping
 from overseer.server.services.plan_service import PlanService
 from overseer.server.services.resolve_batches import ResolveBatches
 from overseer.server.services.resolve_service import ResolveService
@@ -50,8 +53,14 @@ from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.rollout_service import RolloutService
 from overseer.server.services.scope_service import ScopeService
 from overseer.server.services.seal_service import SealService, Unsealed
+from overseer.server.services.second_factors import SecondFactors
 from overseer.server.services.secret_service import SecretService
+from overseer.server.services.session_making import SessionRules
+from overseer.server.services.session_service import SessionService
+from overseer.server.services.sign_in_service import SignInService
+from overseer.server.services.sign_in_tries import SignInTries
 from overseer.server.services.usage_service import UsageService
+from overseer.server.services.user_service import UserService
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
 from overseer.server.settings import Settings
@@ -88,7 +97,9 @@ async def composed(settings: Settings, *, on_unsealed: Unsealed) -> AsyncIterato
     gate = Gate(database, limits)
     draining = asyncio.Event()
     services = wire_services(settings, database, gate, limits, on_unsealed, draining)
-    edge = Edge(services=services, sealed=lambda: services.keys.sealed, draining=draining)
+    edge = Edge(
+        services=services, sealed=lambda: services.keys.sealed, secure_cookies=settings.secure_cookies, draining=draining
+    )
     app = application(edge, allowed_hosts=(settings.host, *settings.allowed_hosts), trusted_proxies=settings.trusted_proxies)
     scheduler = Scheduler(database, leader_jobs(services), sealed=lambda: services.keys.sealed, stopping=draining)
     beside = [asyncio.create_task(_keep_flushing(gate)), asyncio.create_task(scheduler.run())]
@@ -115,6 +126,8 @@ def wire_services(
     bundles = BundleService(gate, keys, idempotency)
     signal = WorkSignal()
     rollouts = RolloutDriver(gate, signal)
+    tries, passwords, factors = SignInTries(keys), PasswordWork(), SecondFactors(keys)
+    session_rules = SessionRules(settings.session_hours * 3600, settings.session_idle_minutes * 60)
     return Services(
         secrets=SecretService(gate, keys, idempotency, opener, rollouts, RevealBatches(database, gate)),
         resolve=ResolveService(gate, keys, opener, ResolveBatches(database, gate)),
@@ -122,6 +135,11 @@ def wire_services(
         nodes=NodeService(gate, keys, idempotency, pinned_ca(settings)),
         enrolment=EnrolmentService(gate, keys),
         identity=IdentityService(gate, idempotency),
+        users=UserService(gate, idempotency),
+        sign_in=SignInService(gate, tries, passwords, factors, session_rules, limits),
+        account=OwnAccountService(gate, keys, tries, passwords, factors),
+        sessions=SessionService(gate),
+        people_housekeeping=PeopleHousekeeping(gate),
         audit=AuditService(gate),
         bundles=bundles,
         deployments=DeploymentService(gate, bundles, opener, idempotency, signal),
@@ -144,6 +162,7 @@ def leader_jobs(services: Services) -> tuple[Job, ...]:
     """What the leader does by itself; a feature with work of its own adds its line here."""
     return (
         Job("housekeeping", HOUSEKEEPING_SECONDS, services.housekeeping.run),
+        Job("people housekeeping", EVERY_SECONDS, services.people_housekeeping.run),
         Job("key rotation", KEY_ROTATION_SECONDS, services.key_rotation.run),
     )
 

@@ -22,6 +22,10 @@ CONFIG_FILE: Final = "overseer.toml"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_WORKERS: Final = 64
+MAX_SESSION_HOURS: Final = 720
+#: Last uses are written down in steps of half a minute, so a shorter limit would end sessions that are used.
+MIN_IDLE_MINUTES: Final = 5
+MAX_IDLE_MINUTES: Final = 1440
 MAX_KEY_AGE_DAYS: Final = 730
 MIN_KEY_USES: Final = 1 << 20
 MAX_KEY_USES: Final = 1 << 31
@@ -82,6 +86,8 @@ SETTINGS: Final = (
         "What gives the root key: file:/path, env, or passphrase.",
         secret=True,
     ),
+    Setting("OVERSEER_SESSION_HOURS", "integer", "12", "How long somebody who signed in stays so, whatever they do; 1 to 720."),
+    Setting("OVERSEER_SESSION_IDLE_MINUTES", "integer", "60", "How long a session lasts that is not used; 5 to 1440."),
     Setting("OVERSEER_TLS_CERT", "path", "unset", "PEM file with the certificate chain; together with OVERSEER_TLS_KEY."),
     Setting("OVERSEER_TLS_KEY", "path", "unset", "PEM file with the private key; nobody but its owner may read it."),
     Setting(
@@ -112,6 +118,8 @@ class Settings:
     log_level: str = "info"
     key_max_age_days: int = 365
     key_max_uses: int = MAX_KEY_USES
+    session_hours: int = 12
+    session_idle_minutes: int = 60
 
     def __post_init__(self) -> None:
         if not self.seal:
@@ -123,6 +131,11 @@ class Settings:
         """The base URL as written in the settings, for people and for programs on this machine."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls_cert else 'http'}://{host}:{self.port}"
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Whether browsers reach the server over TLS, its own or a proxy's; else it listens on loopback alone."""
+        return self.tls_cert is not None or bool(self.trusted_proxies)
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -147,6 +160,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         log_level=_text(given, "OVERSEER_LOG_LEVEL") or "info",
         key_max_age_days=_number(given.get("OVERSEER_KEY_MAX_AGE_DAYS", 365)),
         key_max_uses=_number(given.get("OVERSEER_KEY_MAX_USES", MAX_KEY_USES)),
+        session_hours=_number(given.get("OVERSEER_SESSION_HOURS", 12)),
+        session_idle_minutes=_number(given.get("OVERSEER_SESSION_IDLE_MINUTES", 60)),
     )
 
 
@@ -159,6 +174,10 @@ def _check(settings: Settings) -> None:
         raise ConfigurationProblem(f"OVERSEER_KEY_MAX_AGE_DAYS is a number of days up to {MAX_KEY_AGE_DAYS}, or 0")
     if not MIN_KEY_USES <= settings.key_max_uses <= MAX_KEY_USES:
         raise ConfigurationProblem(f"OVERSEER_KEY_MAX_USES is a number from {MIN_KEY_USES} to {MAX_KEY_USES}")
+    if not 1 <= settings.session_hours <= MAX_SESSION_HOURS:
+        raise ConfigurationProblem(f"OVERSEER_SESSION_HOURS is a number from 1 to {MAX_SESSION_HOURS}")
+    if not MIN_IDLE_MINUTES <= settings.session_idle_minutes <= MAX_IDLE_MINUTES:
+        raise ConfigurationProblem(f"OVERSEER_SESSION_IDLE_MINUTES is a number from {MIN_IDLE_MINUTES} to {MAX_IDLE_MINUTES}")
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise ConfigurationProblem("OVERSEER_TLS_CERT and OVERSEER_TLS_KEY are set together")
     for network in settings.trusted_proxies:

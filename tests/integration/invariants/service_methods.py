@@ -26,6 +26,7 @@ from overseer.wire.deployments import BundleFile, DeploymentCreate
 #: Methods for the server itself: they take no caller because no edge may call them, or because they tell nothing.
 INTERNAL = {
     "bundles.open",
+    "people_housekeeping.run",
     "health.check",
     "housekeeping.run",
     "key_rotation.run",
@@ -38,9 +39,25 @@ INTERNAL = {
     "seal.status",
 }
 #: The credential is in the body, so a caller's rights do not count; see the reasons at their routes.
-OPEN = {"enrolment.enrol", "enrolment.confirm", "enrolment.authenticate", "seal.unseal"}
-#: Any live token may ask who it is.
-SELF = {"identity.me"}
+OPEN = {
+    "enrolment.enrol",
+    "enrolment.confirm",
+    "enrolment.authenticate",
+    "seal.unseal",
+    "sign_in.sign_in",
+    "sign_in.accept_invitation",
+}
+#: Any live credential may ask who it is, see and end its own sessions, and change its own account.
+SELF = {
+    "account.change_password",
+    "account.confirm_totp",
+    "account.remove_totp",
+    "account.renew_recovery_codes",
+    "account.start_totp",
+    "identity.me",
+    "sessions.list_own_sessions",
+    "sessions.sign_out",
+}
 
 _B32 = base64.b64encode(bytes(32)).decode()
 _SPECIAL: dict[type, msgspec.Struct] = {

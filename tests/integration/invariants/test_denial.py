@@ -11,8 +11,10 @@ import pytest
 from overseer.core.errors import Denied, OverseerError, Unauthenticated, Unavailable
 from overseer.core.principals import Caller
 from overseer.server.services.catalogue import Services
-from overseer.wire.access import BindingCreate, ServiceAccountCreate, TokenCreate
+from overseer.wire.access import BindingCreate, GroupCreate, RoleCreate, ServiceAccountCreate, TokenCreate
 from overseer.wire.deployments import BundleCreate, BundleFile, DeploymentCreate
+from overseer.wire.secret_batches import BatchUpdate, ScopeTarget
+from overseer.wire.people import UserCreate, UserReset
 from overseer.wire.secrets import SecretUpdate
 from tests.integration.invariants.service_methods import INTERNAL, OPEN, SELF, Method, arguments, every_method
 from tests.integration.services.world import World
@@ -32,6 +34,8 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
     binding = await services.identity.create_binding(
         owner, BindingCreate(principal="ci", role="viewer", app="shop", environment="*", node="*", name="*")
     )
+    role = await services.identity.create_role(owner, RoleCreate(name="reader", permissions=["secret:list"]))
+    people = await services.identity.create_group(owner, GroupCreate(name="people"))
     files = [BundleFile(path="compose.yaml", content=COMPOSE)]
     bundle = await services.bundles.create_bundle(owner, "shop", BundleCreate(files=files))
     deployment = await services.deployments.create_deployment(
@@ -42,12 +46,23 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
     await world.sql("UPDATE node SET state = 'active'")
     rotated = await services.secrets.update(owner, UUID(secret.id), SecretUpdate(value="v2"))
     assert rotated.view.rollout is not None
+    user = await services.users.create_user(owner, UserCreate(name="ann"))
+    await services.users.reset_user(owner, UUID(user.id), UserReset())
+    await world.sql(
+        "INSERT INTO token (hash, id, principal_id, expires_at, kind, idle_seconds) "
+        "VALUES (sha256('ann'), $1, $2, now() + interval '1 hour', 'session', 600)",
+        UUID(int=77),
+        UUID(user.id),
+    )
     return {
         "action": "deploy",
         "app": "shop",
         "assertion": "a.b.c",
         "binding_id": UUID(binding.id),
         "bundle": bundle.digest,
+        "code": "123456",
+        "current": "not the password of now",
+        "description": "somebody",
         "deployment_id": UUID(deployment.id),
         "environment": "*",
         "group_id": UUID(deployment.group or ""),
@@ -55,16 +70,29 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
         "holdings": [],
         "name": "shop",
         "names": ["db-password"],
+        "invitation": "ovsi_x",
+        "issuer": "https://id.example",
         "node": "n1",
+        "operations": [BatchUpdate(id=UUID(secret.id), value="new-value")],
         "passphrase": "not the passphrase",
+        "password": "not a known password",
+        "permission": "secret:reveal",
+        "permissions": ["secret:list"],
         "principal": "ci",
+        "principal_group": UUID(people.id),
         "principal_id": UUID(account.id),
+        "reason": "nobody answers the telephone",
         "role": "viewer",
+        "role_id": UUID(role.id),
         "rollout_id": UUID(rotated.view.rollout),
+        "scope": ScopeTarget(app="shop", environment=None, node=None),
         "secret_id": UUID(secret.id),
+        "session_id": UUID(int=77),
         "state": "applying",
+        "subject": "ann-at-id.example",
         "term": "1",
         "token_id": UUID(token.id),
+        "user_id": UUID(user.id),
         "value": "new-value",
         "version": 1,
     }
@@ -72,6 +100,8 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
 
 def spelled_for(method: Method, samples: dict[str, Any]) -> dict[str, Any]:
     """Names mean an app in most methods, a node or an environment in some."""
+    if method.name.startswith("identity."):
+        return {**samples, "group_id": samples["principal_group"]}
     if method.name.startswith("nodes."):
         return {**samples, "name": "n1"}
     return {**samples, "name": "prod"} if method.name.endswith("_environment") else samples
@@ -154,7 +184,8 @@ async def test_whoever_asks_who_they_are_is_answered_with_one_row(world: World, 
 
 async def test_nothing_changed_while_everything_was_refused(world: World, services: Services, samples: dict[str, Any]) -> None:
     tables = ("secret", "secret_version", "binding", "principal", "token", "app", "environment", "node", "bundle")
-    tables += ("deployment", "rollout", "rollout_node")
+    tables += ("deployment", "rollout", "rollout_node", "role", "principal_group", "group_member")
+    tables += ("user_password", "user_totp", "invitation", "external_identity")
     powerless = await world.service_account()
     before = [await world.sql(f"SELECT * FROM {table} ORDER BY 1") for table in tables]
     for method in every_method(services):

@@ -7,7 +7,7 @@ headers are read. Nothing in it is a decision about access: that is made by the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -46,11 +46,15 @@ class Call(Generic[Body, Query]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reply(Generic[Answer]):
-    """An answer with what goes beside it: ``etag`` (strong, with its quotes), or another ``status`` than the route's."""
+    """An answer with what goes beside it: ``etag`` (strong, with its quotes), or another ``status`` than the route's.
+
+    ``notes``: headers that the route declares, for an answer without a body; ASCII.
+    """
 
     body: Answer
     etag: str | None = None
     status: int | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Reply(status={self.status})"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from overseer.core.errors import InvalidInput, NotReady, Problem, Sealed, Unauthenticated, WrongMethod
-from overseer.server.api.authentication import RequestFacts, bearer_hash
+from overseer.server.api.authentication import RequestFacts
 from overseer.server.api.bodies import ClientGone, read_body
 from overseer.server.api.call import Call, Document, EventStream, Reply
 from overseer.server.api.error_responses import Headers, problem_response
@@ -23,6 +23,7 @@ from overseer.server.api.event_stream import last_event_id, send_events
 from overseer.server.api.front import FACTS, HEADERS, ROUTE, Receive, Scope, Send, respond
 from overseer.server.api.parameters import path_arguments, query_argument
 from overseer.server.api.route import BODY_METHODS, SMALL_BODY, Open, Route
+from overseer.server.api.session_cookies import credential_hash
 from overseer.server.api.throttle import Throttle
 from overseer.server.api.validation import decode_body
 from overseer.server.services.idempotency import Idempotency
@@ -37,10 +38,14 @@ _MAX_ETAGS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What every endpoint needs: the services, the limits, whether the server is sealed and whether it is about to stop."""
+    """What every endpoint needs: the services, the limits, whether the server is sealed and whether it is about to stop.
+
+    ``secure_cookies``: browsers reach it over TLS, so the session's cookie is bound to that.
+    """
 
     services: Services
     sealed: Callable[[], bool]
+    secure_cookies: bool = False
     throttle: Throttle = field(default_factory=Throttle)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -78,7 +83,7 @@ class Endpoint:
         arguments = path_arguments(route, scope.get("path_params", {}))
         query = query_argument(route, scope["query_string"])
         facts: RequestFacts = scope[FACTS]
-        token_hash = bearer_hash(scope[HEADERS])
+        token_hash = credential_hash(scope[HEADERS], scope["method"], secure=self._edge.secure_cookies)
         throttle = self._edge.throttle
         if not route.while_sealed:  # health and its kin must answer whatever somebody else tries
             throttle.admit(facts.peer, token_hash)
@@ -149,6 +154,7 @@ def render(route: Route, answer: Any) -> tuple[int, Headers, bytes]:
     headers: Headers = []
     if reply.etag is not None:
         headers.append((b"etag", reply.etag.encode("ascii")))
+    headers += [(name.lower().encode("ascii"), text.encode("ascii")) for name, text in reply.notes.items()]
     if route.location is not None:
         headers.append((b"location", location(route.location, reply.body).encode("ascii")))
     if route.returns is None:

@@ -18,13 +18,18 @@ from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
 from overseer.server.services.node_service import NodeService
+from overseer.server.services.own_account_service import OwnAccountService
+from overseer.server.services.people_housekeeping import PeopleHousekeeping
 from overseer.server.services.plan_service import PlanService
 from overseer.server.services.resolve_service import ResolveService
 from overseer.server.services.rollout_service import RolloutService
 from overseer.server.services.scope_service import ScopeService
 from overseer.server.services.seal_service import SealService
 from overseer.server.services.secret_service import SecretService
+from overseer.server.services.session_service import SessionService
+from overseer.server.services.sign_in_service import SignInService
 from overseer.server.services.usage_service import UsageService
+from overseer.server.services.user_service import UserService
 from overseer.wire.seal import Health
 
 
@@ -45,6 +50,11 @@ class Services:
     nodes: NodeService
     enrolment: EnrolmentService
     identity: IdentityService
+    users: UserService
+    sign_in: SignInService
+    account: OwnAccountService
+    sessions: SessionService
+    people_housekeeping: PeopleHousekeeping
     audit: AuditService
     bundles: BundleService
     deployments: DeploymentService
