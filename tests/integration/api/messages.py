@@ -12,6 +12,8 @@ from overseer.server.api.route import Route
 
 #: Fields whose least valid text is not just a name.
 _LEAST: Final[dict[str, Any]] = {
+    "operations": [{"operation": "delete", "id": "0190f3c2-0000-7000-8000-000000000000"}],
+    "scope": {"app": None, "environment": None, "node": None},
     "files": [{"path": "compose.yaml", "content": "services: {}"}],
     "role": "viewer",
     "deployments": [],

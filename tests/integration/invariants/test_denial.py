@@ -15,6 +15,7 @@ from overseer.wire.access import BindingCreate, GroupCreate, RoleCreate, Service
 from overseer.wire.deployments import BundleCreate, BundleFile, DeploymentCreate
 from overseer.wire.secret_batches import BatchUpdate, ScopeTarget
 from overseer.wire.people import UserCreate, UserReset
+from overseer.wire.secret_batches import BatchUpdate, ScopeTarget
 from overseer.wire.secrets import SecretUpdate
 from tests.integration.invariants.service_methods import INTERNAL, OPEN, SELF, Method, arguments, every_method
 from tests.integration.services.world import World

@@ -383,7 +383,7 @@ async def test_a_step_that_nobody_takes_is_not_waited_for_for_ever(delivery: Del
 async def test_a_deleted_secret_takes_its_rollout_with_it(delivery: Delivery) -> None:
     made = await fleet(delivery, "n1")
     after = await made.update("v2")
-    await delivery.world.secrets.delete(made.owner, made.id)
+    await delivery.world.secrets.delete(made.owner, made.id, force=True)
     assert (await delivery.agents.poll(made.agents["n1"].again(), PollRequest(wait_seconds=0))).work == []
     with pytest.raises(Unavailable):
         await made.rollout(after.rollout)

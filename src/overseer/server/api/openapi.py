@@ -99,6 +99,7 @@ def _success(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
         headers["Location"] = {"schema": {"type": "string"}}
     if route.tagged and route.returns is not None:
         headers["ETag"] = {"schema": {"type": "string"}, "description": "Send it back as If-Match"}
+    headers |= {name: {"schema": {"type": "string"}, "description": text} for name, text in route.notes.items()}
     answer["headers"] = headers
     if route.returns is not None:
         media = "text/html" if route.returns is str else "text/event-stream" if route.streams else "application/json"

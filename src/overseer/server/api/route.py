@@ -12,8 +12,8 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from types import ModuleType, NoneType
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -71,6 +71,7 @@ class Route:
     held: bool = False
     tagged: bool = False
     streams: bool = False
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -96,12 +97,15 @@ def route(
     held: bool = False,
     tagged: bool = False,
     streams: bool = False,
-) -> Callable[[Callable[..., Awaitable[Answer | Reply[Answer] | Document | EventStream | None]]], Route]:
+    notes: Mapping[str, str] | None = None,
+) -> Callable[[Callable[..., Awaitable[Answer | Reply[Answer] | Reply[None] | Document | EventStream | None]]], Route]:
     """Declare a route. ``location`` is a path that has a GET, with fields of the answer in braces; ``body_limit`` is in bytes.
 
     ``held``: the function may wait for long; it ends its wait with NotReady (503) when ``call.ended`` is set.
     ``tagged``: answers carry an ETag and the request may carry If-Match. ``streams``: the function gives an EventStream of
-    messages of type ``returns``. Raises TypeError for a declaration that does not fit the function.
+    messages of type ``returns``. ``notes``: further headers of the answer, each with its meaning.
+
+    Raises TypeError for a declaration that does not fit the function.
     """
 
     def declare(handler: Callable[..., Awaitable[Answer | Reply[Answer] | Document | EventStream | None]]) -> Route:
@@ -129,6 +133,7 @@ def route(
             held=held,
             tagged=tagged,
             streams=streams,
+            notes=notes or {},
         )
 
     return declare
@@ -143,7 +148,7 @@ def _parameters(handler: Handler, path: str, body: Any, query: Any, returns: Any
     """The path's parameters with their types, after checking the function's signature against the declaration."""
     hints = typing.get_type_hints(handler)
     names = list(inspect.signature(handler).parameters)
-    if (hints["return"] is NoneType) != (returns is None):
+    if (hints["return"] in (NoneType, Reply[None])) != (returns is None):
         raise TypeError(f"{handler.__name__}: returns something exactly when the route declares it")
     generic: Any = Call
     expected = generic[NoneType if body is None else body, NoneType if query is None else query]

@@ -52,6 +52,15 @@ class IdempotencyKeeper:
 
         Raises :class:`IdempotencyMismatch` for a key that was used for another request.
         """
+        first = await self.recall(entry, idempotency, target=target)
+        if first is not None:
+            entry.amend(code="replayed", resource_id=first.resource_id, version=first.version)
+        return first
+
+    async def recall(
+        self, entry: Entry, idempotency: Idempotency | None, *, target: UUID | None = None
+    ) -> FirstResult | None:
+        """As :meth:`first_result`, before there is an audit row that could say so: a request for many says it itself."""
         if idempotency is None:
             return None
         first = await lock_and_load(entry.session, entry.actor.id, idempotency.route, idempotency.key)
@@ -59,7 +68,6 @@ class IdempotencyKeeper:
             return None
         if not hmac.compare_digest(first.body_hmac, self._digest(entry, idempotency, target)):
             raise IdempotencyMismatch("this idempotency key was used for another request; send this one with a new key")
-        entry.amend(code="replayed", resource_id=first.resource_id, version=first.version)
         return first
 
     async def remember(

@@ -54,6 +54,12 @@ class RolloutDriver:
         await self._move(entry.session, row, rollout)
         return rollout_id
 
+    async def would_start(self, session: Session, secret_id: UUID, candidate: int) -> bool:
+        """True where :meth:`start` would begin a rollout."""
+        no_rollout_yet = UUID(int=0)
+        placed = await rollout_rows.placed_deployments(session, secret_id, no_rollout_yet)
+        return bool(consumers(places_of(placed), candidate))
+
     async def check_none_runs(self, session: Session, secret_id: UUID) -> None:
         """Raise :class:`Conflict` that names the rollout of the secret that is running."""
         running = await rollout_rows.running_rollout(session, secret_id)

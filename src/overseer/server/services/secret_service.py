@@ -7,12 +7,13 @@ from overseer.server.services.idempotency import IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.reveal_batches import RevealBatches
 from overseer.server.services.rollout_driver import RolloutDriver
+from overseer.server.services.secret_batches import SecretBatches
+from overseer.server.services.secret_moves import SecretMoves
 from overseer.server.services.secret_reading import SecretReading
-from overseer.server.services.secret_writing import SecretWriting
 from overseer.server.services.value_opener import ValueOpener
 
 
-class SecretService(SecretReading, SecretWriting):
+class SecretService(SecretReading, SecretBatches, SecretMoves):
     """Every method takes the caller first and passes the gate."""
 
     def __init__(
@@ -25,4 +26,4 @@ class SecretService(SecretReading, SecretWriting):
         batches: RevealBatches,
     ) -> None:
         SecretReading.__init__(self, gate, keys, opener, batches)
-        SecretWriting.__init__(self, gate, keys, idempotency, rollouts)
+        SecretBatches.__init__(self, gate, keys, idempotency, rollouts)

@@ -15,19 +15,19 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from overseer.core.audit_events import AuditAction
-from overseer.core.errors import AlreadyExists, Conflict, Unavailable
+from overseer.core.errors import Conflict, Unavailable
 from overseer.core.generators import DEFAULT_SPEC, parse_spec
 from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.scopes import Scope
-from overseer.crypto.envelope import ValueContext
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.places import authorise_at, find_place
 from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.secret_access import known_secret, locked_secret, no_such_version
+from overseer.server.services.secret_consumers import check_unused, shadowed_by
 from overseer.server.services.secret_input import (
     Metadata,
     NewValue,
@@ -39,12 +39,14 @@ from overseer.server.services.secret_input import (
     read_metadata,
     read_value,
 )
-from overseer.server.services.secret_views import tagged_view
+from overseer.server.services.secret_storing import store_new, store_version
+from overseer.server.services.secret_views import secret_view, tagged_view
 from overseer.server.services.tagged import Tagged, check_if_match
 from overseer.server.storage import secret_rows
 from overseer.server.storage.scope_rows import ensure_scope
-from overseer.server.storage.secret_rows import NewSecret, SecretRow
-from overseer.server.storage.version_rows import StoredVersion, begin_grace, insert_version, version_exists
+from overseer.server.storage.secret_rows import SecretRow
+from overseer.server.storage.version_rows import begin_grace, version_exists
+from overseer.wire.secret_batches import BatchPatch, BatchSet
 from overseer.wire.secrets import SecretActivate, SecretCreate, SecretPatch, SecretRotate, SecretUpdate, SecretView
 
 Field = TypeVar("Field")
@@ -78,7 +80,7 @@ class SecretWriting:
                 return await _read_again(entry, first.resource_id)
             secret_id = new_id(entry.now)
             scope_id = await ensure_scope(entry.session, new_id(entry.now), place.scope)
-            await self._insert(entry, secret_id, scope_id, name, metadata, read_value(body))
+            await store_new(entry, self._keys, secret_id, scope_id, name, metadata, read_value(body))
             await self._idempotency.remember(entry, idempotency, status=201, resource_id=secret_id, version=1)
             entry.amend(resource_id=secret_id, version=1)
             return await _read_again(entry, secret_id)
@@ -128,7 +130,7 @@ class SecretWriting:
                 entry.deny("no_binding", f"a value of your own needs {Permission.SECRET_WRITE}, too; rotate without one")
 
             async def change(row: SecretRow) -> None:
-                await self._add_version(entry, row, value or _rotated(row), activate=True, immediate=body.immediate)
+                await self._add_version(entry, row, value or rotated_value(row), activate=True, immediate=body.immediate)
 
             changed = await self._change_locked(entry, secret_id, change, if_match, idempotency)
         self._rollouts.wake()
@@ -171,26 +173,32 @@ class SecretWriting:
         async with self._gate.enter(caller, AuditAction.SECRET_PATCH) as entry:
 
             async def change(row: SecretRow) -> None:
-                new = check_metadata(
-                    _sent(body.description, row.description),
-                    _sent(body.labels, row.labels),
-                    _sent(body.owner, row.owner),
-                    _sent(body.expires_at, row.expires_at),
-                    _sent(body.rotation, row.rotation),
-                )
+                new = patched(row, body)
                 if new != Metadata(row.description, row.labels, row.owner, row.expires_at, row.rotation):
                     fields = (new.description, new.labels, new.owner, new.expires_at, new.rotation)
                     await secret_rows.patch_secret(entry.session, row.id, *fields)
 
             return await self._change(entry, secret_id, Permission.SECRET_WRITE, change, if_match)
 
-    async def delete(self, caller: Caller, secret_id: UUID, if_match: str | None = None) -> None:
-        """The secret with every version. Needs ``secret:delete``. The audit log and past deployments keep its name and id."""
+    async def delete(
+        self, caller: Caller, secret_id: UUID, if_match: str | None = None, *, force: bool = False
+    ) -> list[SecretView]:
+        """The secret with every version. Needs ``secret:delete``. The audit log and past deployments keep its name and id.
+
+        The secrets that it shadowed, as far as the caller may list them: consumers may get those from now on. Raises
+        :class:`InUse` where something that is deployed refers to it, unless ``force``.
+        """
         async with self._gate.enter(caller, AuditAction.SECRET_DELETE) as entry:
             row = await locked_secret(entry, secret_id, Permission.SECRET_DELETE)
             check_if_match(if_match, row.latest_version, row.revision)
+            if not force:
+                await check_unused(entry, row.id)
+            unshadowed = await shadowed_by(entry, row)
+            if unshadowed:
+                entry.amend(code=f"unshadows:{len(unshadowed)}")
             await self._rollouts.abandon(entry, row)
             await secret_rows.delete_secret(entry.session, row.id)
+        return [secret_view(one) for one in unshadowed]
 
     async def _change(
         self,
@@ -222,30 +230,11 @@ class SecretWriting:
         )
         return await _read_again(entry, secret_id)
 
-    async def _insert(
-        self, entry: Entry, secret_id: UUID, scope_id: UUID, name: str, metadata: Metadata, value: NewValue
-    ) -> None:
-        new = NewSecret(
-            id=secret_id,
-            scope_id=scope_id,
-            name=name,
-            description=metadata.description,
-            labels=metadata.labels,
-            owner=metadata.owner,
-            expires_at=metadata.expires_at,
-            generator=value.generator,
-            rotation=metadata.rotation,
-            created_by=entry.actor.id,
-        )
-        if not await secret_rows.insert_secret(entry.session, new):
-            raise AlreadyExists("there is a secret of that name at that scope already; add a version to it instead")
-        await self._store(entry, secret_id, scope_id, 1, value)
-
     async def _add_version(
         self, entry: Entry, row: SecretRow, value: NewValue, *, activate: bool, immediate: bool
     ) -> None:
         version = row.latest_version + 1
-        await self._store(entry, row.id, row.scope_id, version, value)
+        await store_version(entry, self._keys, row.id, row.scope_id, version, value.value)
         entry.amend(version=version)
         flips = activate and not await self._starts_rollout(entry, row, version, immediate=immediate)
         await secret_rows.add_version(entry.session, row.id, version, flips, value.generator)
@@ -257,17 +246,22 @@ class SecretWriting:
         await self._rollouts.check_none_runs(entry.session, row.id)
         return not immediate and await self._rollouts.start(entry, row, version) is not None
 
-    async def _store(self, entry: Entry, secret_id: UUID, scope_id: UUID, version: int, value: NewValue) -> None:
-        version_id = new_id(entry.now)
-        context = ValueContext(self._keys.instance_id, secret_id, version_id, scope_id)
-        sealed = self._keys.encrypt(value.value, context)
-        fields = (sealed.format, sealed.term, sealed.wrapped_dek, sealed.ciphertext)
-        await insert_version(entry.session, StoredVersion(secret_id, version, version_id, scope_id, *fields), entry.actor.id)
 
-
-def _rotated(row: SecretRow) -> NewValue:
+def rotated_value(row: SecretRow) -> NewValue:
+    """A value by the secret's rotation policy, else as it was made, else the default password."""
     policy = (row.rotation or {}).get("generate")
     return generated(parse_spec(policy or row.generator or DEFAULT_SPEC))
+
+
+def patched(row: SecretRow, body: SecretPatch | BatchPatch | BatchSet) -> Metadata:
+    """The metadata of ``row`` with what was sent in its place. Raises :class:`InvalidInput`."""
+    return check_metadata(
+        _sent(body.description, row.description),
+        _sent(body.labels, row.labels),
+        _sent(body.owner, row.owner),
+        _sent(body.expires_at, row.expires_at),
+        _sent(body.rotation, row.rotation),
+    )
 
 
 def _sent(field: Field | UnsetType, present: Field) -> Field:

@@ -49,7 +49,7 @@ class ValueOpener:
         problems: list[Problem] = []
         for stored, released in versions:
             try:
-                values.append(_open(stored, keyring))
+                values.append(open_stored(stored, keyring))
             except DecryptionFailed as error:
                 problems.append(Problem(f"secret {stored.secret_id}", error.message, DecryptionFailed.code))
                 corrected = replace(released, outcome=Outcome.FAILED, code=DecryptionFailed.code)
@@ -60,7 +60,8 @@ class ValueOpener:
         return values
 
 
-def _open(stored: StoredVersion, keyring: Keyring) -> SecretValue:
+def open_stored(stored: StoredVersion, keyring: Keyring) -> SecretValue:
+    """One value. Raises :class:`DecryptionFailed`; whoever calls this answers for the audit rows himself."""
     context = ValueContext(keyring.instance_id, stored.secret_id, stored.id, stored.scope_id)
     try:
         return decrypt(EncryptedValue(stored.format, stored.kek_term, stored.wrapped_dek, stored.ciphertext), context, keyring)

@@ -88,6 +88,28 @@ async def secrets_by_id(session: Session, secret_ids: Sequence[UUID]) -> list[Se
     return [_secret(row) for row in await session.fetch("secret_by_ids", list(secret_ids))]
 
 
+async def lock_secrets(session: Session, secret_ids: Sequence[UUID]) -> dict[UUID, SecretRow]:
+    """Those of the secrets that exist, locked in order of their ids, which keeps two batches from waiting for each other."""
+    return {row["id"]: _secret(row) for row in await session.fetch("secret_by_ids_locked", list(secret_ids))}
+
+
+async def secrets_by_name(session: Session, name: str) -> list[SecretRow]:
+    """Every secret of a name, at whatever scope."""
+    return [_secret(row) for row in await session.fetch("secret_by_name", name)]
+
+
+async def secrets_at(session: Session, scope: Scope[UUID], name: str | None = None) -> list[SecretRow]:
+    """The secrets (of ``name``) at exactly a scope."""
+    rows = await session.fetch("secret_at_scope", scope.app, scope.environment, scope.node, name)
+    return [_secret(row) for row in rows]
+
+
+async def relocate_secret(session: Session, secret_id: UUID, scope_id: UUID, name: str) -> None:
+    """Give a secret another scope and name; :class:`AlreadyExists` where that is taken. The caller holds the lock, and replaces
+    the envelopes of its versions in the same transaction."""
+    await session.execute("secret_relocate", secret_id, scope_id, name)
+
+
 async def lock_secret(session: Session, secret_id: UUID) -> SecretRow | None:
     """The secret as it is under a row lock that lasts until the transaction ends."""
     row = await session.fetchrow("secret_by_id_locked", secret_id)

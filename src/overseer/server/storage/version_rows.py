@@ -50,6 +50,12 @@ async def insert_version(session: Session, stored: StoredVersion, created_by: UU
     await session.execute("version_insert", stored.secret_id, stored.version, *fields)
 
 
+async def replace_version(session: Session, old_id: UUID, stored: StoredVersion) -> None:
+    """The envelope of the same version for another scope; the caller holds the secret's lock."""
+    fields = (stored.format, stored.kek_term, stored.wrapped_dek, stored.ciphertext)
+    await session.execute("version_replace", old_id, stored.id, *fields)
+
+
 async def version_exists(session: Session, secret_id: UUID, version: int) -> bool:
     """True where the secret has that version."""
     return 1 <= version <= MAX_VERSION and await session.fetchval("version_exists", secret_id, version)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
 from overseer.core.permissions import Permission
 from overseer.server.api.call import Call, Reply
-from overseer.server.api.queries import PageQuery, SecretsQuery
+from overseer.server.api.queries import ForceQuery, PageQuery, SecretsQuery
 from overseer.server.api.route import LARGE_BODY, route
 from overseer.server.api.value_answers import value_answer
 from overseer.server.services.tagged import Tagged
 from overseer.wire.messages import Page
+from overseer.wire.secret_batches import SecretBatch, SecretBatchAnswer, SecretMove, SecretMoved
 from overseer.wire.secrets import (
     ExplainAnswer,
     ExplainRequest,
@@ -26,6 +28,9 @@ from overseer.wire.secrets import (
     ValueRequest,
     VersionView,
 )
+
+#: So many ids stand in a header at most.
+MAX_NOTED: Final = 50
 
 
 @route(
@@ -66,6 +71,20 @@ async def list_secrets(call: Call[None, SecretsQuery]) -> Page[SecretView]:
         cursor=q.cursor,
         limit=q.limit,
     )
+
+
+# Before the paths with an id, which would take its word for one.
+@route(
+    "POST",
+    "/api/secrets/batch",
+    permission=Permission.SECRET_WRITE,
+    summary="Change up to 500 secrets in one moment, all or nothing; each operation needs what its own request needs",
+    body=SecretBatch,
+    returns=SecretBatchAnswer,
+    body_limit=LARGE_BODY,
+)
+async def change_secrets(call: Call[SecretBatch, None]) -> SecretBatchAnswer:
+    return await call.services.secrets.batch(call.caller, call.body, call.idempotency)
 
 
 @route(
@@ -111,12 +130,29 @@ async def patch_secret(call: Call[SecretPatch, None], secret_id: UUID) -> Reply[
     "DELETE",
     "/api/secrets/{secret_id}",
     permission=Permission.SECRET_DELETE,
-    summary="Delete a secret with all of its history",
+    summary="Delete a secret with all of its history; refused while something that is deployed uses it, unless force is true",
+    query=ForceQuery,
     status=204,
     tagged=True,
+    notes={"Overseer-Unshadows": "Ids of secrets that consumers may get instead from now on, as far as the caller may list them"},
 )
-async def delete_secret(call: Call[None, None], secret_id: UUID) -> None:
-    await call.services.secrets.delete(call.caller, secret_id, call.if_match)
+async def delete_secret(call: Call[None, ForceQuery], secret_id: UUID) -> Reply[None]:
+    unshadowed = await call.services.secrets.delete(call.caller, secret_id, call.if_match, force=call.query.force)
+    return Reply(None, notes={"Overseer-Unshadows": ", ".join(one.id for one in unshadowed[:MAX_NOTED])} if unshadowed else {})
+
+
+@route(
+    "POST",
+    "/api/secrets/{secret_id}/move",
+    permission=Permission.SECRET_DELETE,
+    summary="Move a secret to another scope or name; it needs secret:reveal as well, and secret:write at the new place",
+    body=SecretMove,
+    returns=SecretMoved,
+    tagged=True,
+)
+async def move_secret(call: Call[SecretMove, None], secret_id: UUID) -> Reply[SecretMoved]:
+    moved = await call.services.secrets.move(call.caller, secret_id, call.body, call.if_match, call.idempotency)
+    return Reply(moved.view, etag=moved.etag)
 
 
 @route(

@@ -1,2 +1,9 @@
 -- Batch writes, limits and the rest of the API.
-SELECT 1;
+
+-- The secrets that a batch changed, in the order of its operations, for as long as its idempotency key is remembered.
+CREATE TABLE secret_batch (
+    id              uuid PRIMARY KEY,
+    secret_ids      uuid[] NOT NULL,                                          -- no foreign keys: a batch may delete secrets
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX secret_batch_age ON secret_batch (created_at);

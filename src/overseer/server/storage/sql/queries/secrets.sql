@@ -31,6 +31,25 @@ ORDER BY s.name, s.id;
 WHERE s.id = $1
 FOR UPDATE OF s;
 
+-- name: secret_by_ids_locked
+-- As above, for many, in order of their ids.
+@{secret_rows}
+WHERE s.id = ANY ($1::uuid[])
+ORDER BY s.id
+FOR UPDATE OF s;
+
+-- name: secret_by_name
+@{secret_rows}
+WHERE s.name = $1
+ORDER BY s.id;
+
+-- name: secret_at_scope
+-- $1-$3 the scope exactly, $4 a name or NULL.
+@{secret_rows}
+WHERE c.app_id IS NOT DISTINCT FROM $1 AND c.environment_id IS NOT DISTINCT FROM $2 AND c.node_id IS NOT DISTINCT FROM $3
+  AND ($4::text IS NULL OR s.name = $4)
+ORDER BY s.name;
+
 -- name: secret_candidates_by_name
 -- $1 names, $2-$4 the place: every secret of those names whose set scope parts all match. Which one wins is core.scope_selection's.
 @{secret_rows}
@@ -91,6 +110,9 @@ WHERE id = $1;
 
 -- name: secret_activate
 UPDATE secret SET active_version = $2, revision = revision + 1, updated_at = clock_timestamp() WHERE id = $1;
+
+-- name: secret_relocate
+UPDATE secret SET scope_id = $2, name = $3, revision = revision + 1, updated_at = clock_timestamp() WHERE id = $1;
 
 -- name: secret_touch
 -- Something that the secret's view shows has changed, so its entity tag must.

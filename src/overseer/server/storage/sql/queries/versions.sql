@@ -31,6 +31,12 @@ FROM unnest($1::uuid[], $2::integer[]) AS wanted (secret_id, version)
 JOIN secret_version v ON v.secret_id = wanted.secret_id AND v.version = wanted.version
 JOIN secret s ON s.id = v.secret_id;
 
+-- name: version_replace
+-- A secret moved: the same version under a new id, with the envelope of the new place. All else about it stays.
+WITH gone AS (DELETE FROM secret_version WHERE id = $1 RETURNING secret_id, version, readable_until, created_by, created_at)
+INSERT INTO secret_version (secret_id, version, id, format, kek_term, wrapped_dek, ciphertext, readable_until, created_by, created_at)
+SELECT secret_id, version, $2, $3, $4, $5, $6, readable_until, created_by, created_at FROM gone;
+
 -- name: version_grace
 -- $2 was the active version until now, $3 is it from now on; $4 how long the old one is kept for those that still hold it.
 UPDATE secret_version SET readable_until = CASE WHEN version = $2 THEN statement_timestamp() + $4::interval END

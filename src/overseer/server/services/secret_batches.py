@@ -1,0 +1,206 @@
+"""Many changes of secrets at once: all of them, or none.
+
+Guarantees: one transaction, so a reader sees all old or all new; each operation is authorised and has its own audit row; every
+operation that cannot be done is named, all at once; secrets are locked in the order of their ids and new ones are inserted in the
+order of scope and name, so two batches never wait for each other in a circle. If-Match is compared under the lock.
+
+It will not begin rollouts: they take one secret after the other, and a batch is one moment. Where containers use a secret, its
+operation says ``immediate`` or keeps the active version.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from overseer.core.audit_events import AuditAction
+from overseer.core.errors import BatchRefused, OverseerError, Problem, Unavailable
+from overseer.core.identifiers import new_id
+from overseer.core.principals import Caller
+from overseer.server.services.batch_items import Item, Items
+from overseer.server.services.gate import Entry
+from overseer.server.services.idempotency import Idempotency
+from overseer.server.services.secret_access import no_such_version
+from overseer.server.services.secret_consumers import refusal_of_use, used
+from overseer.server.services.secret_storing import store_new, store_version
+from overseer.server.services.secret_views import tagged_view
+from overseer.server.services.secret_writing import SecretWriting, patched, rotated_value
+from overseer.server.services.tagged import check_if_match
+from overseer.server.storage import batch_rows, secret_rows
+from overseer.server.storage.scope_rows import ensure_scope
+from overseer.server.storage.secret_rows import SecretRow
+from overseer.server.storage.version_rows import begin_grace, version_exists
+from overseer.wire.secret_batches import (
+    BatchActivate,
+    BatchCreate,
+    BatchDelete,
+    BatchPatch,
+    BatchResult,
+    BatchRotate,
+    BatchSet,
+    BatchUpdate,
+    SecretBatch,
+    SecretBatchAnswer,
+)
+
+NEEDS_ROLLOUT = (
+    "containers use this secret: say immediate (they keep their version until they are deployed again) or activate false, or "
+    "change it by a request of its own, which rolls it out"
+)
+
+
+class SecretBatches(SecretWriting):
+    """See the module's text."""
+
+    async def batch(
+        self, caller: Caller, body: SecretBatch, idempotency: Idempotency | None = None
+    ) -> SecretBatchAnswer:
+        """Do every operation of ``body``, or none. Each needs what its single request needs.
+
+        Raises :class:`Denied`, :class:`Unavailable`, :class:`InvalidInput` or :class:`BatchRefused` with the complete list.
+        """
+        await self._keys.prepare_to_encrypt()
+        async with self._gate.enter(caller, AuditAction.SECRET_BATCH) as entry:
+            first = await self._idempotency.recall(entry, idempotency)
+            replayed = None if first is None else await batch_rows.batch_secrets(entry.session, first.resource_id)
+            items = Items(entry, body.operations)
+            await items.admit(replayed)
+            items.read()
+            items.stop()
+            if replayed is not None:
+                for item, secret_id in zip(items.all, replayed, strict=True):
+                    items.amend(item, code="replayed", resource_id=secret_id)
+                return await _answer(entry, replayed)
+            await self._lock(entry, items)
+            await self._check(entry, items)
+            items.stop()
+            ids = await self._apply(entry, items)
+            items.stop()
+            batch_id = new_id(entry.now)
+            if idempotency is not None:
+                await batch_rows.insert_batch(entry.session, batch_id, ids)
+            await self._idempotency.remember(entry, idempotency, status=200, resource_id=batch_id)
+            return await _answer(entry, ids)
+
+    async def _lock(self, entry: Entry, items: Items) -> None:
+        known = [item.row.id for item in items.all if item.row is not None]
+        rows = await secret_rows.lock_secrets(entry.session, known)
+        for item in items.all:
+            if item.row is not None:
+                item.row = rows.get(item.row.id)
+                if item.row is None:
+                    items.note(item, Unavailable("the secret was deleted meanwhile"))
+        items.stop()
+
+    async def _check(self, entry: Entry, items: Items) -> None:
+        """What the present state says to each operation on a secret that exists."""
+        in_use = await used(entry, [item.row.id for item in items.all if item.row is not None])
+        for item in items.all:
+            if item.row is None:
+                continue
+            try:
+                check_if_match(item.if_match, item.row.latest_version, item.row.revision)
+                await self._check_one(entry, item, item.row, in_use=item.row.id in in_use)
+            except OverseerError as error:
+                items.note(item, error)
+
+    async def _check_one(self, entry: Entry, item: Item, row: SecretRow, *, in_use: bool) -> None:
+        operation = item.operation
+        if isinstance(operation, BatchDelete):
+            if in_use and not operation.force:
+                raise await refusal_of_use(entry, row.id)
+            return
+        if isinstance(operation, BatchPatch | BatchCreate):
+            return
+        version = row.latest_version + 1
+        if isinstance(operation, BatchActivate):
+            version = operation.version
+            if not await version_exists(entry.session, row.id, version):
+                raise no_such_version()
+            if row.active_version == version and row.rollout is None:
+                return
+        if row.rollout is not None:
+            await self._rollouts.check_none_runs(entry.session, row.id)
+        activates = isinstance(operation, BatchActivate | BatchRotate) or operation.activate
+        if in_use and activates and not operation.immediate and await self._rollouts.would_start(entry.session, row.id, version):
+            raise BatchRefused(NEEDS_ROLLOUT, problems=[Problem("body.immediate", NEEDS_ROLLOUT, "needs_rollout")])
+
+    async def _apply(self, entry: Entry, items: Items) -> list[UUID]:
+        """Existing secrets in order of their ids, then new ones in order of scope and name; the ids in order of operations."""
+        for item in sorted((one for one in items.all if one.row is not None), key=lambda one: str(one.row and one.row.id)):
+            assert item.row is not None  # noqa: S101  # chosen above
+            await self._change_one(entry, item, item.row)
+            items.amend(item, resource_id=item.id, version=item.version)
+        for item in await _with_scopes(entry, [one for one in items.all if one.row is None]):
+            try:
+                await self._insert_one(entry, item)
+            except OverseerError as error:
+                items.note(item, error)
+            items.amend(item, resource_id=item.id, version=1)
+        return [item.id or UUID(int=0) for item in items.all]
+
+    async def _change_one(self, entry: Entry, item: Item, row: SecretRow) -> None:
+        operation, item.id = item.operation, row.id
+        if isinstance(operation, BatchDelete):
+            await self._rollouts.abandon(entry, row)
+            await secret_rows.delete_secret(entry.session, row.id)
+            return
+        if isinstance(operation, BatchActivate):
+            item.version = operation.version
+            if row.active_version != operation.version:
+                await secret_rows.activate_version(entry.session, row.id, operation.version)
+                await begin_grace(entry.session, row.id, row.active_version, operation.version)
+            return
+        if isinstance(operation, BatchUpdate | BatchRotate | BatchSet):
+            value = item.value or rotated_value(row)
+            activate = isinstance(operation, BatchRotate) or operation.activate
+            item.version = row.latest_version + 1
+            await store_version(entry, self._keys, row.id, row.scope_id, item.version, value.value)
+            await secret_rows.add_version(entry.session, row.id, item.version, activate, value.generator)
+            if activate:
+                await begin_grace(entry.session, row.id, row.active_version, item.version)
+        if isinstance(operation, BatchPatch | BatchSet):
+            new = patched(row, operation)
+            fields = (new.description, new.labels, new.owner, new.expires_at, new.rotation)
+            if fields != (row.description, row.labels, row.owner, row.expires_at, row.rotation):
+                await secret_rows.patch_secret(entry.session, row.id, *fields)
+
+    async def _insert_one(self, entry: Entry, item: Item) -> None:
+        operation = item.operation
+        assert isinstance(operation, BatchCreate | BatchSet)  # noqa: S101  # the others have a row
+        assert item.metadata is not None  # noqa: S101  # read before
+        assert item.value is not None  # noqa: S101  # read before
+        assert item.id is not None  # noqa: S101  # the scope's, until here
+        scope_id, item.id = item.id, new_id(entry.now)
+        await store_new(entry, self._keys, item.id, scope_id, operation.name, item.metadata, item.value)
+
+
+async def _with_scopes(entry: Entry, items: list[Item]) -> list[Item]:
+    """``items`` in the order of scope and name, each with the id of its scope's row in ``id`` for the moment."""
+    scopes: dict[tuple[str, ...], UUID] = {}
+    keyed = []
+    for item in items:
+        assert item.place is not None  # noqa: S101  # a new secret has one
+        scope = item.place.scope
+        keyed.append((tuple(str(part) for part in (scope.app, scope.environment, scope.node)), item))
+    for key, item in sorted(keyed, key=lambda pair: pair[0]):
+        assert item.place is not None  # noqa: S101  # as above
+        if key not in scopes:
+            scopes[key] = await ensure_scope(entry.session, new_id(entry.now), item.place.scope)
+        item.id = scopes[key]
+    return sorted(items, key=lambda one: (str(one.id), getattr(one.operation, "name", "")))
+
+
+async def _answer(entry: Entry, ids: list[UUID]) -> SecretBatchAnswer:
+    rows = {row.id: row for row in await secret_rows.secrets_by_id(entry.session, ids)}
+    results = []
+    for index, secret_id in enumerate(ids):
+        tagged = tagged_view(rows[secret_id]) if secret_id in rows else None
+        results.append(
+            BatchResult(
+                index=index,
+                id=str(secret_id),
+                secret=None if tagged is None else tagged.view,
+                etag=None if tagged is None else tagged.etag,
+            )
+        )
+    return SecretBatchAnswer(results=results)
