@@ -122,6 +122,8 @@ class Supervisor:
             await self._stop.wait()
         finally:
             self._stop.set()
+            for bound in sockets:  # the workers close theirs: who connects now is refused, and does not wait for nobody
+                bound.close()
             for number in list(self._processes):
                 self._terminate(number)
             _, late = await asyncio.wait(keepers, timeout=DRAIN_SECONDS)
