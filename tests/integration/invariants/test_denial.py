@@ -13,7 +13,6 @@ from overseer.core.principals import Caller
 from overseer.server.services.catalogue import Services
 from overseer.wire.access import BindingCreate, GroupCreate, RoleCreate, ServiceAccountCreate, TokenCreate
 from overseer.wire.deployments import BundleCreate, BundleFile, DeploymentCreate
-from overseer.wire.secret_batches import BatchUpdate, ScopeTarget
 from overseer.wire.people import UserCreate, UserReset
 from overseer.wire.secret_batches import BatchUpdate, ScopeTarget
 from overseer.wire.secrets import SecretUpdate

@@ -1,7 +1,7 @@
 """A browser's session: the cookie that carries it, and when the API takes it for a credential.
 
 The cookie is ``__Host-overseer`` (RFC 6265bis: Secure, no Domain, Path=/, so no other host and no plain page can set or read it)
-wherever TLS is spoken, and ``overseer`` on plain loopback, where browsers would not keep a Secure one. HttpOnly, and SameSite=Lax:
+wherever TLS is spoken, and ``overseer`` on plain loopback, where browsers would not keep a Secure one. HttpOnly, SameSite=Lax:
 Strict would leave out the cookie when the visitor comes back from an identity provider.
 
 The API takes it only with a proof that the request is no other site's: the header ``X-Overseer-CSRF``, which a form cannot
