@@ -166,7 +166,7 @@ class BindingView(Answer, frozen=True):
 
 
 class MeView(Answer, frozen=True):
-    """Who the token speaks for and what it may do."""
+    """Who the token speaks for and what it may do. ``permissions``: those held over anything at all, in alphabetical order."""
 
     id: str
     kind: str
@@ -174,3 +174,4 @@ class MeView(Answer, frozen=True):
     token_id: str
     token_expires_at: datetime
     bindings: list[BindingView]
+    permissions: list[str] = []

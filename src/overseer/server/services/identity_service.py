@@ -6,8 +6,9 @@ Nobody takes away what they do not hold. The last owner without limits stays.
 
 from __future__ import annotations
 
-from overseer.core.access import Resource
+from overseer.core.access import Resource, holds_anywhere
 from overseer.core.audit_events import AuditAction
+from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.server.services.binding_granting import BindingGranting
 from overseer.server.services.binding_selectors import binding_view
@@ -42,4 +43,5 @@ class IdentityService(ServiceAccounts, TokenIssuing, RoleEditing, GroupEditing, 
                 token_id=str(actor.token_id),
                 token_expires_at=expiry,
                 bindings=[binding_view(row, entry.now) for row in bindings],
+                permissions=[one.value for one in sorted(Permission) if holds_anywhere(actor.bindings, one, entry.now)],
             )
