@@ -24,13 +24,17 @@
                 WHEN NOT COALESCE(h.networks IS NULL OR NULLIF(r.peer, '')::inet <<= ANY (h.networks), false) THEN 'foreign_network'
                 WHEN h.dormant THEN 'node_not_active' END
 
--- fragment: covers
--- The binding b selects f: a name at a scope by ids.
+-- fragment: selects
+-- The binding b selects the place of f, a scope by ids, whatever the name.
           (b.app_match = 'any' OR (b.app_match = 'unset' AND f.app_id IS NULL) OR (b.app_match = 'is' AND b.app_id = f.app_id))
           AND (b.environment_match = 'any' OR (b.environment_match = 'unset' AND f.environment_id IS NULL)
                OR (b.environment_match = 'is' AND b.environment_id = f.environment_id))
           AND (b.node_match = 'any' OR (b.node_match = 'unset' AND f.node_id IS NULL)
                OR (b.node_match = 'is' AND b.node_id = f.node_id))
+
+-- fragment: covers
+-- The binding b selects f: a name at a scope by ids.
+@{selects}
           AND CASE WHEN b.name_is_prefix THEN starts_with(f.name, b.name) ELSE f.name = b.name END
 
 -- fragment: lives
