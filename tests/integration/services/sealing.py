@@ -45,11 +45,8 @@ def event() -> AuditEvent:
 
 async def rows_below(world: World, incarnation: int, horizon: str) -> list[asyncpg.Record]:
     """Rows in the order of the log, straight from the table."""
-    return await world.sql(
-        "SELECT * FROM audit WHERE (incarnation, xact) < ($1, $2::text::xid8) ORDER BY incarnation, xact, id",
-        incarnation,
-        horizon,
-    )
+    below = "(incarnation, xact) < ($1, $2::text::xid8)"
+    return await world.sql(f"SELECT * FROM audit WHERE {below} ORDER BY incarnation, xact, id", incarnation, horizon)
 
 
 def as_values(row: asyncpg.Record) -> dict[str, Any]:
