@@ -1,4 +1,4 @@
-"""Reading a request body: JSON only, never more of it than the route allows, within a deadline."""
+"""Reading a request body: one media type (JSON unless a page asks for a form), never more of it than the route allows, within a deadline."""
 
 from __future__ import annotations
 
@@ -56,8 +56,11 @@ class Incoming:
         return self._finished
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
-    """The whole body, at most ``limit`` bytes. An announced length is checked before reading, the real one while reading.
+JSON: Final = b"application/json"
+
+
+async def read_body(headers: Headers, receive: Receive, limit: int, *, media: bytes = JSON) -> bytes:
+    """The whole body, at most ``limit`` bytes, of the media type ``media``. An announced length is checked before reading, the real one while reading.
 
     Raises :class:`TooLarge` (413), :class:`UnsupportedMedia` (415), :class:`InvalidInput` (422) after 30 seconds, ClientGone.
     """
@@ -70,7 +73,7 @@ async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
     except TimeoutError:
         raise InvalidInput(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
     if body:
-        _check_media(headers)
+        _check_media(headers, media)
     return body
 
 
@@ -90,13 +93,14 @@ async def _collect(receive: Receive, limit: int) -> bytes:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _check_media(headers: Headers) -> None:
+def _check_media(headers: Headers, expected: bytes) -> None:
     sent = headers.get(b"content-type", [])
     media, _, parameters = (sent[0] if len(sent) == 1 else b"").partition(b";")
-    if media.strip().lower() != b"application/json":
-        raise UnsupportedMedia("send the body as Content-Type: application/json")
+    name = expected.decode("ascii")
+    if media.strip().lower() != expected:
+        raise UnsupportedMedia(f"send the body as Content-Type: {name}")
     if parameters.replace(b'"', b"").replace(b" ", b"").lower() not in (b"", b"charset=utf-8"):
-        raise UnsupportedMedia("JSON is UTF-8; send Content-Type: application/json without another charset")
+        raise UnsupportedMedia(f"text is UTF-8; send Content-Type: {name} without another charset")
     if any(coding.strip().lower() != b"identity" for coding in headers.get(b"content-encoding", [])):
         raise UnsupportedMedia("a compressed body is not accepted")
 
