@@ -1,4 +1,4 @@
-"""Reading a request body: one media type (JSON unless a page asks for a form), never more of it than the route allows, within a deadline."""
+"""Reading a request body: JSON unless a page asks for a form, never more than the route allows, within a deadline."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from overseer.core.errors import InvalidInput, TooLarge, UnsupportedMedia
 BODY_SECONDS: Final = 30.0
 DISCARD_BYTES: Final = 16 * 1024 * 1024
 DISCARD_SECONDS: Final = 5.0
+JSON: Final = b"application/json"
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Headers = Mapping[bytes, list[bytes]]
@@ -54,9 +55,6 @@ class Incoming:
                     while not self._finished and left > 0:
                         left -= len((await self.receive()).get("body", b""))
         return self._finished
-
-
-JSON: Final = b"application/json"
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int, *, media: bytes = JSON) -> bytes:
