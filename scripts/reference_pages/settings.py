@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import overseer
 from overseer.agent.settings import SETTINGS as AGENT_SETTINGS
 from overseer.cli.commands.help import _VARIABLES as CLIENT_VARIABLES
 from overseer.server.seals.env import CREDENTIAL
 from overseer.server.settings import CONFIG_VARIABLE, SETTINGS
+from overseer.server.settings_tables import TableKind, keys_of
+from overseer.server.table_kinds import TABLE_KINDS
 from scripts.reference_pages.markdown import Page, code, page, prose, table
 
 _ELSEWHERE: Final = {
@@ -23,12 +25,19 @@ _GENERAL: Final = (
     "Settings are environment variables, or keys of the same names in the TOML file `overseer.toml` in the data directory. A "
     "variable wins over the file. A wrong setting is refused by name before anything starts; its value is never repeated."
 )
+_TABLES: Final = (
+    "What can be there several times is a table of `overseer.toml`, `[kind.NAME]`; no variable sets it. A secret does not stand "
+    'there: `…_file` is the path of a file that holds it, and `… = "env:VARIABLE"` takes it from the environment.'
+)
 _NAME: Final = re.compile(r"(?<![A-Za-z0-9_])OVERSEER_[A-Z][A-Z_]*[A-Z]")
 
 
 def build() -> Page:
     """The page; a setting without a meaning is a complaint, and so is a name in the code that no table has."""
     complaints = [f"setting {one.name}: no meaning" for one in SETTINGS if not one.meaning]
+    complaints += [
+        f"key {one.name} of [{kind.word}]: no meaning" for kind in TABLE_KINDS for one in keys_of(kind.form) if not one.meaning
+    ]
     complaints += [f"setting {name}: no meaning" for name, _, meaning in AGENT_SETTINGS if not meaning]
     known = {one.name for one in SETTINGS} | {name for name, _, _ in AGENT_SETTINGS} | {*CLIENT_VARIABLES, *_ELSEWHERE}
     complaints += [f"{name} is read in {path} and described nowhere" for name, path in _names_in_code() if name not in known]
@@ -39,6 +48,9 @@ def build() -> Page:
             ("Setting", "Type", "Default", "Meaning"),
             [(code(one.name), one.type, prose(one.default) or "empty", prose(one.meaning)) for one in SETTINGS],
         ),
+        "### Tables of the file",
+        _TABLES,
+        *[part for kind in TABLE_KINDS for part in _table_kind(kind)],
         "## Agent",
         table(
             ("Setting", "Default", "Meaning"),
@@ -51,6 +63,15 @@ def build() -> Page:
         table(("Variable", "Meaning"), [(code(name), meaning) for name, meaning in _ELSEWHERE.items()]),
     ]
     return page("Settings", parts, complaints)
+
+
+def _table_kind(kind: TableKind[Any]) -> list[str]:
+    """The part of the page about one kind of table."""
+    rows = [
+        (code(one.name), one.type, "has to be written" if one.default is None else prose(one.default), prose(one.meaning))
+        for one in keys_of(kind.form)
+    ]
+    return [f"#### `[{kind.word}.NAME]`", kind.meaning, table(("Key", "Type", "Default", "Meaning"), rows)]
 
 
 def _names_in_code() -> list[tuple[str, str]]:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from overseer.core.errors import ConfigurationProblem
+from overseer.server.settings_tables import Tables, read_tables
+from overseer.server.table_kinds import TABLE_KINDS
 
 CONFIG_VARIABLE: Final = "OVERSEER_CONFIG"
 CONFIG_FILE: Final = "overseer.toml"
@@ -120,6 +122,7 @@ class Settings:
     key_max_uses: int = MAX_KEY_USES
     session_hours: int = 12
     session_idle_minutes: int = 60
+    tables: Tables = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not self.seal:
@@ -141,9 +144,10 @@ class Settings:
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process. Raises :class:`ConfigurationProblem` for the first setting that is wrong."""
     variables = os.environ if environment is None else environment
-    data_dir = Path(variables.get("OVERSEER_DATA_DIR") or _default_data_dir(variables)).expanduser().absolute()
+    data_dir = data_directory(variables)
     known = {setting.name for setting in SETTINGS} - {"OVERSEER_DATA_DIR"}
-    given: dict[str, Any] = _read_file(variables, data_dir, known)
+    kinds = {kind.word for kind in TABLE_KINDS}
+    given: dict[str, Any] = _read_file(variables, data_dir, known | kinds)
     given |= {name: variables[name] for name in known if variables.get(name)}
     host, port = _listen(given.get("OVERSEER_LISTEN", "127.0.0.1:8420"))
     return Settings(
@@ -160,9 +164,16 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         log_level=_text(given, "OVERSEER_LOG_LEVEL") or "info",
         key_max_age_days=_number(given.get("OVERSEER_KEY_MAX_AGE_DAYS", 365)),
         key_max_uses=_number(given.get("OVERSEER_KEY_MAX_USES", MAX_KEY_USES)),
+        tables=read_tables(given, TABLE_KINDS, variables),
         session_hours=_number(given.get("OVERSEER_SESSION_HOURS", 12)),
         session_idle_minutes=_number(given.get("OVERSEER_SESSION_IDLE_MINUTES", 60)),
     )
+
+
+def data_directory(environment: Mapping[str, str] | None = None) -> Path:
+    """Where the data directory is, whether or not there is one."""
+    variables = os.environ if environment is None else environment
+    return Path(variables.get("OVERSEER_DATA_DIR") or _default_data_dir(variables)).expanduser().absolute()
 
 
 def _check(settings: Settings) -> None:

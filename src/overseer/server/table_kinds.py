@@ -1,0 +1,10 @@
+"""Every kind of table that the configuration file may hold, in alphabetical order; a new kind is one line here."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from overseer.server.settings_tables import TableKind
+from overseer.server.sign_in_settings import CI, OIDC
+
+TABLE_KINDS: Final[tuple[TableKind[Any], ...]] = (CI, OIDC)
