@@ -24,6 +24,7 @@ from overseer.server.api.front import App
 from overseer.server.health import ServerHealth
 from overseer.server.scheduler import Job, Scheduler
 from overseer.server.seals.selection import make_seal
+from overseer.server.services.access_service import AccessService
 from overseer.server.services.agent_service import AgentService
 from overseer.server.services.audit_service import AuditService
 from overseer.server.services.bundle_service import BundleService
@@ -135,6 +136,7 @@ def wire_services(
         nodes=NodeService(gate, keys, idempotency, pinned_ca(settings)),
         enrolment=EnrolmentService(gate, keys),
         identity=IdentityService(gate, idempotency),
+        access=AccessService(gate),
         users=UserService(gate, idempotency),
         sign_in=SignInService(gate, tries, passwords, factors, session_rules, limits),
         account=OwnAccountService(gate, keys, tries, passwords, factors),

@@ -6,6 +6,7 @@ from typing import Final
 
 from overseer.server.api.route import Route, routes_of
 from overseer.server.api.routes import (
+    access_reviews,
     agents,
     audit,
     deployments,
@@ -37,6 +38,7 @@ ROUTE_MODULES: Final = (
     sign_in,
     users,
     grants,
+    access_reviews,
     keys,
     audit,
 )

@@ -29,6 +29,12 @@ class ForceQuery(Query, frozen=True):
     force: bool = False
 
 
+class CascadeQuery(Query, frozen=True):
+    """``cascade``: together with what belongs to it."""
+
+    cascade: bool = False
+
+
 class SecretsQuery(PageQuery, frozen=True):
     """``q`` searches in names and descriptions; ``label`` is ``key`` or ``key=value``; ``scope`` says which parts are set."""
 
@@ -54,6 +60,21 @@ class BindingsQuery(PageQuery, frozen=True):
     group: Text | None = None
     role: Text | None = None
     emergency: bool | None = None
+
+
+class AccessReviewQuery(Query, frozen=True):
+    """``secret`` is an id, ``principal`` a name; ``name`` of the secret is exact or ends in ``*``; without ``permission`` every
+    one on secrets."""
+
+    permission: Text | None = None
+    principal: Text | None = None
+    secret: UUID | None = None
+    app: Text | None = None
+    environment: Text | None = None
+    node: Text | None = None
+    name: Text | None = None
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=5000, description="how many entries at most")] = 1000
 
 
 class RoleDeleteQuery(Query, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from overseer.server.services.access_service import AccessService
 from overseer.server.services.agent_service import AgentService
 from overseer.server.services.audit_service import AuditService
 from overseer.server.services.bundle_service import BundleService
@@ -50,6 +51,7 @@ class Services:
     nodes: NodeService
     enrolment: EnrolmentService
     identity: IdentityService
+    access: AccessService
     users: UserService
     sign_in: SignInService
     account: OwnAccountService
