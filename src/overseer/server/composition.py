@@ -170,13 +170,16 @@ def leader_jobs(services: Services) -> tuple[Job, ...]:
 
 
 def pinned_ca(settings: Settings) -> bytes | None:
-    """What enrolment tokens pin: the key of the last certificate in the TLS chain file (put the CA there); None without TLS."""
-    if settings.tls_cert is None:
+    """What enrolment tokens pin: the key of the last certificate of OVERSEER_PROXY_CA, else in the TLS chain file (put the CA
+    there); None without either.
+    """
+    name, path = ("OVERSEER_PROXY_CA", settings.proxy_ca) if settings.proxy_ca else ("OVERSEER_TLS_CERT", settings.tls_cert)
+    if path is None:
         return None
     try:
-        return spki_hash(certificates_in(settings.tls_cert.read_bytes())[-1])
+        return spki_hash(certificates_in(path.read_bytes())[-1])
     except (OSError, KeyProblem):
-        raise ConfigurationProblem("OVERSEER_TLS_CERT holds no readable certificate") from None
+        raise ConfigurationProblem(f"{name} holds no readable certificate") from None
 
 
 async def _keep_flushing(gate: Gate) -> None:

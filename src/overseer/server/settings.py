@@ -82,6 +82,13 @@ SETTINGS: Final = (
     ),
     Setting("OVERSEER_LOG_LEVEL", "word", "info", f"One of {', '.join(LOG_LEVELS)}. The access log is written at info."),
     Setting(
+        "OVERSEER_PROXY_CA",
+        "path",
+        "unset: the last certificate of OVERSEER_TLS_CERT",
+        "PEM file whose last certificate is the CA of the proxy that ends TLS: enrolment tokens pin it, so that agents can come "
+        "through the proxy.",
+    ),
+    Setting(
         "OVERSEER_SEAL",
         "word",
         "file:<data dir>/root.key",
@@ -115,6 +122,7 @@ class Settings:
     workers: int = 1
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    proxy_ca: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     log_level: str = "info"
@@ -159,6 +167,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         workers=_workers(given.get("OVERSEER_WORKERS", 1)),
         tls_cert=_path(given, "OVERSEER_TLS_CERT"),
         tls_key=_path(given, "OVERSEER_TLS_KEY"),
+        proxy_ca=_path(given, "OVERSEER_PROXY_CA"),
         trusted_proxies=_list(given, "OVERSEER_TRUSTED_PROXIES"),
         allowed_hosts=_list(given, "OVERSEER_ALLOWED_HOSTS"),
         log_level=_text(given, "OVERSEER_LOG_LEVEL") or "info",
