@@ -60,6 +60,7 @@ SECTIONS: Final = {
         "audit": _lazy("audit:audit", "Read the audit log."),
     },
     "Operate": {
+        "doctor": _lazy("doctor:doctor", "Check an installation and say what to do."),
         "server": _lazy("server:server", "Set up and run the server."),
         "agent": _lazy("agent:agent", "Join this machine as a node and run its agent."),
         "key": _lazy("key:key", "Show, rotate and verify the keys that encrypt the store."),

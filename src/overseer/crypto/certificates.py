@@ -7,6 +7,7 @@ decides whether a chain is valid; TLS does that, with the pinned CA as the only 
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -30,3 +31,11 @@ def certificates_in(pem: bytes) -> list[bytes]:
     except ValueError:
         raise KeyProblem("there is no X.509 certificate in this PEM text") from None
     return [certificate.public_bytes(Encoding.DER) for certificate in found]
+
+
+def expires_at(certificate: bytes) -> datetime:
+    """When a certificate in DER ceases to be valid, in UTC; :class:`KeyProblem` for what is none."""
+    try:
+        return x509.load_der_x509_certificate(certificate).not_valid_after_utc
+    except (ValueError, TypeError):
+        raise KeyProblem("this is no X.509 certificate in DER") from None

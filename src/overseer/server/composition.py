@@ -13,7 +13,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from overseer.core.errors import ConfigurationProblem, KeyProblem, OverseerError
@@ -54,10 +53,12 @@ from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.rollout_service import RolloutService
 from overseer.server.services.scope_service import ScopeService
 from overseer.server.services.seal_service import SealService, Unsealed
+from overseer.server.services.seal_succession import SealSuccession
 from overseer.server.services.second_factors import SecondFactors
 from overseer.server.services.secret_service import SecretService
 from overseer.server.services.session_making import SessionRules
 from overseer.server.services.session_service import SessionService
+from overseer.server.services.share_collection import LocalShares, ShareCollector
 from overseer.server.services.sign_in_service import SignInService
 from overseer.server.services.sign_in_tries import SignInTries
 from overseer.server.services.usage_service import UsageService
@@ -83,13 +84,17 @@ class Composed:
     keys: KeyService
     services: Services
     draining: asyncio.Event
+    succession: SealSuccession
 
 
 @asynccontextmanager
-async def composed(settings: Settings, *, on_unsealed: Unsealed) -> AsyncIterator[Composed]:
+async def composed(
+    settings: Settings, *, on_unsealed: Unsealed, shares: ShareCollector | None = None
+) -> AsyncIterator[Composed]:
     """Wire everything for ``settings`` (with a ``database_url``) and take it down again at the end of the block.
 
-    ``on_unsealed`` gets the root key after an unseal over the API. Raises :class:`ConfigurationProblem`.
+    ``on_unsealed`` gets the root key after an unseal over the API, and after a change of the seal; ``shares`` is where shares
+    are gathered (this process alone unless given). Raises :class:`ConfigurationProblem`.
     """
     if settings.database_url is None:
         raise ConfigurationProblem("OVERSEER_DATABASE_URL is not known: the supervisor starts the embedded database")
@@ -97,15 +102,16 @@ async def composed(settings: Settings, *, on_unsealed: Unsealed) -> AsyncIterato
     limits = DenialLimits()
     gate = Gate(database, limits)
     draining = asyncio.Event()
-    services = wire_services(settings, database, gate, limits, on_unsealed, draining)
+    services = wire_services(settings, database, gate, limits, on_unsealed, draining, shares)
     edge = Edge(
         services=services, sealed=lambda: services.keys.sealed, secure_cookies=settings.secure_cookies, draining=draining
     )
     app = application(edge, allowed_hosts=(settings.host, *settings.allowed_hosts), trusted_proxies=settings.trusted_proxies)
     scheduler = Scheduler(database, leader_jobs(services), sealed=lambda: services.keys.sealed, stopping=draining)
-    beside = [asyncio.create_task(_keep_flushing(gate)), asyncio.create_task(scheduler.run())]
+    succession = SealSuccession(database, services.keys, on_unsealed)
+    beside = [asyncio.create_task(work) for work in (_keep_flushing(gate), scheduler.run(), succession.run())]
     try:
-        yield Composed(app, services.keys, services, draining)
+        yield Composed(app, services.keys, services, draining, succession)
     finally:
         for task in beside:
             task.cancel()
@@ -116,11 +122,16 @@ async def composed(settings: Settings, *, on_unsealed: Unsealed) -> AsyncIterato
 
 
 def wire_services(
-    settings: Settings, database: Database, gate: Gate, limits: DenialLimits, on_unsealed: Unsealed, draining: asyncio.Event
+    settings: Settings,
+    database: Database,
+    gate: Gate,
+    limits: DenialLimits,
+    on_unsealed: Unsealed,
+    draining: asyncio.Event,
+    shares: ShareCollector | None = None,
 ) -> Services:
     """Every service over one database and one gate."""
-    max_age = timedelta(days=settings.key_max_age_days) if settings.key_max_age_days else None
-    key_limits = KeyLimits(max_age, settings.key_max_uses)
+    key_limits = KeyLimits.of(settings.key_max_age_days, settings.key_max_uses)
     keys = KeyService(database, gate, key_limits)
     idempotency = IdempotencyKeeper(keys)
     opener = ValueOpener(keys, gate)
@@ -151,7 +162,7 @@ def wire_services(
         usage=UsageService(gate),
         drift=DriftService(gate, keys, opener),
         compromise=CompromiseService(gate),
-        seal=SealService(database, gate, keys, make_seal(settings.seal).kind, on_unsealed, limits),
+        seal=SealService(database, gate, keys, make_seal(settings.seal).kind, on_unsealed, limits, shares or LocalShares()),
         keys=keys,
         key_rotation=KeyRotation(gate, keys, idempotency, key_limits),
         key_verifier=KeyVerifier(gate, keys),

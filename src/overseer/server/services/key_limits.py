@@ -22,6 +22,11 @@ class KeyLimits:
     max_age: timedelta | None = timedelta(days=365)
     max_uses: int = ROTATE_AT
 
+    @classmethod
+    def of(cls, max_age_days: int, max_uses: int) -> KeyLimits:
+        """As the settings say it: 0 days mean never."""
+        return cls(timedelta(days=max_age_days) if max_age_days else None, max_uses)
+
     def reason(self, newest: KeyRow, now: datetime) -> str | None:
         """``age`` or ``count`` where the newest term has to be replaced, else None."""
         if newest.wraps_reserved >= self.max_uses:

@@ -93,6 +93,11 @@ class EmbeddedPostgres:
         """What goes into ``OVERSEER_DATABASE_URL``'s place: the role ``overseer``, owner of the database ``overseer``."""
         return f"postgresql://overseer@/overseer?host={quote(str(self._link.resolve()), safe='/')}"
 
+    @property
+    def running(self) -> bool:
+        """True where a server answers here, whoever started it. Nothing is touched."""
+        return is_ready(self._data)
+
     def start(self) -> str:
         """Start the server, or find the one that another process of this machine runs here; returns :attr:`url`.
 

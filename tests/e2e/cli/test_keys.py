@@ -1,0 +1,80 @@
+"""Keys and the doctor through the command line, on a server that runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.cli.conftest import Overseer, free_port
+
+pytestmark = [pytest.mark.postgres]
+
+
+def findings(overseer: Overseer, *arguments: str, code: int = 0, **variables: str) -> dict[str, Any]:
+    answer = json.loads(overseer("doctor", "--json", *arguments, code=code, **variables).stdout)
+    levels = [one["level"] for one in answer["findings"]]
+    assert (answer["problems"], answer["warnings"]) == (levels.count("problem"), levels.count("warning"))
+    return {one["check"]: one for one in answer["findings"]}
+
+
+def test_a_rotation_runs_beside_everything_and_can_be_watched(overseer: Overseer) -> None:
+    overseer("secret", "set", "before-rotation", "--stdin", stdin=b"kept")
+    before = json.loads(overseer("key", "status", "--json").stdout)
+    assert before["rotation"] is None
+    began = json.loads(overseer("key", "rotate", "--no-wait", "--json").stdout)
+    assert (began["state"], began["term"]) == ("running", before["newest_term"] + 1)
+    refused = overseer("key", "rotate", code=75)
+    assert b"rotation is running" in refused.stderr
+    overseer("key", "retire", "1", "--yes", code=75)
+    overseer("secret", "set", "during-rotation", "--stdin", stdin=b"new")
+    assert overseer("secret", "get", "before-rotation").stdout == b"kept"
+    now = json.loads(overseer("key", "status", "--json").stdout)
+    assert (now["newest_term"], now["rotation"]["id"]) == (began["term"], began["id"])
+    shown = overseer("key", "status").stdout
+    assert b"rotation" in shown
+    assert b"kek" in shown
+    for name in ("before-rotation", "during-rotation"):
+        overseer("secret", "delete", name, "--yes")
+
+
+def test_verify_opens_everything(overseer: Overseer) -> None:
+    overseer("secret", "set", "verified", "--stdin", stdin=b"canary-of-verify")
+    done = overseer("key", "verify", "--json")
+    answer = json.loads(done.stdout)
+    assert answer["checked"] >= 1
+    assert answer["unreadable"] == []
+    assert b"canary-of-verify" not in done.stdout + done.stderr
+    assert b"rows open" in overseer("key", "verify").stderr
+    overseer("secret", "delete", "verified", "--yes")
+
+
+def test_the_doctor_on_the_servers_machine(overseer: Overseer) -> None:
+    found = findings(overseer)
+    expected = {"data directory", "key file", "tls", "database", "log identity", "root key", "key use", "old terms", "server"}
+    assert expected <= set(found)
+    assert found["key place"]["level"] == "warning"
+    lines = overseer("doctor").stdout.decode().splitlines()
+    assert len(lines) == len(found)
+    assert all(line.split()[0] in ("ok", "warning") for line in lines)
+
+
+def test_the_doctor_finds_what_others_may_read(overseer: Overseer) -> None:
+    (overseer.data_dir / "root.key").chmod(0o644)
+    try:
+        found = findings(overseer, code=78)
+    finally:
+        (overseer.data_dir / "root.key").chmod(0o600)
+    assert (found["key file"]["level"], found["root key"]["level"]) == ("problem", "problem")
+    assert "chmod 0600" in found["key file"]["advice"]
+
+
+def test_the_doctor_from_elsewhere(overseer: Overseer, tmp_path: Path) -> None:
+    elsewhere = {"OVERSEER_DATA_DIR": str(tmp_path)}
+    assert set(findings(overseer, **elsewhere)) == {"server", "server clock", "key rotation", "old terms"}
+    nobody = {"XDG_CONFIG_HOME": str(tmp_path)}
+    assert set(findings(overseer, "--remote", **nobody)) == {"server", "server clock"}
+    down = findings(overseer, "--remote", code=78, OVERSEER_URL=f"http://127.0.0.1:{free_port()}")
+    assert {check: one["level"] for check, one in down.items()} == {"server": "problem"}
