@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # each noun is imported when it is first used: a command star
     from overseer.client.usage import Usage
     from overseer.wire.access import MeView
     from overseer.wire.audit import AuditView
-    from overseer.wire.seal import Health, SealStatus
+    from overseer.wire.seal import Health, SealStatus, Unseal
 
 
 class Client:
@@ -188,9 +188,19 @@ class Client:
 
     def unseal(self, passphrase: SecretValue) -> SealStatus:
         """Give the passphrase of the seal; it is not repeated on failure."""
-        from overseer.wire.seal import SealStatus, Unseal
+        from overseer.wire.seal import Unseal
 
-        body = Unseal(passphrase=passphrase.reveal().decode("utf-8"))
+        return self._unseal(Unseal(passphrase=passphrase.reveal().decode("utf-8")))
+
+    def give_share(self, share: SecretValue, *, anew: bool = False) -> SealStatus:
+        """Give one share of the seal; ``anew``: the shares that were given before are forgotten. Not repeated on failure."""
+        from overseer.wire.seal import Unseal
+
+        return self._unseal(Unseal(share=share.reveal().decode("utf-8"), anew=anew))
+
+    def _unseal(self, body: Unseal) -> SealStatus:
+        from overseer.wire.seal import SealStatus
+
         return self.http.request("POST", "/api/seal/unseal", body, returns=SealStatus).value
 
     def health(self) -> Health:

@@ -54,8 +54,40 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     message: str
 
 
-ToWorker = Start | Unsealed
-ToSupervisor = Unsealed | Serving | Refused
+class ShareGiven(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A share that was found right; ``anew``: the ones before it are forgotten. Answered by :class:`ShareState`."""
+
+    number: int
+    share: bytes
+    anew: bool
+
+    def __repr__(self) -> str:
+        return f"ShareGiven({REDACTED})"
+
+
+class SharesAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """How many shares were given? Answered by :class:`ShareState`."""
+
+    number: int
+
+
+class SharesForgotten(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The shares that were gathered are of no use."""
+
+
+class ShareState(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """How many shares the supervisor has; ``root_key`` to whoever brought the last one, not yet checked."""
+
+    number: int
+    given: int
+    root_key: bytes | None
+
+    def __repr__(self) -> str:
+        return f"ShareState({REDACTED})"
+
+
+ToWorker = Start | Unsealed | ShareState
+ToSupervisor = Unsealed | Serving | Refused | ShareGiven | SharesAsked | SharesForgotten
 
 
 class Channel:

@@ -1,12 +1,14 @@
 """``overseer server run``: one supervisor that holds the listening sockets and the root key, and keeps N workers alive.
 
-It takes the root key from the seal before any worker exists, and hands it over the workers' channels; with a seal that needs an
-operator all workers start sealed, and the key that unseals one reaches the others and every worker started later. A crashed
+It takes the root key from the seal before any worker exists, and hands it over the workers' channels. With a seal that needs an
+operator all workers start sealed, and the key that unseals one reaches the others and every worker started later; shares are
+gathered here, whichever worker they come through. A seal that asks another service is opened beside the sealed workers, again
+and again until it gives the key: an outage there delays the start and ends nothing. A crashed
 worker is started again with a growing pause; one that refuses (a wrong key, a database without Overseer) ends the whole, because
 another try would change nothing. SIGTERM and SIGINT drain. The embedded database, where one is used, starts before the
 workers and stops after them.
 
-It will not parse a request or hold a database connection while it serves.
+It will not parse a request, or hold a database connection while it serves (a seal that asks a service needs one, for a moment).
 """
 
 from __future__ import annotations
@@ -26,11 +28,25 @@ from overseer.crypto.keys import RootKey
 from overseer.server.data_directory import private_directory
 from overseer.server.database_keeper import DatabaseKeeper
 from overseer.server.hardening import harden_process
-from overseer.server.key_channel import Channel, Refused, Serving, Start, ToSupervisor, Unsealed, settings_to_wire
+from overseer.server.key_channel import (
+    Channel,
+    Refused,
+    ShareGiven,
+    SharesAsked,
+    SharesForgotten,
+    Start,
+    ToSupervisor,
+    Unsealed,
+    settings_to_wire,
+)
 from overseer.server.listening import listening_sockets, tls_context
 from overseer.server.log_format import DEFECT, start_logging
+from overseer.server.seals.contract import Seal
 from overseer.server.seals.selection import make_seal
+from overseer.server.services.auto_unseal import root_key_by_service
+from overseer.server.services.share_collection import ShareBox
 from overseer.server.settings import Settings
+from overseer.server.share_channel import answer_share
 from overseer.server.storage.migrator import pending_migrations
 
 DRAIN_SECONDS: Final = 25.0  # a worker's own 20, and time to end
@@ -60,6 +76,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._root_key: RootKey | None = None
+        self._shares = ShareBox()
         self._channels: dict[int, Channel] = {}
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._stop = asyncio.Event()
@@ -75,7 +92,7 @@ class Supervisor:
             private_directory(self._settings.data_dir)
         tls_context(self._settings)
         seal = make_seal(self._settings.seal)
-        if not seal.needs_operator:
+        if not (seal.needs_operator or seal.asks_service):
             self._root_key = await seal.root_key()
         sockets = listening_sockets(self._settings.host, self._settings.port)
         keeper = DatabaseKeeper(self._settings.data_dir) if self._settings.database_url is None else None
@@ -85,7 +102,7 @@ class Supervisor:
                 self._settings = replace(self._settings, database_url=await keeper.start())
                 watching = asyncio.create_task(keeper.watch(self._database_restarted))
             await self._check_schema()
-            await self._supervise(sockets)
+            await self._supervise(sockets, seal)
         finally:
             for bound in sockets:
                 bound.close()
@@ -116,14 +133,18 @@ class Supervisor:
         if pending:
             raise ConfigurationProblem("the database is not set up for this version: run `overseer server init` or `migrate`")
 
-    async def _supervise(self, sockets: list[socket.socket]) -> None:
+    async def _supervise(self, sockets: list[socket.socket], seal: Seal) -> None:
         keepers = [asyncio.create_task(self._keep(number, sockets)) for number in range(self._settings.workers)]
+        opening = asyncio.create_task(self._open_by_service()) if seal.asks_service else None
         try:
             await self._stop.wait()
         finally:
             self._stop.set()
             for bound in sockets:  # the workers close theirs: who connects now is refused, and does not wait for nobody
                 bound.close()
+            if opening is not None:
+                opening.cancel()
+                await asyncio.gather(opening, return_exceptions=True)
             for number in list(self._processes):
                 self._terminate(number)
             _, late = await asyncio.wait(keepers, timeout=DRAIN_SECONDS)
@@ -175,16 +196,40 @@ class Supervisor:
         if self._stop.is_set():  # the signal came while it was being started
             self._terminate(number)
 
-    async def _heard(self, number: int, message: Serving | Refused | Unsealed) -> None:
+    async def _open_by_service(self) -> None:
+        """Until the service gives the key that belongs to this instance; each failure is in the log, and the pauses grow."""
+        pause = FIRST_PAUSE
+        while self._root_key is None:
+            try:
+                root_key = await root_key_by_service(self._settings.database_url or "", self._settings.seal)
+            except OverseerError as error:
+                _LOG.warning("still sealed: %s", error.message, extra={"seconds": pause})
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                _LOG.info("the seal is open")
+                await self._unsealed(root_key, None)
+
+    async def _unsealed(self, root_key: RootKey, by: int | None) -> None:
+        """Keep the key for workers to come, and hand it to all but the worker ``by``, who has it."""
+        self._root_key = root_key
+        self._shares.forget()
+        for number, channel in list(self._channels.items()):
+            if number != by:
+                with contextlib.suppress(OSError):
+                    await channel.send(Unsealed(root_key=root_key.reveal()))
+
+    async def _heard(self, number: int, message: ToSupervisor) -> None:
         if isinstance(message, Refused):
             self._refused = self._refused or message
             self._stop.set()
         elif isinstance(message, Unsealed):
-            self._root_key = RootKey(message.root_key)
-            for other, channel in list(self._channels.items()):
-                if other != number:
-                    with contextlib.suppress(OSError):
-                        await channel.send(Unsealed(root_key=message.root_key))
+            await self._unsealed(RootKey(message.root_key), number)
+        elif isinstance(message, SharesForgotten):
+            self._shares.forget()
+        elif isinstance(message, ShareGiven | SharesAsked):
+            with contextlib.suppress(OSError):
+                await self._channels[number].send(answer_share(self._shares, message))
         elif not self._announced:
             self._announced = True
             _LOG.info("listening on %s", self._settings.url)

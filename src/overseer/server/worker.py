@@ -24,10 +24,11 @@ from overseer.crypto.keys import RootKey
 from overseer.server.composition import Composed, composed
 from overseer.server.hardening import harden_process, raise_file_limit
 from overseer.server.http_protocol import protocol_options
-from overseer.server.key_channel import Channel, Refused, Serving, Start, ToWorker, Unsealed, settings_from_wire
+from overseer.server.key_channel import Channel, Refused, Serving, ShareState, Start, ToWorker, Unsealed, settings_from_wire
 from overseer.server.listening import tls_context
 from overseer.server.log_format import DEFECT, start_logging
 from overseer.server.settings import Settings
+from overseer.server.share_channel import ChannelShares
 
 DRAIN_SECONDS = 20
 RETRY_SECONDS = 2.0
@@ -50,11 +51,12 @@ class Worker:
         self._start = start
         self._sockets = sockets
         self._settings = settings_from_wire(start.settings)
+        self._shares = ChannelShares(channel)
         self._refused: Refused | None = None
 
     async def run(self) -> int:
         """Serve until told to stop; returns the exit code."""
-        async with composed(self._settings, on_unsealed=self._tell_unsealed) as parts:
+        async with composed(self._settings, on_unsealed=self._tell_unsealed, shares=self._shares) as parts:
             server = _Server(server_config(parts, self._settings))
             self._stop_on_signals(parts, server)
             background = [asyncio.create_task(self._listen(parts, server))]
@@ -95,10 +97,19 @@ class Worker:
                 return
 
     async def _listen(self, parts: Composed, server: uvicorn.Server) -> None:
-        """Take the root key that another worker was unsealed with; end when the supervisor is gone."""
+        """Take the root key that another worker was unsealed with, or was sent after a change of the seal; end when the
+        supervisor is gone."""
+        opening: set[asyncio.Task[None]] = set()
         while (message := await self._channel.receive(ToWorker)) is not None:
-            if isinstance(message, Unsealed) and parts.keys.sealed:
-                await self._keep_opening_now(parts, RootKey(message.root_key), server)
+            if isinstance(message, ShareState):
+                self._shares.answered(message)
+            elif isinstance(message, Unsealed):
+                root_key = RootKey(message.root_key)
+                work = self._keep_opening_now(parts, root_key, server) if parts.keys.sealed else _succeed(parts, root_key)
+                opening.add(task := asyncio.create_task(work))
+                task.add_done_callback(opening.discard)
+        for task in opening:
+            task.cancel()
         _drain(parts, server)
 
     async def _keep_opening_now(self, parts: Composed, root_key: RootKey, server: uvicorn.Server) -> None:
@@ -124,6 +135,11 @@ def server_config(parts: Composed, settings: Settings) -> uvicorn.Config:
         ssl_context_factory=None if context is None else lambda _config, _default: context,
         **protocol_options(),
     )
+
+
+async def _succeed(parts: Composed, root_key: RootKey) -> None:
+    with contextlib.suppress(OverseerError):  # each worker hears of a change by itself as well
+        await parts.succession.adopt(root_key)
 
 
 def _drain(parts: Composed, server: uvicorn.Server) -> None:

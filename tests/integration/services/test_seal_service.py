@@ -18,7 +18,8 @@ from overseer.server.seals.passphrase import PassphraseSeal
 from overseer.server.services.denial_limits import DenialLimits
 from overseer.server.services.gate import Gate
 from overseer.server.services.key_service import KeyService
-from overseer.server.services.seal_service import LOOK_SECONDS, STRANGERS_IN_LINE, SealService
+from overseer.server.services.seal_service import STRANGERS_IN_LINE, SealService
+from overseer.server.services.seal_state import LOOK_SECONDS
 from overseer.server.services.unseal_tries import BURST, SECONDS_PER_TRY
 from overseer.server.storage.database import Database, Session
 from overseer.wire.seal import Unseal

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -60,6 +61,7 @@ class KeyService:
         self._clock = clock
         self._looked_at = float("-inf")
         self._keyring: Keyring | None = None
+        self.sealed_or_opened_at = datetime.now(UTC)
         self._budget: WrapBudget | None = None
         self._refreshing = asyncio.Lock()
 
@@ -98,6 +100,8 @@ class KeyService:
         """Use ``keyring`` from now on, for every request of this process."""
         if self._budget is None or self._budget.term != keyring.newest_term:
             self._budget = WrapBudget(keyring.newest_term, self._reserve)
+        if self._keyring is None:
+            self.sealed_or_opened_at = datetime.now(UTC)
         self._keyring = keyring
 
     async def prepare_to_encrypt(self, count: int = 1) -> None:

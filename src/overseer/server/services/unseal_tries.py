@@ -51,6 +51,12 @@ class UnsealTries:
             raise RateLimited("too many tries to unseal; wait", retry_after=ceil((1 - tries.left) * SECONDS_PER_TRY))
         tries.left -= 1
 
+    def give_back(self, peer: str) -> None:
+        """What the try brought was right: it was no guess, so it costs nothing (a seal of many shares needs many)."""
+        tries = self._peers.get(peer_key(peer))
+        if tries is not None:
+            tries.left = min(BURST, tries.left + 1)
+
 
 def peer_key(peer: str) -> str:
     """Whose tries a peer's are: :data:`LOCAL` for loopback and for what has no address (a Unix socket)."""

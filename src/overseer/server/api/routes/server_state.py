@@ -44,8 +44,8 @@ async def get_seal(call: Call[None, None]) -> SealStatus:
 @route(
     "POST",
     "/api/seal/unseal",
-    permission=Open("the passphrase is the credential; attempts are limited and audited", while_sealed=True),
-    summary="Unseal with the passphrase",
+    permission=Open("passphrase or share is the credential; attempts are limited and audited", while_sealed=True),
+    summary="Unseal with the passphrase, or bring one share",
     body=Unseal,
     returns=SealStatus,
 )
