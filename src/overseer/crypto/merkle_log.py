@@ -67,6 +67,10 @@ class Frontier:
         """What :meth:`joined` gave. Raises ValueError."""
         return cls(size, split_hashes(joined))
 
+    def copy(self) -> Frontier:
+        """Another one to go on with."""
+        return Frontier(self.size, self._hashes)
+
     def joined(self) -> bytes:
         """The stored form: the hashes one after the other."""
         return b"".join(self._hashes)
