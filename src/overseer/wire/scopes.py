@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from overseer.wire.messages import Answer, Request
+from overseer.wire.secrets import ScopeView
 
 
 class ScopePartCreate(Request, frozen=True):
@@ -14,6 +15,12 @@ class ScopePartCreate(Request, frozen=True):
 
     name: str
     description: str = ""
+
+
+class ScopePartPatch(Request, frozen=True):
+    """What is absent stays."""
+
+    description: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class NodeCreate(Request, frozen=True):
@@ -59,6 +66,46 @@ class NodeView(Answer, frozen=True):
     created_at: datetime
     labels: dict[str, str] = {}
     drained: bool = False
+
+
+class DeployedView(Answer, frozen=True):
+    """Something that runs, or is about to: it stands in the way."""
+
+    deployment_id: str
+    app: str
+    environment: str | None
+    node: str
+    project: str
+    state: str
+
+
+class RemovedSecret(Answer, frozen=True):
+    id: str
+    name: str
+    scope: ScopeView
+
+
+class RemovedBinding(Answer, frozen=True):
+    id: str
+    principal: str
+    role: str
+    name: str
+
+
+class ContentsView(Answer, frozen=True):
+    """What belongs to an app, an environment or a node and goes with it. ``deployed`` has to end first.
+
+    ``deployments`` counts past ones, too; ``hidden`` counts what of all this the caller may not see.
+    """
+
+    part: str
+    name: str
+    deployed: list[DeployedView]
+    secrets: list[RemovedSecret]
+    bindings: list[RemovedBinding]
+    deployments: int
+    bundles: int
+    hidden: int
 
 
 class EnrolmentTokenCreate(Request, frozen=True):

@@ -25,7 +25,7 @@ def delivery(world: World) -> Delivery:
 async def test_an_agent_enrols_and_polls(delivery: Delivery) -> None:
     agent = await delivery.enrolled()
     assert (await delivery.agents.poll(agent.again(), PollRequest(wait_seconds=0))).work == []
-    node = await delivery.nodes.get_node(delivery.world.owner, "n1")
+    node = (await delivery.nodes.get_node(delivery.world.owner, "n1")).view
     assert node.state == "active"
     assert node.last_seen_at is not None
 
@@ -73,7 +73,7 @@ async def test_a_wrong_answer_to_the_challenge_does_not_activate(delivery: Deliv
     wrong = ConfirmRequest(key_id=answer.key_id, response=b64(bytes(32)))
     with pytest.raises(Unauthenticated):
         await delivery.enrolment.confirm(delivery.world.caller(None), wrong)
-    assert (await delivery.nodes.get_node(delivery.world.owner, "n1")).state == "expected"
+    assert (await delivery.nodes.get_node(delivery.world.owner, "n1")).view.state == "expected"
 
 
 async def test_an_assertion_works_once(delivery: Delivery) -> None:

@@ -29,9 +29,10 @@ async def test_labels(delivery: Delivery) -> None:
     owner, nodes = delivery.world.owner, delivery.nodes
     made = await nodes.create_node(owner, NodeCreate(name="edge", labels={"zone": "a"}))
     assert made.labels == {"zone": "a"}
-    view = await nodes.patch_node(delivery.world.caller(owner.token_hash), "edge", NodePatch(labels={"zone": "b", "disk": ""}))
+    patch = NodePatch(labels={"zone": "b", "disk": ""})
+    view = (await nodes.patch_node(delivery.world.caller(owner.token_hash), "edge", patch)).view
     assert view.labels == {"zone": "b", "disk": ""}
-    view = await nodes.patch_node(owner, "edge", NodePatch(description="at the edge"))
+    view = (await nodes.patch_node(owner, "edge", NodePatch(description="at the edge"))).view
     assert (view.description, view.labels, view.drained) == ("at the edge", {"zone": "b", "disk": ""}, False)
     for bad in ({"a b": "x"}, {"a": "x" * 257}):
         with pytest.raises(InvalidInput):
@@ -46,7 +47,7 @@ async def test_a_drained_node_takes_no_new_deployment_but_can_be_emptied(deliver
     await delivery.deploy(COMPOSE)
     await agent.carry_out()
     caller = delivery.world.caller(delivery.world.owner.token_hash)
-    view = await delivery.nodes.patch_node(caller, "n1", NodePatch(drained=True))
+    view = (await delivery.nodes.patch_node(caller, "n1", NodePatch(drained=True))).view
     assert view.drained
     [row] = await delivery.world.audit(caller)
     assert (row["action"], row["code"]) == ("node:drain", "drained")
@@ -54,7 +55,7 @@ async def test_a_drained_node_takes_no_new_deployment_but_can_be_emptied(deliver
         await delivery.deploy(COMPOSE)
     await delivery.deploy(COMPOSE, action="undeploy", bundle=None)
     assert len(await agent.carry_out()) == 1
-    assert not (await delivery.nodes.patch_node(delivery.world.owner, "n1", NodePatch(drained=False))).drained
+    assert not (await delivery.nodes.patch_node(delivery.world.owner, "n1", NodePatch(drained=False))).view.drained
     await delivery.deploy(COMPOSE)
 
 

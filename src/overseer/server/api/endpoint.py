@@ -150,14 +150,14 @@ def render(route: Route, answer: Any) -> tuple[int, Headers, bytes]:
         policy = [(b"content-security-policy", answer.policy.encode())] if answer.policy else []
         return route.status, [(b"content-type", answer.media_type.encode()), *policy], answer.content
     reply = answer if isinstance(answer, Reply) else Reply(answer)
-    status = reply.status or route.status
+    status = 204 if route.may_be_empty and reply.body is None else reply.status or route.status
     headers: Headers = []
     if reply.etag is not None:
         headers.append((b"etag", reply.etag.encode("ascii")))
     headers += [(name.lower().encode("ascii"), text.encode("ascii")) for name, text in reply.notes.items()]
     if route.location is not None:
         headers.append((b"location", location(route.location, reply.body).encode("ascii")))
-    if route.returns is None:
+    if route.returns is None or status == 204:
         return status, headers, b""
     return status, [_JSON, *headers], _ENCODER.encode(reply.body)
 

@@ -86,7 +86,8 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
             "content": {"application/json": {"schema": schema_of[f"{route.name}.body"]}},
             "description": f"At most {route.body_limit:,} bytes",
         }
-    operation["responses"] = {str(route.status): _success(route, schema_of)} | {
+    nothing = {"204": {"description": "No Content"}} if route.may_be_empty else {}
+    operation["responses"] = {str(route.status): _success(route, schema_of)} | nothing | {
         str(status): {"$ref": f"#/components/responses/{_response_name(status)}"} for status in _problem_statuses(route)
     }
     return operation

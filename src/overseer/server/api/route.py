@@ -72,6 +72,7 @@ class Route:
     tagged: bool = False
     streams: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)
+    may_be_empty: bool = False
 
     @property
     def name(self) -> str:
@@ -98,6 +99,7 @@ def route(
     tagged: bool = False,
     streams: bool = False,
     notes: Mapping[str, str] | None = None,
+    may_be_empty: bool = False,
 ) -> Callable[[Callable[..., Awaitable[Answer | Reply[Answer] | Reply[None] | Document | EventStream | None]]], Route]:
     """Declare a route. ``location`` is a path that has a GET, with fields of the answer in braces; ``body_limit`` is in bytes.
 
@@ -105,10 +107,12 @@ def route(
     ``tagged``: answers carry an ETag and the request may carry If-Match. ``streams``: the function gives an EventStream of
     messages of type ``returns``. ``notes``: further headers of the answer, each with its meaning.
 
+    ``may_be_empty``: a Reply of None is a 204.
+
     Raises TypeError for a declaration that does not fit the function.
     """
 
-    def declare(handler: Callable[..., Awaitable[Answer | Reply[Answer] | Document | EventStream | None]]) -> Route:
+    def declare(handler: Callable[..., Awaitable[Answer | Reply[Answer] | Reply[None] | Document | EventStream | None]]) -> Route:
         if method not in METHODS:
             raise TypeError(f"{handler.__name__}: {method} is not a method of this API")
         if body is not None and method not in BODY_METHODS:
@@ -134,6 +138,7 @@ def route(
             tagged=tagged,
             streams=streams,
             notes=notes or {},
+            may_be_empty=may_be_empty,
         )
 
     return declare

@@ -15,17 +15,29 @@ from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.scopes import Scope
 from overseer.crypto.tokens import TokenPrefix, new_token
+from overseer.server.services.cursors import check_limit, write_cursor
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
-from overseer.server.services.scope_service import check_description
+from overseer.server.services.scope_removal import contents_of, contents_view, remove_alone, remove_with_contents
+from overseer.server.services.scope_service import check_description, part_after
 from overseer.server.services.secret_input import check_labels
+from overseer.server.services.tagged import Tagged, check_revision, revision_tag
 from overseer.server.storage import node_rows
 from overseer.server.storage.node_rows import NodeRow
-from overseer.server.storage.principal_rows import disable_principal
+from overseer.server.storage.principal_rows import delete_principal, disable_principal
+from overseer.server.storage.removal_rows import delete_own_bindings
+from overseer.server.storage.scope_rows import Part, lock_part
 from overseer.wire.enrolment_token import EnrolmentToken, format_enrolment_token
 from overseer.wire.messages import Page
-from overseer.wire.scopes import EnrolmentTokenCreate, EnrolmentTokenCreated, NodeCreate, NodePatch, NodeView
+from overseer.wire.scopes import (
+    ContentsView,
+    EnrolmentTokenCreate,
+    EnrolmentTokenCreated,
+    NodeCreate,
+    NodePatch,
+    NodeView,
+)
 
 MIN_ENROLMENT_SECONDS: Final = 60
 MAX_ENROLMENT_SECONDS: Final = 86_400
@@ -65,16 +77,19 @@ class NodeService:
                 raise Conflict("the node that this idempotency key made was deleted meanwhile")
         return node_view(found[0])
 
-    async def list_nodes(self, caller: Caller) -> Page[NodeView]:
+    async def list_nodes(self, caller: Caller, cursor: str | None = None, limit: int = 100) -> Page[NodeView]:
         """The nodes that a binding of the caller selects, by name."""
         async with self._gate.enter(caller, AuditAction.NODE_LIST) as entry:
             entry.authorise_list(Permission.NODE_LIST, Resource("node"))
             bindings, now = entry.actor.bindings, entry.now
-            found = await node_rows.all_nodes(entry.session)
+            after = None if cursor is None else part_after(cursor)
+            check_limit(limit)
+            found = await node_rows.all_nodes(entry.session, after=after)
         seen = [row for row in found if sees_part(bindings, Permission.NODE_LIST, "node", row.id, now)]
-        return Page(items=[node_view(row) for row in seen])
+        following = write_cursor(seen[limit - 1].name) if len(seen) > limit else None
+        return Page(items=[node_view(row) for row in seen[:limit]], next_cursor=following)
 
-    async def get_node(self, caller: Caller, name: str) -> NodeView:
+    async def get_node(self, caller: Caller, name: str) -> Tagged[NodeView]:
         """One node that a binding of the caller selects."""
         async with self._gate.enter(caller, AuditAction.NODE_LIST) as entry:
             row = await self._node(entry, name)
@@ -82,9 +97,11 @@ class NodeService:
                 entry.refuse(_resource(row), "no_binding")
                 entry.hide("node")
             entry.accept(_resource(row))
-        return node_view(row)
+        return _tagged(row)
 
-    async def patch_node(self, caller: Caller, name: str, body: NodePatch) -> NodeView:
+    async def patch_node(
+        self, caller: Caller, name: str, body: NodePatch, if_match: str | None = None
+    ) -> Tagged[NodeView]:
         """Change description, labels, or whether the node is drained. :class:`Conflict` for a revoked node."""
         action = AuditAction.NODE_DRAIN if isinstance(body.drained, bool) else AuditAction.NODE_PATCH
         async with self._gate.enter(caller, action) as entry:
@@ -95,13 +112,47 @@ class NodeService:
                 check_description(description)
             if labels is not None:
                 check_labels(labels, "node")
+            await lock_part(entry.session, Part.NODE, row.id)
+            row = await self._node(entry, name)
+            check_revision(if_match, row.revision, "node")
             if row.state == "revoked":
                 raise Conflict(f"node {row.name} was revoked")
             if drained is not None:
                 entry.amend(code="drained" if drained else "undrained")
             await node_rows.patch_node(entry.session, row.id, description, labels, drained)
             found = await node_rows.all_nodes(entry.session, node_id=row.id)
-        return node_view(found[0])
+        return _tagged(found[0])
+
+    async def contents_of_node(self, caller: Caller, name: str) -> ContentsView:
+        """What belongs to a node and would go with it."""
+        async with self._gate.enter(caller, AuditAction.NODE_LIST) as entry:
+            row = await self._node(entry, name)
+            entry.authorise(Permission.NODE_WRITE, _resource(row), hide_without=Permission.NODE_LIST)
+            return contents_view(entry, Part.NODE, name, await contents_of(entry, Scope(node=row.id)))
+
+    async def delete_node(self, caller: Caller, name: str, *, cascade: bool = False) -> ContentsView | None:
+        """Delete a node that is revoked, or that no agent ever joined, with its keys; else :class:`Conflict`.
+
+        Nothing may belong to it, unless ``cascade``: then its secrets, bindings and history of deployments go, too.
+        """
+        async with self._gate.enter(caller, AuditAction.NODE_DELETE) as entry:
+            row = await self._node(entry, name)
+            entry.authorise(Permission.NODE_WRITE, _resource(row), hide_without=Permission.NODE_LIST)
+            await lock_part(entry.session, Part.NODE, row.id)
+            row = await self._node(entry, name)
+            if row.state == "active":
+                raise Conflict("an agent serves this node: revoke the node first")
+            went = None
+            if row.principal_id is not None:
+                await delete_own_bindings(entry.session, row.principal_id)
+            if cascade:
+                entry.amend(code="cascade")
+                went = await remove_with_contents(entry, Part.NODE, name, Scope(node=row.id), row.id)
+            else:
+                await remove_alone(entry, Part.NODE, row.id)
+            if row.principal_id is not None:
+                await delete_principal(entry.session, row.principal_id)
+        return went
 
     async def revoke_node(self, caller: Caller, name: str) -> NodeView:
         """The node's keys and tokens are refused from the next request on, and its open deployments fail."""
@@ -145,6 +196,10 @@ def _resource(row: NodeRow) -> Resource:
 
 def _given(value: Given | msgspec.UnsetType) -> Given | None:
     return None if isinstance(value, msgspec.UnsetType) else value
+
+
+def _tagged(row: NodeRow) -> Tagged[NodeView]:
+    return Tagged(node_view(row), revision_tag(row.revision))
 
 
 def node_view(row: NodeRow) -> NodeView:

@@ -25,6 +25,7 @@ class NodeRow:
     agent_version: str
     last_seen_at: datetime | None
     created_at: datetime
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,11 @@ class LiveKeys:
     principal_id: UUID | None
 
 
-async def all_nodes(session: Session, name: str | None = None, node_id: UUID | None = None) -> list[NodeRow]:
-    """Nodes by name."""
-    rows = await session.fetch("node_all", name, node_id)
+async def all_nodes(
+    session: Session, name: str | None = None, node_id: UUID | None = None, after: str | None = None
+) -> list[NodeRow]:
+    """Nodes by name; those behind the name ``after``."""
+    rows = await session.fetch("node_all", name, node_id, after)
     return [NodeRow(**{**dict(row), "labels": json.loads(row["labels"])}) for row in rows]
 
 

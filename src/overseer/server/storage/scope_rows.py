@@ -27,6 +27,7 @@ class PartRow:
     name: str
     description: str
     created_at: datetime
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,19 @@ async def insert_part(session: Session, part: Part, part_id: UUID, name: str, de
     return _part(row)
 
 
-async def all_parts(session: Session, part: Part) -> list[PartRow]:
-    """Every app or environment, by name."""
-    return [_part(row) for row in await session.fetch(f"{part}_all")]
+async def all_parts(session: Session, part: Part, after: str | None = None) -> list[PartRow]:
+    """Every app or environment behind the name ``after``, by name."""
+    return [_part(row) for row in await session.fetch(f"{part}_all", after)]
+
+
+async def lock_part(session: Session, part: Part, part_id: UUID) -> bool:
+    """Keep anything new from living at an app, environment or node until the transaction ends; False where it is gone."""
+    return await session.fetchval(f"{part}_lock", part_id) is not None
+
+
+async def describe_part(session: Session, part: Part, part_id: UUID, description: str) -> None:
+    """Give an app or environment another description; the caller holds the lock."""
+    await session.execute(f"{part}_describe", part_id, description)
 
 
 async def part_by_name(session: Session, part: Part, name: str) -> PartRow | None:
@@ -89,4 +100,4 @@ async def delete_part(session: Session, part: Part, part_id: UUID) -> None:
 
 
 def _part(row: Record) -> PartRow:
-    return PartRow(row["id"], row["name"], row["description"], row["created_at"])
+    return PartRow(row["id"], row["name"], row["description"], row["created_at"], row["revision"])

@@ -104,6 +104,11 @@ async def secrets_at(session: Session, scope: Scope[UUID], name: str | None = No
     return [_secret(row) for row in rows]
 
 
+async def secrets_of_part(session: Session, part: Scope[UUID]) -> list[SecretRow]:
+    """The secrets at every scope that has the one part which is set in ``part``."""
+    return [_secret(row) for row in await session.fetch("part_secrets", part.app, part.environment, part.node)]
+
+
 async def relocate_secret(session: Session, secret_id: UUID, scope_id: UUID, name: str) -> None:
     """Give a secret another scope and name; :class:`AlreadyExists` where that is taken. The caller holds the lock, and replaces
     the envelopes of its versions in the same transaction."""

@@ -95,14 +95,16 @@ CREATE TABLE app (
     id              uuid PRIMARY KEY,
     name            text COLLATE "C" NOT NULL UNIQUE,
     description     text NOT NULL DEFAULT '',
-    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    revision        bigint NOT NULL DEFAULT 1                                 -- counts every change; the ETag
 );
 
 CREATE TABLE environment (
     id              uuid PRIMARY KEY,
     name            text COLLATE "C" NOT NULL UNIQUE,
     description     text NOT NULL DEFAULT '',
-    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    revision        bigint NOT NULL DEFAULT 1                                 -- counts every change; the ETag
 );
 
 -- A node is also a principal of kind 'node', made at enrolment. Its private keys never leave it.
@@ -116,7 +118,8 @@ CREATE TABLE node (
     principal_id    uuid UNIQUE REFERENCES principal ON DELETE RESTRICT,
     agent_version   text NOT NULL DEFAULT '',
     last_seen_at    timestamptz,
-    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    revision        bigint NOT NULL DEFAULT 1                                 -- counts every change by people; the ETag
 );
 
 CREATE TABLE node_key (

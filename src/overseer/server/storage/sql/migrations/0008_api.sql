@@ -7,3 +7,8 @@ CREATE TABLE secret_batch (
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX secret_batch_age ON secret_batch (created_at);
+
+-- Counts every change by people; the entity tag.
+ALTER TABLE app ADD COLUMN revision bigint NOT NULL DEFAULT 1;
+ALTER TABLE environment ADD COLUMN revision bigint NOT NULL DEFAULT 1;
+ALTER TABLE node ADD COLUMN revision bigint NOT NULL DEFAULT 1;

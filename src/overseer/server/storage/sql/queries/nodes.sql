@@ -7,18 +7,22 @@ INSERT INTO node (id, name, description) VALUES ($1, $2, $3);
 -- NULL leaves a column as it is.
 UPDATE node SET description = COALESCE($2, description), labels = COALESCE($3::jsonb, labels),
        drained_at = CASE WHEN $4::boolean IS NULL THEN drained_at
-                         WHEN $4 THEN COALESCE(drained_at, statement_timestamp()) END
+                         WHEN $4 THEN COALESCE(drained_at, statement_timestamp()) END,
+       revision = revision + 1
 WHERE id = $1;
 
 -- name: node_all
-SELECT id, name, description, labels, state, drained_at, principal_id, agent_version, last_seen_at, created_at FROM node
-WHERE ($1::text IS NULL OR name = $1) AND ($2::uuid IS NULL OR id = $2) ORDER BY name;
+-- $1 a name, $2 an id, $3 the last name of the page before; NULL: whichever.
+SELECT id, name, description, labels, state, drained_at, principal_id, agent_version, last_seen_at, created_at,
+       revision
+FROM node
+WHERE ($1::text IS NULL OR name = $1) AND ($2::uuid IS NULL OR id = $2) AND ($3::text IS NULL OR name > $3) ORDER BY name;
 
 -- name: node_lock
 SELECT id FROM node WHERE id = $1 FOR UPDATE;
 
 -- name: node_revoke
-UPDATE node SET state = 'revoked' WHERE id = $1;
+UPDATE node SET state = 'revoked', revision = revision + 1 WHERE id = $1;
 
 -- name: node_activate
 UPDATE node SET state = 'active', principal_id = $2, agent_version = CASE WHEN $3 = '' THEN agent_version ELSE $3 END

@@ -13,16 +13,24 @@ SELECT id FROM scope
 WHERE app_id IS NOT DISTINCT FROM $1 AND environment_id IS NOT DISTINCT FROM $2 AND node_id IS NOT DISTINCT FROM $3;
 
 -- name: app_insert
-INSERT INTO app (id, name, description) VALUES ($1, $2, $3) RETURNING id, name, description, created_at;
+INSERT INTO app (id, name, description) VALUES ($1, $2, $3) RETURNING id, name, description, created_at, revision;
 
 -- name: app_all
-SELECT id, name, description, created_at FROM app ORDER BY name;
+-- $1 the last name of the page before, or NULL.
+SELECT id, name, description, created_at, revision FROM app WHERE $1::text IS NULL OR name > $1 ORDER BY name;
 
 -- name: app_by_name
-SELECT id, name, description, created_at FROM app WHERE name = $1;
+SELECT id, name, description, created_at, revision FROM app WHERE name = $1;
 
 -- name: app_by_id
-SELECT id, name, description, created_at FROM app WHERE id = $1;
+SELECT id, name, description, created_at, revision FROM app WHERE id = $1;
+
+-- name: app_lock
+-- Nothing new comes to live at it until the transaction ends.
+SELECT id FROM app WHERE id = $1 FOR UPDATE;
+
+-- name: app_describe
+UPDATE app SET description = $2, revision = revision + 1 WHERE id = $1;
 
 -- name: app_scopes_delete_empty
 -- A scope row outlives its last secret; it must not keep its app from being deleted.
@@ -32,16 +40,24 @@ DELETE FROM scope WHERE app_id = $1 AND NOT EXISTS (SELECT FROM secret WHERE sec
 DELETE FROM app WHERE id = $1;
 
 -- name: environment_insert
-INSERT INTO environment (id, name, description) VALUES ($1, $2, $3) RETURNING id, name, description, created_at;
+INSERT INTO environment (id, name, description) VALUES ($1, $2, $3) RETURNING id, name, description, created_at, revision;
 
 -- name: environment_all
-SELECT id, name, description, created_at FROM environment ORDER BY name;
+-- $1 the last name of the page before, or NULL.
+SELECT id, name, description, created_at, revision FROM environment WHERE $1::text IS NULL OR name > $1 ORDER BY name;
 
 -- name: environment_by_name
-SELECT id, name, description, created_at FROM environment WHERE name = $1;
+SELECT id, name, description, created_at, revision FROM environment WHERE name = $1;
 
 -- name: environment_by_id
-SELECT id, name, description, created_at FROM environment WHERE id = $1;
+SELECT id, name, description, created_at, revision FROM environment WHERE id = $1;
+
+-- name: environment_lock
+-- Nothing new comes to live at it until the transaction ends.
+SELECT id FROM environment WHERE id = $1 FOR UPDATE;
+
+-- name: environment_describe
+UPDATE environment SET description = $2, revision = revision + 1 WHERE id = $1;
 
 -- name: environment_scopes_delete_empty
 DELETE FROM scope WHERE environment_id = $1 AND NOT EXISTS (SELECT FROM secret WHERE secret.scope_id = scope.id);
