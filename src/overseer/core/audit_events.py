@@ -26,7 +26,11 @@ class AuditAction(StrEnum):
     APP_DELETE = "app:delete"
     APP_LIST = "app:list"
     APP_PATCH = "app:patch"
+    AUDIT_CHECKPOINT = "audit:checkpoint"
+    AUDIT_EXPORT = "audit:export"
     AUDIT_LIST = "audit:list"
+    AUDIT_PROVE = "audit:prove"
+    AUDIT_ROTATE_KEY = "audit:rotate_key"
     BINDING_CREATE = "binding:create"
     BINDING_DEACTIVATE = "binding:deactivate"
     BINDING_DELETE = "binding:delete"
@@ -139,7 +143,11 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.APP_DELETE: "an app was deleted",
     AuditAction.APP_LIST: "apps were listed, or one was shown",
     AuditAction.APP_PATCH: "an app's description was changed",
+    AuditAction.AUDIT_CHECKPOINT: "signed checkpoints, the log's public keys or its state were read",
+    AuditAction.AUDIT_EXPORT: "audit rows were exported",
     AuditAction.AUDIT_LIST: "the audit log was read",
+    AuditAction.AUDIT_PROVE: "a proof about the audit log was made",
+    AuditAction.AUDIT_ROTATE_KEY: "a new key signs the audit log's checkpoints; the version is its term",
     AuditAction.BINDING_CREATE: "a role was given over a selector",
     AuditAction.BINDING_DEACTIVATE: "an emergency binding was ended before its time",
     AuditAction.BINDING_DELETE: "a role was taken away",
