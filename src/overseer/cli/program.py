@@ -53,10 +53,15 @@ SECTIONS: Final = {
         "node": _lazy("node:node", "Create, label, list, enrol, drain and revoke nodes."),
     },
     "Access": {
-        "service-account": _lazy("access:service_account", "Create, list and delete service accounts."),
-        "token": _lazy("access:token", "Create, list and revoke tokens."),
-        "role": _lazy("access:role", "List roles."),
-        "binding": _lazy("access:binding", "Give a role over a scope, list and delete what was given."),
+        "service-account": _lazy("access:service_account", "Create, list, show, change and delete service accounts."),
+        "token": _lazy("access:token", "Create, list, show, rotate and revoke tokens."),
+        "role": _lazy("grants:role", "Create, list, show, change and delete roles."),
+        "group": _lazy("grants:group", "Create, list, show, change and delete groups of users and service accounts."),
+        "binding": _lazy("binding:binding", "Give a role over a scope; list, show and delete what was given."),
+        "break-glass": _lazy(
+            "binding:break_glass", "Rights for an emergency: dormant until their holder activates them, with a reason and an alarm."
+        ),
+        "access": _lazy("access_questions:access", "Ask who may do what with secrets, and why."),
         "audit": _lazy("audit:audit", "Read the audit log."),
     },
     "Operate": {

@@ -1,21 +1,19 @@
-"""Service accounts, tokens, roles and bindings over the API."""
+"""Service accounts and tokens over the API."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from uuid import uuid4
 
 from overseer.client.pages import every
 from overseer.client.retries import IDEMPOTENCY_KEY, RetryingClient
 from overseer.wire.access import (
-    BindingCreate,
-    BindingView,
     PrincipalView,
-    RoleView,
     ServiceAccountCreate,
+    ServiceAccountPatch,
     TokenCreate,
     TokenCreated,
+    TokenRotate,
     TokenView,
 )
 from overseer.wire.messages import Page
@@ -34,6 +32,13 @@ class ServiceAccounts:
 
     def list(self) -> Iterator[PrincipalView]:
         return every(self._http, "/api/service-accounts", Page[PrincipalView], {})
+
+    def get(self, principal_id: str) -> PrincipalView:
+        return self._http.request("GET", f"/api/service-accounts/{principal_id}", returns=PrincipalView).value
+
+    def patch(self, principal_id: str, body: ServiceAccountPatch) -> PrincipalView:
+        """Describe it anew, disable it or enable it."""
+        return self._http.request("PATCH", f"/api/service-accounts/{principal_id}", body, returns=PrincipalView).value
 
     def delete(self, principal_id: str) -> None:
         """With its tokens and bindings."""
@@ -54,49 +59,20 @@ class Tokens:
         headers = {IDEMPOTENCY_KEY: uuid4().hex}
         return self._http.request("POST", "/api/tokens", body, returns=TokenCreated, headers=headers).value
 
+    def rotate(
+        self, token_id: str, *, expires_in: int = 90 * 86400, overlap: int = 3600, description: str | None = None
+    ) -> TokenCreated:
+        """A successor with the same networks; the token itself lives ``overlap`` seconds more."""
+        body = TokenRotate(expires_in=expires_in, overlap=overlap, description=description)
+        headers = {IDEMPOTENCY_KEY: uuid4().hex}
+        return self._http.request("POST", f"/api/tokens/{token_id}/rotate", body, returns=TokenCreated, headers=headers).value
+
     def list(self, principal: str | None = None) -> Iterator[TokenView]:
         return every(self._http, "/api/tokens", Page[TokenView], {"principal": principal})
+
+    def get(self, token_id: str) -> TokenView:
+        return self._http.request("GET", f"/api/tokens/{token_id}", returns=TokenView).value
 
     def revoke(self, token_id: str) -> None:
         """Holds from the next request on."""
         self._http.request("DELETE", f"/api/tokens/{token_id}")
-
-
-class Roles:
-    """``/api/roles``."""
-
-    def __init__(self, http: RetryingClient) -> None:
-        self._http = http
-
-    def list(self) -> Iterator[RoleView]:
-        return every(self._http, "/api/roles", Page[RoleView], {})
-
-
-class Bindings:
-    """``/api/bindings``. A part of the selector is a name, ``*`` (anything) or ``-`` (only nothing set); none has a default."""
-
-    def __init__(self, http: RetryingClient) -> None:
-        self._http = http
-
-    def create(
-        self,
-        principal: str,
-        role: str,
-        *,
-        app: str,
-        environment: str,
-        node: str,
-        name: str,
-        expires_at: datetime | None = None,
-    ) -> BindingView:
-        body = BindingCreate(
-            principal=principal, role=role, app=app, environment=environment, node=node, name=name, expires_at=expires_at
-        )
-        headers = {IDEMPOTENCY_KEY: uuid4().hex}
-        return self._http.request("POST", "/api/bindings", body, returns=BindingView, headers=headers).value
-
-    def list(self, principal: str | None = None) -> Iterator[BindingView]:
-        return every(self._http, "/api/bindings", Page[BindingView], {"principal": principal})
-
-    def delete(self, binding_id: str) -> None:
-        self._http.request("DELETE", f"/api/bindings/{binding_id}")

@@ -24,8 +24,9 @@ from overseer.core.errors import ConfigurationProblem, Unauthenticated
 from overseer.core.secret_value import SecretValue
 
 if TYPE_CHECKING:  # each noun is imported when it is first used: a command starts in a fraction of the time
-    from overseer.client.access import Bindings, Roles, ServiceAccounts, Tokens
+    from overseer.client.access import ServiceAccounts, Tokens
     from overseer.client.deployments import Deployments
+    from overseer.client.grants import Access, Bindings, Groups, Roles
     from overseer.client.keys import Keys
     from overseer.client.rollouts import Rollouts
     from overseer.client.scopes import Apps, Environments, Nodes
@@ -130,13 +131,25 @@ class Client:
 
     @cached_property
     def roles(self) -> Roles:
-        from overseer.client.access import Roles
+        from overseer.client.grants import Roles
 
         return Roles(self._retrying)
 
     @cached_property
+    def groups(self) -> Groups:
+        from overseer.client.grants import Groups
+
+        return Groups(self._retrying)
+
+    @cached_property
+    def access(self) -> Access:
+        from overseer.client.grants import Access
+
+        return Access(self._retrying)
+
+    @cached_property
     def bindings(self) -> Bindings:
-        from overseer.client.access import Bindings
+        from overseer.client.grants import Bindings
 
         return Bindings(self._retrying)
 

@@ -29,6 +29,7 @@ TOKEN = {
     "created_at": NOW,
 }
 ROLE = {"id": "r", "name": "viewer", "permissions": ["app:list"], "built_in": True}
+GROUP = {**PART, "name": "ops", "members": 2}
 ROW = {
     "id": "1.2.3",
     "at": NOW,
@@ -96,12 +97,14 @@ SHOWN_ONCE = {"id": "t1", "node": "n1", "token": "ovs_once", "expires_at": NOW}
             "/api/bindings",
             {
                 "principal": "ci",
+                "group": None,
                 "role": "viewer",
                 "app": "shop",
                 "environment": "*",
                 "node": "-",
                 "name": "db-*",
                 "expires_at": None,
+                "active_seconds": None,
             },
         ),
         (("binding", "delete", "b"), None, "DELETE", "/api/bindings/b", None),
@@ -133,7 +136,8 @@ def test_a_token_alone_goes_to_stdout(overseer: Overseer, arguments: tuple[str, 
         ("node", NODE, ["n1", "active", "1", "-", "-", "d"]),
         ("service-account", ACCOUNT, ["ci", "active", "2026-01-01", "00:00:00Z", "d"]),
         ("token", TOKEN, ["t1", "ci", "until", "2026-01-01", "00:00:00Z", "-", "-"]),
-        ("role", ROLE, ["viewer", "built", "in", "app:list"]),
+        ("role", ROLE, ["viewer", "built", "in", "0", "app:list"]),
+        ("group", GROUP, ["ops", "2", "2026-01-01", "00:00:00Z", "d"]),
         ("binding", BINDING, ["b", "ci", "viewer", "*", "-", "*", "db-*", "-"]),
         (
             "audit",
@@ -203,8 +207,9 @@ def test_the_seal_is_shown_and_opened_without_a_token(overseer: Overseer, monkey
         assert "unsealed" in overseer("seal", "status", url=server.url).text
         opened = overseer("seal", "unseal", "--stdin", url=server.url, stdin=b"correct horse\n")
     assert opened.code == 0
-    assert server.asked[1].json == {"passphrase": "correct horse"}
-    assert "authorization" not in server.asked[1].headers
+    assert [one.path for one in server.asked] == ["/api/seal", "/api/seal", "/api/seal/unseal"]
+    assert server.asked[2].json["passphrase"] == "correct horse"
+    assert "authorization" not in server.asked[2].headers
     assert "horse" not in opened.err + opened.text
 
 

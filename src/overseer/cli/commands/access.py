@@ -1,4 +1,4 @@
-"""``overseer service-account …``, ``token …``, ``role …`` and ``binding …``."""
+"""``overseer service-account …`` and ``token …``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from overseer.cli.listed_names import by_name
 from overseer.cli.options import DURATION, json_option, pass_client, yes_option
-from overseer.cli.output import moment, print_json, print_line, print_table, say
-from overseer.core.errors import Unavailable
+from overseer.cli.output import moment, print_fields, print_json, print_line, print_table, say
+from overseer.wire.access import ServiceAccountPatch
 
 if TYPE_CHECKING:
     from overseer.client.api import Client
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group("service-account")
 def service_account() -> None:
-    """Create, list and delete service accounts."""
+    """Create, list, show, change and delete service accounts."""
 
 
 @service_account.command("create")
@@ -49,6 +50,64 @@ def list_accounts(client: Client, as_json: bool) -> None:
     )
 
 
+@service_account.command("show")
+@click.argument("name")
+@json_option
+@pass_client
+def show_account(client: Client, name: str, as_json: bool) -> None:
+    """Show a service account, its tokens and what is bound to it."""
+    view = by_name(client.service_accounts.list(), name, "service account")
+    if as_json:
+        print_json(view)
+        return
+    print_fields(
+        [
+            ("id", view.id),
+            ("name", view.name),
+            ("state", "disabled" if view.disabled else "active"),
+            ("created", moment(view.created_at)),
+            ("description", view.description),
+        ]
+    )
+
+
+@service_account.command("update")
+@click.argument("name")
+@click.option("--description", required=True, help="What it is for.")
+@json_option
+@pass_client
+def update_account(client: Client, name: str, description: str, as_json: bool) -> None:
+    """Change the description of a service account."""
+    _patched(client, name, ServiceAccountPatch(description=description), as_json, "described")
+
+
+@service_account.command("disable")
+@click.argument("name")
+@json_option
+@pass_client
+def disable_account(client: Client, name: str, as_json: bool) -> None:
+    """Refuse its tokens from now on; what it holds stays."""
+    _patched(client, name, ServiceAccountPatch(disabled=True), as_json, "disabled")
+
+
+@service_account.command("enable")
+@click.argument("name")
+@json_option
+@pass_client
+def enable_account(client: Client, name: str, as_json: bool) -> None:
+    """Let it act again, with all that it holds."""
+    _patched(client, name, ServiceAccountPatch(disabled=False), as_json, "enabled")
+
+
+def _patched(client: Client, name: str, body: ServiceAccountPatch, as_json: bool, done: str) -> None:
+    found = by_name(client.service_accounts.list(), name, "service account")
+    view = client.service_accounts.patch(found.id, body)
+    if as_json:
+        print_json(view)
+    else:
+        say(f"{done} service account {view.name}")
+
+
 @service_account.command("delete")
 @click.argument("name")
 @yes_option
@@ -57,9 +116,7 @@ def delete_account(client: Client, name: str, yes: bool) -> None:
     """Delete a service account with its tokens and bindings."""
     from overseer.cli.terminal import confirm
 
-    found = next((view for view in client.service_accounts.list() if view.name == name), None)
-    if found is None:
-        raise Unavailable(f"there is no service account {name}, or you may not list it")
+    found = by_name(client.service_accounts.list(), name, "service account")
     if not yes:
         confirm(f"Delete service account {name} with its tokens and bindings?")
     client.service_accounts.delete(found.id)
@@ -68,7 +125,7 @@ def delete_account(client: Client, name: str, yes: bool) -> None:
 
 @click.group()
 def token() -> None:
-    """Create, list and revoke tokens."""
+    """Create, list, show, rotate and revoke tokens."""
 
 
 @token.command("create")
@@ -116,101 +173,60 @@ def list_tokens(client: Client, principal: str | None, as_json: bool) -> None:
     )
 
 
+@token.command("show")
+@click.argument("token_id", metavar="ID")
+@json_option
+@pass_client
+def show_token(client: Client, token_id: str, as_json: bool) -> None:
+    """Show a token, never its text."""
+    view = client.tokens.get(_id(token_id))
+    if as_json:
+        print_json(view)
+        return
+    print_fields(
+        [
+            ("id", view.id),
+            ("principal", view.principal),
+            ("state", f"revoked {moment(view.revoked_at)}" if view.revoked_at else f"until {moment(view.expires_at)}"),
+            ("networks", " ".join(view.networks) if view.networks else "any"),
+            ("last used", moment(view.last_used_at)),
+            ("created", moment(view.created_at)),
+            ("description", view.description),
+        ]
+    )
+
+
+@token.command("rotate")
+@click.argument("token_id", metavar="ID")
+@click.option("--expires-in", type=DURATION, default="90d", show_default=True, metavar="TIME", help="Of the new one.")
+@click.option("--overlap", type=DURATION, default="1h", show_default=True, metavar="TIME", help="How long the old one lives on.")
+@click.option("--description", help="Where the new one is used (default: as the old one).")
+@json_option
+@pass_client
+def rotate_token(
+    client: Client, token_id: str, expires_in: int, overlap: int, description: str | None, as_json: bool
+) -> None:
+    """Print a successor of a token, with its networks. The old one lives on for the overlap and then ends by itself."""
+    created = client.tokens.rotate(_id(token_id), expires_in=expires_in, overlap=overlap, description=description)
+    if as_json:
+        print_json(created)
+        return
+    print_line(created.token)
+    say(f"token {created.id}, until {moment(created.expires_at)}; {token_id} ends after the overlap")
+
+
 @token.command("revoke")
 @click.argument("token_id", metavar="ID")
 @pass_client
 def revoke_token(client: Client, token_id: str) -> None:
     """End a token, at once. ID is the token's id, not its text."""
+    client.tokens.revoke(_id(token_id))
+    say(f"revoked token {token_id}")
+
+
+def _id(token_id: str) -> str:
     if token_id.startswith("ovs"):
         raise click.UsageError(
             "give the token's id ('overseer token list'), not its text: that is known to others now, so revoke it"
         )
-    client.tokens.revoke(token_id)
-    say(f"revoked token {token_id}")
-
-
-@click.group()
-def role() -> None:
-    """List roles."""
-
-
-@role.command("list")
-@json_option
-@pass_client
-def list_roles(client: Client, as_json: bool) -> None:
-    """List roles and their permissions."""
-    views = list(client.roles.list())
-    if as_json:
-        print_json(views)
-        return
-    print_table(
-        ("ROLE", "KIND", "PERMISSIONS"),
-        [(v.name, "built in" if v.built_in else "own", " ".join(v.permissions)) for v in views],
-        empty="no role that you may list",
-    )
-
-
-@click.group()
-def binding() -> None:
-    """Give a role over a scope, list and delete what was given."""
-
-
-@binding.command("create")
-@click.argument("principal")
-@click.argument("role_name", metavar="ROLE")
-@click.option("--app", required=True, metavar="APP", help="An app, '*' for any and none, '-' for none set.")
-@click.option("--env", "environment", required=True, metavar="ENV", help="An environment, '*' or '-'.")
-@click.option("--node", required=True, metavar="NODE", help="A node, '*' or '-'.")
-@click.option("--name", required=True, metavar="PATTERN", help="Which names: exact, a prefix as in 'db-*', or '*'.")
-@click.option("--expires-in", type=DURATION, metavar="TIME", help="End by itself after this time.")
-@json_option
-@pass_client
-def create_binding(
-    client: Client,
-    principal: str,
-    role_name: str,
-    app: str,
-    environment: str,
-    node: str,
-    name: str,
-    expires_in: int | None,
-    as_json: bool,
-) -> None:
-    """Give ROLE to PRINCIPAL over a scope and a name pattern. Nothing has a default: what is not written is not given."""
-    from datetime import UTC, datetime, timedelta
-
-    expires_at = None if expires_in is None else datetime.now(UTC) + timedelta(seconds=expires_in)
-    view = client.bindings.create(
-        principal, role_name, app=app, environment=environment, node=node, name=name, expires_at=expires_at
-    )
-    if as_json:
-        print_json(view)
-    else:
-        over = f"app={view.app} env={view.environment} node={view.node} name={view.name}"
-        say(f"{view.principal} is {view.role} over {over}; binding {view.id}")
-
-
-@binding.command("list")
-@click.option("--principal", metavar="NAME", help="Only bindings of this principal.")
-@json_option
-@pass_client
-def list_bindings(client: Client, principal: str | None, as_json: bool) -> None:
-    """List bindings."""
-    views = list(client.bindings.list(principal))
-    if as_json:
-        print_json(views)
-        return
-    print_table(
-        ("ID", "PRINCIPAL", "ROLE", "APP", "ENV", "NODE", "NAME", "EXPIRES"),
-        [(v.id, v.principal, v.role, v.app, v.environment, v.node, v.name, moment(v.expires_at)) for v in views],
-        empty="no binding that you may list",
-    )
-
-
-@binding.command("delete")
-@click.argument("binding_id", metavar="ID")
-@pass_client
-def delete_binding(client: Client, binding_id: str) -> None:
-    """Take a binding away, at once."""
-    client.bindings.delete(binding_id)
-    say(f"deleted binding {binding_id}")
+    return token_id

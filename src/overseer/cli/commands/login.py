@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from overseer.cli.binding_text import end_of, warn_of_emergencies
 from overseer.cli.options import Connection, json_option, pass_client
 from overseer.cli.output import moment, print_fields, print_json, print_line, print_table, say
 from overseer.cli.values import read_credential
@@ -84,6 +85,7 @@ def _show(url: str, me: MeView) -> None:
     print_line("")
     print_table(
         ("ROLE", "APP", "ENV", "NODE", "NAME", "EXPIRES"),
-        [(b.role, b.app, b.environment, b.node, b.name, moment(b.expires_at)) for b in me.bindings],
+        [(b.role, b.app, b.environment, b.node, b.name, end_of(b)) for b in me.bindings],
         empty="no role is bound to it: it may do nothing",
     )
+    warn_of_emergencies(me.bindings)
