@@ -69,7 +69,7 @@ SECTIONS: Final = {
         "server": _lazy("server:server", "Set up and run the server."),
         "agent": _lazy("agent:agent", "Join this machine as a node and run its agent."),
         "key": _lazy("key:key", "Show, rotate and verify the keys that encrypt the store."),
-        "seal": _lazy("seal:seal", "Show the seal and unseal a server."),
+        "seal": _lazy("seal:seal", "Show the seal, unseal a server, move to another seal."),
     },
     "More": {
         "completion": _lazy("completion:completion", "Print the completion script of a shell."),

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from overseer.core.secret_value import SecretValue
 from overseer.server.data_directory import private_directory
-from overseer.server.services.bootstrap import Initialised, SealSetting, initialise, renew_owner_token
+from overseer.server.services.bootstrap import Initialised, SealSetting, ShareDelivery, initialise, renew_owner_token
 from overseer.server.services.owner_token import FILE_NAME, owner_token_file
+from overseer.server.services.seal_migration import Moved, Proof, migrate_seal
 from overseer.server.settings import Settings
 from overseer.server.storage.embedded import EmbeddedPostgres
 from overseer.server.storage.migrator import Migrated, migrate, pending_migrations
@@ -22,26 +23,36 @@ def owner_token_path(settings: Settings) -> Path:
     return settings.data_dir / FILE_NAME
 
 
-def set_up(settings: Settings, passphrase: SecretValue | None = None) -> Initialised:
+def set_up(settings: Settings, given: SecretValue | None = None, deliver_shares: ShareDelivery | None = None) -> Initialised:
     """Make the instance, or bring it up to this release; as :func:`initialise`."""
     private_directory(settings.data_dir)
 
     async def work() -> Initialised:
         async with _database(settings) as url:
             deliver = owner_token_file(owner_token_path(settings))
-            return await initialise(url, SealSetting(settings.seal, passphrase), deliver, datetime.now(UTC))
+            return await initialise(url, SealSetting(settings.seal, given), deliver, datetime.now(UTC), deliver_shares)
 
     return asyncio.run(work())
 
 
-def renew_token(settings: Settings, passphrase: SecretValue | None = None) -> datetime:
+def move_seal(settings: Settings, opening: SecretValue | None, spec: str, new: SecretValue | None, prove: Proof) -> Moved:
+    """Another seal around the keyring; as :func:`migrate_seal`."""
+
+    async def work() -> Moved:
+        async with _database(settings) as url:
+            return await migrate_seal(url, SealSetting(settings.seal, opening), SealSetting(spec, new), prove, datetime.now(UTC))
+
+    return asyncio.run(work())
+
+
+def renew_token(settings: Settings, given: SecretValue | None = None) -> datetime:
     """A new owner's token in the data directory, for whoever holds the root key; when it expires."""
     private_directory(settings.data_dir)
 
     async def work() -> datetime:
         async with _database(settings) as url:
             deliver = owner_token_file(owner_token_path(settings))
-            return await renew_owner_token(url, SealSetting(settings.seal, passphrase), deliver, datetime.now(UTC))
+            return await renew_owner_token(url, SealSetting(settings.seal, given), deliver, datetime.now(UTC))
 
     return asyncio.run(work())
 

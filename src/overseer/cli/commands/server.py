@@ -8,7 +8,7 @@ import click
 
 from overseer.cli.options import Connection, json_option
 from overseer.cli.output import moment, print_fields, print_json, print_own, say
-from overseer.core.errors import ConfigurationProblem
+from overseer.core.errors import ConfigurationProblem, Sealed
 from overseer.core.secret_value import SecretValue
 
 if TYPE_CHECKING:
@@ -22,16 +22,17 @@ def server() -> None:
 
 
 @server.command("init")
-@click.option("--stdin", is_flag=True, help="Read the passphrase of a passphrase seal from standard input.")
+@click.option("--stdin", is_flag=True, help="Read the passphrase of the seal, or its shares one a line, from standard input.")
+@click.option("--shares-to", metavar="FILE", help="Write the shares of a new seal to a new file (0600) and not to stdout.")
 @click.option("--renew-owner-token", is_flag=True, help="Only write a new owner's token: the way back in.")
 @json_option
-def init(stdin: bool, renew_owner_token: bool, as_json: bool) -> None:
+def init(stdin: bool, shares_to: str | None, renew_owner_token: bool, as_json: bool) -> None:
     """Set up the database, the keys and the owner; or bring an existing instance up to this release.
 
     The owner's token goes to the file owner-token (0600) in the data directory, once. Run again, nothing is replaced.
     """
     settings = _settings()
-    from overseer.cli.server_setup import owner_token_path, renew_token, set_up
+    from overseer.cli.server_setup import owner_token_path, renew_token
 
     passphrase = _passphrase(settings, stdin, new=not renew_owner_token)
     if renew_owner_token:
@@ -40,7 +41,7 @@ def init(stdin: bool, renew_owner_token: bool, as_json: bool) -> None:
             print_json({"owner_token_file": str(owner_token_path(settings)), "expires_at": until})
         say(f"a new owner's token is in {owner_token_path(settings)}, until {moment(until)}")
         return
-    done = set_up(settings, passphrase)
+    done = _set_up(settings, passphrase, shares_to, as_json)
     token_file = str(owner_token_path(settings)) if done.created else None
     if as_json:
         print_json(
@@ -110,11 +111,36 @@ def _settings() -> Settings:
     return load_settings()
 
 
+def _set_up(settings: Settings, given: SecretValue | None, shares_to: str | None, as_json: bool) -> Initialised:
+    """A seal by shares makes them here where the instance is new, and needs them where it is not: then they are asked for."""
+    from overseer.cli.seal_material import SealMaterial, show_shares
+    from overseer.cli.server_setup import set_up
+
+    kind = settings.seal.partition(":")[0]
+    if kind != "shamir" and shares_to is not None:
+        raise click.UsageError("--shares-to goes with OVERSEER_SEAL=shamir:K/N")
+    if kind == "shamir" and as_json and shares_to is None:
+        raise click.UsageError(
+            "--json with a seal by shares needs --shares-to FILE: they are delivered first"
+        )
+    try:
+        return set_up(settings, given, show_shares(shares_to))
+    except Sealed:
+        if kind != "shamir" or given is not None:
+            raise
+    return set_up(settings, SealMaterial(stdin=False).opening(kind))
+
+
 def _passphrase(settings: Settings, stdin: bool, *, new: bool) -> SecretValue | None:
-    """The passphrase where the seal needs one: typed twice where it may be a new one."""
-    if settings.seal.partition(":")[0] != "passphrase":
+    """The passphrase where the seal needs one: typed twice where it may be a new one; shares where they are given."""
+    kind = settings.seal.partition(":")[0]
+    if kind == "shamir" and (stdin or not new):
+        from overseer.cli.seal_material import SealMaterial
+
+        return SealMaterial(stdin).opening(kind)
+    if kind != "passphrase":
         if stdin:
-            raise click.UsageError("--stdin goes with OVERSEER_SEAL=passphrase")
+            raise click.UsageError("--stdin goes with the seals passphrase and shamir")
         return None
     from overseer.cli.terminal import ask_new_secret
     from overseer.cli.values import read_credential

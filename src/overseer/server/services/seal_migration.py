@@ -53,17 +53,19 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """The new seal, opened once, and what opens it."""
+    """The new seal, and what opens it."""
 
     setting: SealSetting
+    first: Seal
     made: NewSeal
-    kind: str
     proof: SecretValue | None
 
     def seal(self, instance_id: UUID) -> Seal:
-        """As a start makes it, but for the names under which the ``env`` seal gets the new key."""
-        config = self.made.config or None
-        return make_seal(self.setting.spec, config, self.setting.environment, instance_id=instance_id, successor=True)
+        """As a start makes it from what the database keeps. A seal that keeps nothing there is the same one: of a variable that
+        was handed over nothing is left to make another from."""
+        if not self.made.config:
+            return self.first
+        return make_seal(self.setting.spec, self.made.config, self.setting.environment, instance_id=instance_id, successor=True)
 
 
 async def migrate_seal(database_url: str, present: SealSetting, target: SealSetting, prove: Proof, now: datetime) -> Moved:
@@ -87,7 +89,7 @@ async def migrate_seal(database_url: str, present: SealSetting, target: SealSett
     return Moved(
         moved_instance.id,
         instance.seal_kind,
-        new.kind,
+        seal.kind,
         recovery_kit(moved_instance.id, seal.kind, seal.describe()),
         move_statement(target.spec, old_seal.kind, old_seal.describe(), now),
     )
@@ -115,7 +117,7 @@ async def _proven(target: SealSetting, instance: InstanceRow, old_root: RootKey,
     made = await new_seal(seal, target.given)
     if made.root_key == old_root:
         raise KeyProblem("the new seal holds the root key of the present one: give it a new key. Nothing was changed")
-    new = _Target(target, made, seal.kind, prove(made.shares))
+    new = _Target(target, seal, made, prove(made.shares))
     if await new.seal(instance.id).root_key(new.proof) != made.root_key:
         raise KeyProblem("the new seal does not give back the root key that it was made with; nothing was changed")
     return new
@@ -132,10 +134,10 @@ async def _commit(database: Database, before: InstanceRow, old_root: RootKey, ne
                 raise Conflict("the seal was changed by somebody else meanwhile; nothing was changed")
             keyring = await open_keyring(session, found, old_root)
             _, rows, check_value = keyring.rewrap_all(new.made.root_key)
-            after = replace(found, check_value=check_value, seal_kind=new.kind, seal_config=new.made.config or None)
+            after = replace(found, check_value=check_value, seal_kind=new.first.kind, seal_config=new.made.config or None)
             await store_rewrapped(session, after, [(row.purpose, row.term, row.wrapped) for row in rows])
             await _check_written(session, keyring, new.made.root_key, len(rows))
-            await insert_events(session, [_event(found, new.kind, now)])
+            await insert_events(session, [_event(found, new.first.kind, now)])
             await send_seal_news(session, keyring.hand_over(new.made.root_key))
     except StoreUnavailable:
         if after is None:
@@ -175,10 +177,7 @@ async def _check_after(database: Database, new: _Target) -> None:
         async with database.session() as session:
             instance = await load_instance(session)
             if instance is not None:
-                config = instance.seal_config
-                spec, environment = new.setting.spec, new.setting.environment
-                seal = make_seal(spec, config, environment, instance_id=instance.id, successor=True)
-                await open_keyring(session, instance, await seal.root_key(new.proof))
+                await open_keyring(session, instance, await new.seal(instance.id).root_key(new.proof))
     except NotReady:
         return  # the commit is known, and what it wrote was opened inside it
     except KeyProblem as error:
