@@ -25,6 +25,9 @@ from overseer.server.scheduler import Job, Scheduler
 from overseer.server.seals.selection import make_seal
 from overseer.server.services.access_service import AccessService
 from overseer.server.services.agent_service import AgentService
+from overseer.server.services.audit_log_service import AuditLogService
+from overseer.server.services.audit_sealer import AuditSealer
+from overseer.server.services.audit_self_check import AuditSelfCheck
 from overseer.server.services.audit_service import AuditService
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.catalogue import Services
@@ -69,9 +72,13 @@ from overseer.server.settings import Settings
 from overseer.server.storage.connection import service_arguments
 from overseer.server.storage.database import Database
 from overseer.server.storage.service_session import session_setup
+from overseer.server.web.catalogue import PAGES
+from overseer.server.web.endpoint import page_routes
 
 FLUSH_SECONDS: Final = 10.0
 HOUSEKEEPING_SECONDS: Final = 5.0
+SEALING_SECONDS: Final = 0.5
+SELF_CHECK_SECONDS: Final = 10.0
 KEY_ROTATION_SECONDS: Final = 2.0
 _LOG: Final = logging.getLogger("overseer.server")
 
@@ -106,7 +113,12 @@ async def composed(
     edge = Edge(
         services=services, sealed=lambda: services.keys.sealed, secure_cookies=settings.secure_cookies, draining=draining
     )
-    app = application(edge, allowed_hosts=(settings.host, *settings.allowed_hosts), trusted_proxies=settings.trusted_proxies)
+    app = application(
+        edge,
+        allowed_hosts=(settings.host, *settings.allowed_hosts),
+        trusted_proxies=settings.trusted_proxies,
+        extra=page_routes(PAGES, edge),
+    )
     scheduler = Scheduler(database, leader_jobs(services), sealed=lambda: services.keys.sealed, stopping=draining)
     succession = SealSuccession(database, services.keys, on_unsealed)
     beside = [asyncio.create_task(work) for work in (_keep_flushing(gate), scheduler.run(), succession.run())]
@@ -154,6 +166,9 @@ def wire_services(
         sessions=SessionService(gate),
         people_housekeeping=PeopleHousekeeping(gate),
         audit=AuditService(gate),
+        audit_log=AuditLogService(gate, keys, idempotency),
+        audit_sealer=AuditSealer(database, keys),
+        audit_self_check=AuditSelfCheck(database, keys),
         bundles=bundles,
         deployments=DeploymentService(gate, bundles, opener, idempotency, signal),
         plans=PlanService(gate, keys, bundles),
@@ -175,6 +190,8 @@ def leader_jobs(services: Services) -> tuple[Job, ...]:
     """What the leader does by itself; a feature with work of its own adds its line here."""
     return (
         Job("housekeeping", HOUSEKEEPING_SECONDS, services.housekeeping.run),
+        Job("audit sealer", SEALING_SECONDS, services.audit_sealer.run),
+        Job("audit self-check", SELF_CHECK_SECONDS, services.audit_self_check.run),
         Job("people housekeeping", EVERY_SECONDS, services.people_housekeeping.run),
         Job("key rotation", KEY_ROTATION_SECONDS, services.key_rotation.run),
     )

@@ -80,7 +80,7 @@ class Endpoint:
         await respond(send, status, headers, body)
 
     async def _answer(self, route: Route, scope: Scope, receive: Receive) -> Any:
-        arguments = path_arguments(route, scope.get("path_params", {}))
+        arguments = path_arguments(route.parameters, scope.get("path_params", {}))
         query = query_argument(route, scope["query_string"])
         facts: RequestFacts = scope[FACTS]
         token_hash = credential_hash(scope[HEADERS], scope["method"], secure=self._edge.secure_cookies)

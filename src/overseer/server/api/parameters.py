@@ -19,9 +19,9 @@ _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}
 _UUID_RULE: Final = "is a UUID like 0190f3c2-0000-7000-8000-000000000000"
 
 
-def path_arguments(route: Route, found: Mapping[str, Any]) -> dict[str, Any]:
+def path_arguments(parameters: Mapping[str, type], found: Mapping[str, Any]) -> dict[str, Any]:
     """The path's parameters as the route's function takes them. :class:`InvalidInput` names the parameter and its rule."""
-    return {name: _path_argument(name, type_, str(found[name])) for name, type_ in route.parameters.items()}
+    return {name: _path_argument(name, type_, str(found[name])) for name, type_ in parameters.items()}
 
 
 def query_argument(route: Route, query_string: bytes) -> Any:

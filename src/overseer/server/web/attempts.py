@@ -1,0 +1,22 @@
+"""A change that a form asks for: done and on to the next page, or the same page again with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from overseer.core.errors import Conflict, Denied, InvalidInput, OverseerError, PreconditionFailed, RateLimited, Unavailable
+from overseer.server.web.page import Answer
+
+#: What a person at a form can mend, or has to be told beside it. Everything else is a page of its own.
+MISTAKES: Final = (Conflict, Denied, InvalidInput, PreconditionFailed, RateLimited, Unavailable)
+
+Again = Callable[[OverseerError], Awaitable[Answer]]
+
+
+async def attempt(change: Callable[[], Awaitable[Answer]], again: Again) -> Answer:
+    """The answer of ``change``; where it raises a mistake, of ``again``."""
+    try:
+        return await change()
+    except MISTAKES as error:
+        return await again(error)

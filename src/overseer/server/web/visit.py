@@ -1,0 +1,39 @@
+"""What a page's function gets: who comes, with what, and the services. No decision about access lies in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from overseer.core.principals import Caller
+from overseer.server.web.forms import Form
+
+if TYPE_CHECKING:
+    from overseer.server.services.catalogue import Services
+    from overseer.wire.access import MeView
+
+
+@dataclass(slots=True, repr=False)
+class Visit:
+    """One checked request of a browser. ``query`` are the fields of the address, ``form`` those of the body.
+
+    ``me`` is who the session speaks for (None on open pages), ``csrf`` the proof that its forms carry, ``fragment`` whether htmx
+    asked for a part of a page, ``secure`` whether cookies may be bound to TLS, ``path`` where the visitor is.
+    """
+
+    services: Services
+    caller: Caller
+    query: Form
+    form: Form
+    path: str = "/"
+    me: MeView | None = None
+    csrf: str = ""
+    fragment: bool = False
+    secure: bool = False
+
+    def __repr__(self) -> str:
+        return f"Visit(request_id={self.caller.request_id!r})"
+
+    def may(self, permission: str) -> bool:
+        """Whether the visitor holds ``permission`` over anything: for leaving out what is of no use to them, never for letting in."""
+        return self.me is not None and permission in self.me.permissions
