@@ -9,6 +9,7 @@ from overseer.server.api.routes import (
     access_reviews,
     agents,
     audit,
+    audit_log,
     deployments,
     grants,
     identities,
@@ -41,5 +42,6 @@ ROUTE_MODULES: Final = (
     access_reviews,
     keys,
     audit,
+    audit_log,
 )
 ROUTES: Final[tuple[Route, ...]] = tuple(route for module in ROUTE_MODULES for route in routes_of(module))

@@ -122,3 +122,27 @@ class AuditQuery(PageQuery, frozen=True):
     app: Text | None = None
     since: Moment | None = None
     until: Moment | None = None
+
+
+Size = Annotated[int, Meta(ge=0, le=(1 << 62) - 1, description="how many rows a checkpoint counts")]
+
+
+class RowProofQuery(Query, frozen=True):
+    """``row`` is the id of an audit row; ``size`` that of a checkpoint, by default the newest."""
+
+    row: Text = ""
+    size: Size | None = None
+
+
+class GrowthQuery(Query, frozen=True):
+    """Sizes of two checkpoints; ``new_size`` by default that of the newest."""
+
+    old_size: Size = 0
+    new_size: Size | None = None
+
+
+class RecordsQuery(Query, frozen=True):
+    """``first`` is the index of a row, from 0."""
+
+    first: Size = 0
+    limit: Annotated[int, Meta(ge=1, le=5000, description="how many rows at most")] = 1000

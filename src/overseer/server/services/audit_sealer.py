@@ -108,15 +108,9 @@ class AuditSealer:
                 raise KeyProblem("the published key of the audit log was changed: run `overseer audit verify`")
         if last is None:
             return
-        c = last.checkpoint
-        public = (await log_signing_key(self._keys, session, last.key_term)).public
-        try:
-            same = Frontier.parse(c.size, last.frontier).root() == c.root
-        except ValueError:
-            same = False
-        if not (same and verifies(public, last.signature, c.text().encode())):
+        if not await is_ours(self._keys, session, last):
             raise KeyProblem("the newest checkpoint of the audit log was changed: run `overseer audit verify`")
-        self._highest = max(self._highest, c.size)
+        self._highest = max(self._highest, last.checkpoint.size)
 
     async def _first_key(self, session: Session) -> StoredKey:
         key = StoredKey(1, (await log_signing_key(self._keys, session, 1)).public, 0, None)
@@ -151,3 +145,14 @@ async def log_signing_key(keys: KeyService, session: Session, term: int) -> Sign
     except KeyProblem:
         keys.publish(await keys.reread(session))
     return keys.keyring.log_key(term)
+
+
+async def is_ours(keys: KeyService, session: Session, stored: StoredCheckpoint) -> bool:
+    """Whether a stored checkpoint is what the keyring's own key signed, with the right edge of the tree that it signed."""
+    c = stored.checkpoint
+    try:
+        same = Frontier.parse(c.size, stored.frontier).root() == c.root
+        public = (await log_signing_key(keys, session, stored.key_term)).public
+    except (ValueError, KeyProblem):
+        return False
+    return same and verifies(public, stored.signature, c.text().encode())

@@ -7,6 +7,9 @@ from typing import Protocol
 
 from overseer.server.services.access_service import AccessService
 from overseer.server.services.agent_service import AgentService
+from overseer.server.services.audit_log_service import AuditLogService
+from overseer.server.services.audit_sealer import AuditSealer
+from overseer.server.services.audit_self_check import AuditSelfCheck
 from overseer.server.services.audit_service import AuditService
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.compromise_service import CompromiseService
@@ -58,6 +61,9 @@ class Services:
     sessions: SessionService
     people_housekeeping: PeopleHousekeeping
     audit: AuditService
+    audit_log: AuditLogService
+    audit_sealer: AuditSealer
+    audit_self_check: AuditSelfCheck
     bundles: BundleService
     deployments: DeploymentService
     plans: PlanService

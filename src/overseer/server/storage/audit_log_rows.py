@@ -91,7 +91,7 @@ async def last_checkpoint(session: Session, origin: str) -> StoredCheckpoint | N
 
 
 async def one_checkpoint(session: Session, query: str, argument: Any, origin: str) -> StoredCheckpoint | None:
-    """The result of ``checkpoint_at_size``, ``checkpoint_below_size`` (a size) or ``checkpoint_before`` (a moment)."""
+    """The result of ``checkpoint_at_size``, ``…_below_size`` or ``…_above_size`` (a size), or ``checkpoint_before`` (a moment)."""
     row = await session.fetchrow(query, argument)
     return read_checkpoint(row, origin) if row else None
 
@@ -155,3 +155,80 @@ async def unsealed_backlog(session: Session, incarnation: int, horizon: int, mos
     row = await session.fetchrow("log_unsealed", incarnation, str(horizon), most)
     assert row is not None  # noqa: S101  # an aggregate
     return row["rows"], row["seconds"]
+
+
+async def checkpoint_page(session: Session, before: int | None, limit: int, origin: str) -> list[StoredCheckpoint]:
+    """Checkpoints, newest first, with sequence numbers below ``before``."""
+    return [read_checkpoint(row, origin) for row in await session.fetch("checkpoint_page", before, limit)]
+
+
+async def checkpoint_range(session: Session, above: int, up_to: int, origin: str) -> list[StoredCheckpoint]:
+    """Checkpoints larger than ``above`` and up to that size, in order."""
+    return [read_checkpoint(row, origin) for row in await session.fetch("checkpoint_range", above, up_to)]
+
+
+async def lock_sealing(session: Session) -> None:
+    """Until the end of the transaction nothing is sealed."""
+    await session.fetchval("log_rotation_lock")
+
+
+async def row_place(session: Session, incarnation: int, xact: int, row_id: int) -> tuple[int, bytes] | None:
+    """A row's index in the log (as long as it is sealed) and its canonical bytes; None where there is no such row."""
+    row = await session.fetchrow("log_place", incarnation, str(xact), row_id)
+    return (row["before"] + row["between_"], row["record"]) if row else None
+
+
+async def sealed_records(session: Session, first: int, limit: int, last: StoredCheckpoint, origin: str) -> list[bytes]:
+    """Canonical rows from an index on, up to ``limit``, none beyond the checkpoint ``last``."""
+    below = await one_checkpoint(session, "checkpoint_below_size", first, origin)
+    incarnation, horizon, size = (0, 0, 0)
+    if below is not None:
+        incarnation, horizon, size = below.checkpoint.incarnation, below.checkpoint.horizon, below.checkpoint.size
+    end = (last.checkpoint.incarnation, str(last.checkpoint.horizon))
+    found = await session.fetch("log_records", incarnation, str(horizon), -1, *end, limit, first - size)
+    return [row["record"] for row in found]
+
+
+async def records_between(session: Session, start: StoredCheckpoint | None, end: StoredCheckpoint) -> list[bytes]:
+    """Canonical rows whose place is after one checkpoint (None: the beginning) and before the other, whoever put them there."""
+    begin = (start.checkpoint.incarnation, start.checkpoint.horizon) if start else (0, 0)
+    until = (end.checkpoint.incarnation, str(end.checkpoint.horizon))
+    found = await session.fetch("log_records", begin[0], str(begin[1]), -1, *until, None, 0)
+    return [row["record"] for row in found]
+
+
+async def log_beginning(session: Session, origin: str) -> tuple[int, str | None, bytes]:
+    """How many rows were removed on purpose, the statement that says so, and the right edge of the tree at that size."""
+    row = await session.fetchrow("retention_last")
+    if row is None:
+        return 0, None, b""
+    there = await one_checkpoint(session, "checkpoint_at_size", row["size"], origin)
+    return row["size"], row["statement"], there.frontier if there else b""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfCheckRow:
+    """How far the server's own check has come and what it ``found`` so far; when a whole one ended last, over how many rows, and
+    with which ``problems``."""
+
+    next_index: int
+    started_at: datetime
+    finished_at: datetime | None
+    checked_size: int
+    problems: list[str]
+    found: list[str]
+
+
+async def read_self_check(session: Session) -> SelfCheckRow | None:
+    """None before the first one."""
+    row = await session.fetchrow("self_check_read")
+    if row is None:
+        return None
+    times = (row["started_at"], row["finished_at"])
+    return SelfCheckRow(row["next_index"], *times, row["checked_size"], list(row["problems"]), list(row["found"]))
+
+
+async def write_self_check(session: Session, row: SelfCheckRow) -> None:
+    """Replace it."""
+    fields = (row.next_index, row.started_at, row.finished_at, row.checked_size, row.problems, row.found)
+    await session.execute("self_check_write", *fields)

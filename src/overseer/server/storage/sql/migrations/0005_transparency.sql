@@ -35,5 +35,6 @@ CREATE TABLE audit_self_check (
     started_at      timestamptz NOT NULL,
     finished_at     timestamptz,
     checked_size    bigint NOT NULL DEFAULT 0,
-    problems        text[] NOT NULL DEFAULT '{}'
+    problems        text[] NOT NULL DEFAULT '{}',
+    found           text[] NOT NULL DEFAULT '{}'
 );

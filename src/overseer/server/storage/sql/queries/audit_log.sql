@@ -46,6 +46,10 @@ SELECT @{checkpoint_columns} FROM audit_checkpoint WHERE size = $1;
 -- The last one that is not larger.
 SELECT @{checkpoint_columns} FROM audit_checkpoint WHERE size <= $1 ORDER BY size DESC LIMIT 1;
 
+-- name: checkpoint_above_size
+-- The first one that is larger.
+SELECT @{checkpoint_columns} FROM audit_checkpoint WHERE size > $1 ORDER BY size LIMIT 1;
+
 -- name: checkpoint_before
 -- The last one at a moment.
 SELECT @{checkpoint_columns} FROM audit_checkpoint WHERE at < $1 ORDER BY seq DESC LIMIT 1;
@@ -56,7 +60,7 @@ SELECT @{checkpoint_columns} FROM audit_checkpoint WHERE $1::bigint IS NULL OR s
 
 -- name: checkpoint_range
 -- In order, larger than $1 and up to $2.
-SELECT @{checkpoint_columns} FROM audit_checkpoint WHERE size > $1 AND size <= $2 ORDER BY size LIMIT $3;
+SELECT @{checkpoint_columns} FROM audit_checkpoint WHERE size > $1 AND size <= $2 ORDER BY size;
 
 -- name: checkpoint_insert
 INSERT INTO audit_checkpoint (seq, size, root, frontier, incarnation, horizon, timeline, at, signature, key_term)
@@ -139,8 +143,9 @@ SELECT NULL, database, extract(epoch FROM clock_timestamp() - prepared)::float8,
 ORDER BY behind DESC LIMIT 5;
 
 -- name: self_check_read
-SELECT next_index, started_at, finished_at, checked_size, problems FROM audit_self_check;
+SELECT next_index, started_at, finished_at, checked_size, problems, found FROM audit_self_check;
 
 -- name: self_check_write
-INSERT INTO audit_self_check AS c (next_index, started_at, finished_at, checked_size, problems) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (singleton) DO UPDATE SET next_index = $1, started_at = $2, finished_at = $3, checked_size = $4, problems = $5;
+INSERT INTO audit_self_check AS c (next_index, started_at, finished_at, checked_size, problems, found) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (singleton)
+DO UPDATE SET next_index = $1, started_at = $2, finished_at = $3, checked_size = $4, problems = $5, found = $6;
