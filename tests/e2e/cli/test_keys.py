@@ -13,8 +13,8 @@ from tests.e2e.cli.conftest import Overseer, free_port
 pytestmark = [pytest.mark.postgres]
 
 
-def findings(overseer: Overseer, *arguments: str, code: int = 0, **variables: str) -> dict[str, Any]:
-    answer = json.loads(overseer("doctor", "--json", *arguments, code=code, **variables).stdout)
+def findings(overseer: Overseer, *arguments: str, code: int = 0) -> dict[str, Any]:
+    answer = json.loads(overseer("doctor", "--json", *arguments, code=code).stdout)
     levels = [one["level"] for one in answer["findings"]]
     assert (answer["problems"], answer["warnings"]) == (levels.count("problem"), levels.count("warning"))
     return {one["check"]: one for one in answer["findings"]}
@@ -72,9 +72,10 @@ def test_the_doctor_finds_what_others_may_read(overseer: Overseer) -> None:
 
 
 def test_the_doctor_from_elsewhere(overseer: Overseer, tmp_path: Path) -> None:
-    elsewhere = {"OVERSEER_DATA_DIR": str(tmp_path)}
-    assert set(findings(overseer, **elsewhere)) == {"server", "server clock", "key rotation", "old terms"}
-    nobody = {"XDG_CONFIG_HOME": str(tmp_path)}
-    assert set(findings(overseer, "--remote", **nobody)) == {"server", "server clock"}
-    down = findings(overseer, "--remote", code=78, OVERSEER_URL=f"http://127.0.0.1:{free_port()}")
+    elsewhere = Overseer(overseer.environment | {"OVERSEER_DATA_DIR": str(tmp_path)})
+    assert set(findings(elsewhere)) == {"server", "server clock", "key rotation", "old terms"}
+    nobody = Overseer(overseer.environment | {"XDG_CONFIG_HOME": str(tmp_path)})
+    assert set(findings(nobody, "--remote")) == {"server", "server clock"}
+    nowhere = Overseer(overseer.environment | {"OVERSEER_URL": f"http://127.0.0.1:{free_port()}"})
+    down = findings(nowhere, "--remote", code=78)
     assert {check: one["level"] for check, one in down.items()} == {"server": "problem"}

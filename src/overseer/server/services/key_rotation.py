@@ -17,7 +17,7 @@ What it will not do: change the root key (that is a change of seal), or decrypt 
 
 from __future__ import annotations
 
-import asyncio
+import time
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -34,6 +34,7 @@ from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_limits import DEFAULT_LIMITS, KeyLimits
 from overseer.server.services.key_service import FRESH_SECONDS, KeyService
 from overseer.server.services.key_views import newest_kek, rotation_view
+from overseer.server.services.pacing import Pacing
 from overseer.server.storage import rotation_rows
 from overseer.server.storage.database import Session
 from overseer.server.storage.instance_rows import insert_keys
@@ -111,10 +112,11 @@ class KeyRotation:
         """One round: begin what is due, then batches until none is left. Raises :class:`StoreUnavailable` and the like."""
         if self._keys.sealed or not await self._wanted():
             return
-        more = True
+        more, pacing = True, Pacing()
         while more:
+            began = time.monotonic()
             more = await self._batch()
-            await asyncio.sleep(0)  # requests of this process come first
+            await pacing.rest(time.monotonic() - began)
 
     async def _begin(self, session: Session, rotation_id: UUID, reason: str, actor: UUID | None) -> Keyring:
         """A new term and the rotation to it, in the caller's transaction; the keyring is published after it."""

@@ -1,0 +1,40 @@
+"""Pacing: where others work in the process it is noticed within a few rounds, and where they stop, too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from overseer.server.services.pacing import LOOK_SECONDS, PATIENCE, ROUNDS_BETWEEN_LOOKS, Pacing
+
+pytestmark = pytest.mark.anyio
+
+
+async def _others() -> None:
+    """Requests that keep the process busy."""
+    while True:
+        until = time.process_time() + 0.002
+        while time.process_time() < until:
+            pass
+        await asyncio.sleep(0.0005)
+
+
+async def test_it_gives_way_only_while_others_work() -> None:
+    pacing = Pacing()
+    for _ in range(2 * ROUNDS_BETWEEN_LOOKS):
+        await pacing.rest(0.01)
+    assert not pacing.busy
+    others = asyncio.create_task(_others())
+    for _ in range(ROUNDS_BETWEEN_LOOKS + 1):
+        await pacing.rest(0.01)
+    assert pacing.busy
+    began = time.monotonic()
+    await pacing.rest(0.01)
+    assert time.monotonic() - began >= 0.01 * PATIENCE
+    others.cancel()
+    await asyncio.gather(others, return_exceptions=True)
+    await pacing.rest(10 * LOOK_SECONDS)
+    await pacing.rest(10 * LOOK_SECONDS)
+    assert not pacing.busy
