@@ -1,4 +1,4 @@
-"""Who a provider's subject is here, and sign-ins that were sent to a provider, as rows."""
+"""Who a provider's subject is here, which groups that means, and what was spent, as rows."""
 
 from __future__ import annotations
 
@@ -18,14 +18,6 @@ class LinkedUser:
     disabled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class UnderWay:
-    """A sign-in that was sent to ``provider`` and comes back to ``redirect_uri``."""
-
-    provider: str
-    redirect_uri: str
-
-
 async def link(session: Session, issuer: str, subject: str, user_id: UUID) -> None:
     """Tie a subject to a user; :class:`AlreadyExists` where it is tied."""
     await session.execute("external_identity_insert", issuer, subject, user_id)
@@ -42,17 +34,12 @@ async def linked_user(session: Session, issuer: str, subject: str) -> LinkedUser
     return LinkedUser(**dict(row)) if row else None
 
 
-async def begin_sign_in(session: Session, digest: bytes, provider: str, redirect_uri: str, expires_at: datetime) -> None:
-    """Remember a sign-in that is sent to a provider."""
-    await session.execute("oidc_sign_in_insert", digest, provider, redirect_uri, expires_at)
+async def spend(session: Session, digest: bytes, expires_at: datetime) -> bool:
+    """Spend what works once; False where it was spent, on whichever replica. It is remembered beyond ``expires_at``."""
+    return await session.execute("credential_spend", digest, expires_at) == 1
 
 
-async def end_sign_in(session: Session, digest: bytes) -> UnderWay | None:
-    """Use a sign-in up, once; None where it is unknown, used or too old."""
-    row = await session.fetchrow("oidc_sign_in_use", digest)
-    return UnderWay(**dict(row)) if row else None
-
-
-async def spend_exchanged(session: Session, digest: bytes, expires_at: datetime) -> bool:
-    """Spend a token of a CI job, once; False where it was spent, on whichever replica."""
-    return await session.execute("exchanged_token_spend", digest, expires_at) == 1
+async def follow_groups(session: Session, user_id: UUID, mapped: list[str], held: list[str]) -> list[tuple[UUID, str, bool]]:
+    """Make the memberships in the groups ``mapped`` (names) exactly ``held``; id, name and whether it was added, by name."""
+    rows = await session.fetch("external_groups_follow", user_id, mapped, held)
+    return [(row["id"], row["name"], row["added"]) for row in rows]

@@ -261,17 +261,9 @@ CREATE TABLE external_identity (
 );
 CREATE INDEX external_identity_principal ON external_identity (principal_id);
 
--- A sign-in that was sent to an identity provider and has not come back yet; deleted by whoever uses it.
-CREATE TABLE oidc_sign_in (
+-- What works once and was used, on whichever replica: sign-ins that came back from a provider, identity tokens of CI jobs.
+CREATE TABLE spent_credential (
     hash            bytea PRIMARY KEY CHECK (length(hash) = 32),
-    provider        text COLLATE "C" NOT NULL,
-    redirect_uri    text COLLATE "C" NOT NULL,
-    expires_at      timestamptz NOT NULL
-);
-
--- Tokens of CI jobs that were exchanged, so that each is exchanged once, on whichever replica.
-CREATE TABLE exchanged_token (
-    hash            bytea PRIMARY KEY CHECK (length(hash) = 32),              -- of issuer and jti
     expires_at      timestamptz NOT NULL
 );
 

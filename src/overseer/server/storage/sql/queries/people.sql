@@ -136,11 +136,10 @@ WHERE COALESCE(failed_at, '-infinity') < statement_timestamp() - interval '1 day
   AND COALESCE(good_at, '-infinity') < statement_timestamp() - interval '30 days';
 
 -- name: people_forget
--- Sessions that ended a week ago (the audit log keeps their ids), invitations, sign-ins under way and spent tokens of CI jobs.
+-- Sessions that ended a week ago (the audit log keeps their ids), invitations, and what was spent and would not be taken any more.
 WITH sessions AS (DELETE FROM token WHERE kind = 'session' AND expires_at < statement_timestamp() - interval '7 days'),
-     invitations AS (DELETE FROM invitation WHERE expires_at < statement_timestamp()),
-     under_way AS (DELETE FROM oidc_sign_in WHERE expires_at < statement_timestamp())
-DELETE FROM exchanged_token WHERE expires_at < statement_timestamp() - interval '1 hour';
+     invitations AS (DELETE FROM invitation WHERE expires_at < statement_timestamp())
+DELETE FROM spent_credential WHERE expires_at < statement_timestamp() - interval '1 hour';
 
 -- name: external_identity_insert
 INSERT INTO external_identity (issuer, subject, principal_id) VALUES ($1, $2, $3);
@@ -153,12 +152,18 @@ UPDATE external_identity i SET last_used_at = statement_timestamp()
 FROM principal p WHERE p.id = i.principal_id AND i.issuer = $1 AND i.subject = $2
 RETURNING p.id, p.name, p.disabled_at IS NOT NULL AS disabled;
 
--- name: oidc_sign_in_insert
-INSERT INTO oidc_sign_in (hash, provider, redirect_uri, expires_at) VALUES ($1, $2, $3, $4);
+-- name: credential_spend
+INSERT INTO spent_credential (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING;
 
--- name: oidc_sign_in_use
-WITH used AS (DELETE FROM oidc_sign_in WHERE hash = $1 RETURNING provider, redirect_uri, expires_at)
-SELECT provider, redirect_uri FROM used WHERE expires_at > statement_timestamp();
-
--- name: exchanged_token_spend
-INSERT INTO exchanged_token (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+-- name: external_groups_follow
+-- The user's memberships in the groups $2 become exactly those in $3; what changed.
+WITH gone AS (
+    DELETE FROM group_member m USING principal_group g
+    WHERE g.id = m.group_id AND m.principal_id = $1 AND g.name = ANY ($2::text[]) AND g.name <> ALL ($3::text[])
+    RETURNING g.id, g.name
+), come AS (
+    INSERT INTO group_member (principal_id, group_id) SELECT $1, g.id FROM principal_group g WHERE g.name = ANY ($3::text[])
+    ON CONFLICT DO NOTHING RETURNING group_id
+)
+SELECT g.id, g.name, true AS added FROM come c JOIN principal_group g ON g.id = c.group_id
+UNION ALL SELECT id, name, false FROM gone ORDER BY name;

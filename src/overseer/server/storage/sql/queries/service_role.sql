@@ -39,7 +39,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 TO overseer_service;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON
-    user_password, user_totp, recovery_code, invitation, sign_in_try, external_identity, oidc_sign_in, exchanged_token
+    user_password, user_totp, recovery_code, invitation, sign_in_try, external_identity, spent_credential
 TO overseer_service;
 
 -- A version is immutable but for its wrap and its grace period.
