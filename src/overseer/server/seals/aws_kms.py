@@ -124,15 +124,20 @@ def _call(place: KmsKey, method: str, **parameters: Any) -> dict[str, Any]:
 
 def _translated(error: Exception) -> OverseerError:
     """What it means and what to do. AWS's own texts are not repeated: they may name more than the operator should log."""
-    code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
-    status = getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    response: dict[str, Any] = getattr(error, "response", {})
+    code = str(response.get("Error", {}).get("Code", ""))
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code in _MEANING:
         return KeyProblem(f"{_MEANING[code]} ({code})")
     if code in _LATER or status >= 500:
         return NotReady(f"AWS KMS cannot answer now ({code or status}); the server tries again", retry_after=10)
-    if code:
-        return KeyProblem(f"AWS KMS refused the request ({code[:80]})")
-    name = type(error).__name__
+    if code in ("403", "AccessDenied"):  # what stands between us and KMS refuses in a form that is not KMS's own
+        return KeyProblem(f"{_MEANING['AccessDeniedException']}, and credentials that are valid")
+    return KeyProblem(f"AWS KMS refused the request ({code[:80]})") if code else _unasked(type(error).__name__)
+
+
+def _unasked(name: str) -> OverseerError:
+    """No request came to an answer; ``name`` is that of botocore's exception."""
     if name in ("NoRegionError", "InvalidRegionError", "ProfileNotFound", "ConfigParseError", "ValueError"):
         return ConfigurationProblem(f"AWS KMS cannot be asked ({name}): check region and endpoint in OVERSEER_SEAL")
     if name in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"):
