@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from overseer.core.access import Allowed, decide
+from overseer.core.access import Allowed, Binding, Resource, decide
 from overseer.core.errors import Denied, InvalidInput, OverseerError, Unavailable
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
@@ -175,17 +175,23 @@ async def test_a_review_says_of_every_pair_what_the_gate_decides(world: World, a
     secrets = await random_secrets(world)
     limit = dice.choice([3, 7, 1000])
     listed = {
-        (UUID(entry.principal_id), UUID(entry.secret_id)): set(entry.permissions)
+        (UUID(entry.principal_id), UUID(entry.secret_id)): (set(entry.permissions), set(entry.dormant))
         for entry in await reviewed(access, world.owner, world, limit=limit)
     }
     expected = await decided(world, secrets)
     assert listed == expected
-    assert len({frozenset(held) for held in expected.values()}) > 1
+    assert len({frozenset(held) for held, _ in expected.values()}) > 1
+    assert any(dormant for _, dormant in expected.values())
 
 
-async def decided(world: World, secrets: list[UUID]) -> dict[tuple[UUID, UUID], set[str]]:
-    """By the decision itself, one pair after the other; bindings of an emergency would need words of their own."""
+async def decided(world: World, secrets: list[UUID]) -> dict[tuple[UUID, UUID], tuple[set[str], set[str]]]:
+    """By the decision itself, one pair after the other: what is held, and what activating an emergency would add."""
     found = {}
+
+    def held_by(bindings: list[Binding], resource: Resource, now: datetime) -> set[str]:
+        asked = [permission for permission in Permission if permission.startswith("secret:")]
+        return {one.value for one in asked if isinstance(decide(bindings, one, resource, now), Allowed)}
+
     async with world.database.work() as session:
         now = await session.fetchval("database_clock")
         rows = [row for row in [await secret_by_id(session, one) for one in secrets] if row is not None]
@@ -193,15 +199,12 @@ async def decided(world: World, secrets: list[UUID]) -> dict[tuple[UUID, UUID], 
             if principal.disabled_at is not None:
                 continue
             subjects = await principal_rows.subjects_of(session, principal.id)
-            bindings = [row.binding for row in await principal_rows.all_bindings(session, subjects)]
+            bindings = await principal_rows.all_bindings(session, subjects)
             for row in rows:
-                held = {
-                    permission.value
-                    for permission in Permission
-                    if permission.startswith("secret:") and isinstance(decide(bindings, permission, row.resource(), now), Allowed)
-                }
-                if held:
-                    found[principal.id, row.id] = held
+                held = held_by([one.binding for one in bindings], row.resource(), now)
+                could = held_by([one.at_most for one in bindings if one.active_seconds], row.resource(), now)
+                if held or could:
+                    found[principal.id, row.id] = held, could - held
     return found
 
 

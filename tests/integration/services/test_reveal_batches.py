@@ -56,6 +56,7 @@ async def random_callers(world: World, dice: random.Random) -> list[Caller]:
                 name=dice.choice(["*", "db-*", "db-main", "db_*", "DB-*", "%"]),
                 expires_at=dice.choice([None, None, *(datetime.now(UTC) + timedelta(hours=hours) for hours in (-1, 1))]),
                 subject=dice.choice([None, group]),
+                emergency=dice.choice([None, None, "dormant", "active", "over"]),
             )
         callers.append(caller)
     dead = [await world.service_account("owner") for _ in range(4)]

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -98,8 +98,12 @@ class World:
         name: str = "*",
         expires_at: datetime | None = None,
         subject: UUID | None = None,
+        emergency: str | None = None,
     ) -> UUID:
-        """Give ``caller`` (or the group ``subject``) a role or bare permissions; the id of the binding."""
+        """Give ``caller`` (or the group ``subject``) a role or bare permissions; the id of the binding.
+
+        ``emergency``: ``dormant``, ``active`` or ``over`` (it was activated, and that has ended).
+        """
         permissions = BUILT_IN_ROLES[role] if isinstance(role, str) else role
         selectors = [self._selector(part, text) for part, text in zip(Part, (app, environment, node), strict=True)]
         binding = Binding(uuid4(), to_bits(permissions), *selectors, NamePattern.parse(name), expires_at)
@@ -107,8 +111,23 @@ class World:
         async with self.database.work() as session:
             holder = subject or (await session.fetchrow("actor_by_token", caller.token_hash, ""))["principal_id"]
             found = await principal_rows.role_by_name(session, role_name)
-            await principal_rows.insert_binding(session, binding, holder, found.id, None)
+            if emergency is None:
+                await principal_rows.insert_binding(session, binding, holder, found.id, None)
+            else:
+                await self._insert_emergency(session, binding, holder, found.id, emergency)
         return binding.id
+
+    async def _insert_emergency(self, session: Any, binding: Binding, holder: UUID, role: UUID, state: str) -> None:
+        """With its clocks set as the service sets them."""
+        asleep = replace(binding, expires_at=datetime.now(UTC) - timedelta(seconds=1))
+        until = binding.expires_at
+        await principal_rows.insert_binding(
+            session, asleep, holder, role, None, active_seconds=3600, available_until=until
+        )
+        if state != "dormant":
+            await principal_rows.activate_binding(session, binding.id)
+        if state == "over":
+            await principal_rows.deactivate_binding(session, binding.id)
 
     def caller(self, token_hash: bytes | None) -> Caller:
         """A request of whoever holds the token."""

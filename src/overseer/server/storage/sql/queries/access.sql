@@ -95,7 +95,8 @@ WHERE id = $1 AND active_seconds IS NOT NULL AND expires_at <= statement_timesta
 RETURNING expires_at;
 
 -- name: binding_deactivate
-UPDATE binding SET expires_at = statement_timestamp() WHERE id = $1 AND active_seconds IS NOT NULL AND expires_at > statement_timestamp();
+-- The transaction's clock: who shows the binding in the same transaction must not find it alive.
+UPDATE binding SET expires_at = now() WHERE id = $1 AND active_seconds IS NOT NULL AND expires_at > statement_timestamp();
 
 -- name: token_shorten
 -- The predecessor of a rotated token: it lives for $2 more seconds at most.
