@@ -17,9 +17,12 @@ from typing import Final
 
 from overseer.core.errors import ConfigurationProblem, KeyProblem, OverseerError
 from overseer.crypto.certificates import certificates_in, spki_hash
+from overseer.server import measures
 from overseer.server.api.application import application
 from overseer.server.api.endpoint import Edge
 from overseer.server.api.front import App
+from overseer.server.api.request_limits import Limits, RequestLimits
+from overseer.server.api.throttle import Throttle
 from overseer.server.health import ServerHealth
 from overseer.server.scheduler import Job, Scheduler
 from overseer.server.seals.selection import make_seal
@@ -44,6 +47,7 @@ from overseer.server.services.key_limits import KeyLimits
 from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
+from overseer.server.services.metrics_service import MetricsService
 from overseer.server.services.node_service import NodeService
 from overseer.server.services.own_account_service import OwnAccountService
 from overseer.server.services.password_work import PasswordWork
@@ -76,6 +80,7 @@ from overseer.server.web.catalogue import PAGES
 from overseer.server.web.endpoint import page_routes
 
 FLUSH_SECONDS: Final = 10.0
+MEASURE_SECONDS: Final = 2.0
 HOUSEKEEPING_SECONDS: Final = 5.0
 SEALING_SECONDS: Final = 0.5
 SELF_CHECK_SECONDS: Final = 10.0
@@ -111,7 +116,12 @@ async def composed(
     draining = asyncio.Event()
     services = wire_services(settings, database, gate, limits, on_unsealed, draining, shares)
     edge = Edge(
-        services=services, sealed=lambda: services.keys.sealed, secure_cookies=settings.secure_cookies, draining=draining
+        services=services,
+        sealed=lambda: services.keys.sealed,
+        secure_cookies=settings.secure_cookies,
+        throttle=Throttle(per_second=settings.limit_failures),
+        limits=RequestLimits(Limits(settings.limit_in_flight, settings.limit_requests)),
+        draining=draining,
     )
     app = application(
         edge,
@@ -122,6 +132,7 @@ async def composed(
     scheduler = Scheduler(database, leader_jobs(services), sealed=lambda: services.keys.sealed, stopping=draining)
     succession = SealSuccession(database, services.keys, on_unsealed)
     beside = [asyncio.create_task(work) for work in (_keep_flushing(gate), scheduler.run(), succession.run())]
+    beside.append(asyncio.create_task(_keep_measuring(database, services.keys, scheduler)))
     try:
         yield Composed(app, services.keys, services, draining, succession)
     finally:
@@ -182,6 +193,7 @@ def wire_services(
         key_rotation=KeyRotation(gate, keys, idempotency, key_limits),
         key_verifier=KeyVerifier(gate, keys),
         health=ServerHealth(database, sealed=lambda: keys.sealed, draining=draining.is_set),
+        metrics=MetricsService(gate, settings.metrics),
         housekeeping=Housekeeping(gate, rollouts),
     )
 
@@ -208,6 +220,16 @@ def pinned_ca(settings: Settings) -> bytes | None:
         return spki_hash(certificates_in(path.read_bytes())[-1])
     except (OSError, KeyProblem):
         raise ConfigurationProblem(f"{name} holds no readable certificate") from None
+
+
+async def _keep_measuring(database: Database, keys: KeyService, scheduler: Scheduler) -> None:
+    while True:
+        size, idle = database.connections
+        measures.CONNECTIONS.labels("open").set(size)
+        measures.CONNECTIONS.labels("idle").set(idle)
+        measures.SEALED.set(keys.sealed)
+        measures.LEADING.set(scheduler.leading)
+        await asyncio.sleep(MEASURE_SECONDS)
 
 
 async def _keep_flushing(gate: Gate) -> None:

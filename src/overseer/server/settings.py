@@ -24,6 +24,9 @@ CONFIG_FILE: Final = "overseer.toml"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_WORKERS: Final = 64
+MAX_LIMIT: Final = 10_000
+MAX_REQUESTS: Final = 1_000_000
+METRICS_MODES: Final = ("off", "loopback", "token", "open")
 MAX_SESSION_HOURS: Final = 720
 #: Last uses are written down in steps of half a minute, so a shorter limit would end sessions that are used.
 MIN_IDLE_MINUTES: Final = 5
@@ -78,9 +81,36 @@ SETTINGS: Final = (
         "After how many encryptions it is replaced by itself: 1048576 (2^20) to 2147483648 (2^31), half of what is safe.",
     ),
     Setting(
+        "OVERSEER_LIMIT_FAILURES",
+        "integer",
+        "10",
+        "How many requests a second of one peer may fail for want of a live credential, and ten times as many at once; for each "
+        "server process; 1 to 10000.",
+    ),
+    Setting(
+        "OVERSEER_LIMIT_IN_FLIGHT",
+        "integer",
+        "256",
+        "How many requests of one credential a server process answers at a time; a quarter of them may be long polls and event "
+        "streams; 4 to 10000.",
+    ),
+    Setting(
+        "OVERSEER_LIMIT_REQUESTS",
+        "integer",
+        "20000",
+        "How many requests a second of one credential a server process takes, twice as many at once; 0: no limit. The default is "
+        "above what a process can do: lower it to what your largest client needs.",
+    ),
+    Setting(
         "OVERSEER_LISTEN", "host:port", "127.0.0.1:8420", "Where to listen. An IPv6 address stands in brackets; port 0 takes any."
     ),
     Setting("OVERSEER_LOG_LEVEL", "word", "info", f"One of {', '.join(LOG_LEVELS)}. The access log is written at info."),
+    Setting(
+        "OVERSEER_METRICS",
+        "word",
+        "loopback",
+        "Who may read /metrics: off, loopback (this machine, others with a token that holds metrics:read), token, or open.",
+    ),
     Setting(
         "OVERSEER_PROXY_CA",
         "path",
@@ -130,6 +160,10 @@ class Settings:
     key_max_uses: int = MAX_KEY_USES
     session_hours: int = 12
     session_idle_minutes: int = 60
+    limit_failures: int = 10
+    limit_in_flight: int = 256
+    limit_requests: int = 20_000
+    metrics: str = "loopback"
     tables: Tables = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -176,6 +210,10 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         tables=read_tables(given, TABLE_KINDS, variables),
         session_hours=_number(given.get("OVERSEER_SESSION_HOURS", 12)),
         session_idle_minutes=_number(given.get("OVERSEER_SESSION_IDLE_MINUTES", 60)),
+        limit_failures=_number(given.get("OVERSEER_LIMIT_FAILURES", 10)),
+        limit_in_flight=_number(given.get("OVERSEER_LIMIT_IN_FLIGHT", 256)),
+        limit_requests=_number(given.get("OVERSEER_LIMIT_REQUESTS", 20_000)),
+        metrics=_text(given, "OVERSEER_METRICS") or "loopback",
     )
 
 
@@ -198,6 +236,7 @@ def _check(settings: Settings) -> None:
         raise ConfigurationProblem(f"OVERSEER_SESSION_HOURS is a number from 1 to {MAX_SESSION_HOURS}")
     if not MIN_IDLE_MINUTES <= settings.session_idle_minutes <= MAX_IDLE_MINUTES:
         raise ConfigurationProblem(f"OVERSEER_SESSION_IDLE_MINUTES is a number from {MIN_IDLE_MINUTES} to {MAX_IDLE_MINUTES}")
+    _check_limits(settings)
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise ConfigurationProblem("OVERSEER_TLS_CERT and OVERSEER_TLS_KEY are set together")
     for network in settings.trusted_proxies:
@@ -210,6 +249,17 @@ def _check(settings: Settings) -> None:
             "OVERSEER_LISTEN is not a loopback address and there is no TLS: tokens and values would cross the network in the "
             "clear. Set OVERSEER_TLS_CERT and OVERSEER_TLS_KEY, or OVERSEER_TRUSTED_PROXIES where a proxy ends TLS"
         )
+
+
+def _check_limits(settings: Settings) -> None:
+    if not 1 <= settings.limit_failures <= MAX_LIMIT:
+        raise ConfigurationProblem(f"OVERSEER_LIMIT_FAILURES is a number from 1 to {MAX_LIMIT}")
+    if not 4 <= settings.limit_in_flight <= MAX_LIMIT:
+        raise ConfigurationProblem(f"OVERSEER_LIMIT_IN_FLIGHT is a number from 4 to {MAX_LIMIT}")
+    if not 0 <= settings.limit_requests <= MAX_REQUESTS:
+        raise ConfigurationProblem(f"OVERSEER_LIMIT_REQUESTS is a number from 1 to {MAX_REQUESTS}, or 0")
+    if settings.metrics not in METRICS_MODES:
+        raise ConfigurationProblem(f"OVERSEER_METRICS is one of {', '.join(METRICS_MODES)}")
 
 
 def _default_data_dir(variables: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -41,6 +42,8 @@ from overseer.server.key_channel import (
 )
 from overseer.server.listening import listening_sockets, tls_context
 from overseer.server.log_format import DEFECT, start_logging
+from overseer.server.measure_directory import measure_directory
+from overseer.server.measures import DIRECTORY_VARIABLE, forget_worker
 from overseer.server.seals.contract import Seal
 from overseer.server.seals.selection import make_seal
 from overseer.server.services.auto_unseal import root_key_by_service
@@ -82,6 +85,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._refused: Refused | None = None
         self._announced = False
+        self._measures = ""
 
     async def run(self) -> int:
         """Raises :class:`OverseerError` where the server cannot start at all."""
@@ -102,7 +106,8 @@ class Supervisor:
                 self._settings = replace(self._settings, database_url=await keeper.start())
                 watching = asyncio.create_task(keeper.watch(self._database_restarted))
             await self._check_schema()
-            await self._supervise(sockets, seal)
+            with measure_directory() as self._measures:
+                await self._supervise(sockets, seal)
         finally:
             for bound in sockets:
                 bound.close()
@@ -176,6 +181,7 @@ class Supervisor:
             pass_fds=fds,
             stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,
+            env={**os.environ, DIRECTORY_VARIABLE: self._measures},
         )
         theirs.close()
         channel = await Channel.over(ours)
@@ -187,6 +193,7 @@ class Supervisor:
             return await process.wait()
         finally:
             channel.close()
+            forget_worker(process.pid, self._measures)
             del self._processes[number], self._channels[number]
 
     async def _start_worker(self, number: int, channel: Channel) -> None:

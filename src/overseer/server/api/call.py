@@ -28,7 +28,8 @@ Answer = TypeVar("Answer")
 class Call(Generic[Body, Query]):
     """One checked request. ``body`` and ``query`` are None where the route declares none. Its repr shows no content.
 
-    ``ended`` is set when the client of a held route left or the server stops.
+    ``ended`` is set when the client of a held route left or the server stops. ``forwarded``: a proxy says that it asks for
+    somebody else.
     """
 
     services: Services
@@ -38,6 +39,7 @@ class Call(Generic[Body, Query]):
     if_match: str | None = None
     idempotency: Idempotency | None = None
     last_event_id: str | None = None
+    forwarded: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __repr__(self) -> str:

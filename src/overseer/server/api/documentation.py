@@ -39,7 +39,7 @@ def documentation_routes(routes: Sequence[Route]) -> tuple[Route, ...]:
     async def get_openapi(call: Call[None, None]) -> Document:  # noqa: ARG001  # the same for every call
         return Document(media_type="application/json", content=document)
 
-    @route("GET", "/api/docs", permission=_OPEN, summary="This API as a page", returns=str)
+    @route("GET", "/api/docs", permission=_OPEN, summary="This API as a page", returns=str, media_type="text/html")
     async def get_docs(call: Call[None, None]) -> Document:  # noqa: ARG001  # the same for every call
         return Document(media_type="text/html; charset=utf-8", content=page, policy=_POLICY)
 

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from overseer.core.errors import InvalidInput, NotReady, Problem, Sealed, Unauthenticated, WrongMethod
+from overseer.core.errors import InvalidInput, NotReady, OverseerError, Problem, Sealed, Unauthenticated, WrongMethod
 from overseer.server.api.authentication import RequestFacts
 from overseer.server.api.bodies import ClientGone, read_body
 from overseer.server.api.call import Call, Document, EventStream, Reply
 from overseer.server.api.error_responses import Headers, problem_response
 from overseer.server.api.event_stream import last_event_id, send_events
-from overseer.server.api.front import FACTS, HEADERS, ROUTE, Receive, Scope, Send, respond
+from overseer.server.api.front import CODE, FACTS, HEADERS, ROUTE, WAITS, Receive, Scope, Send, respond
 from overseer.server.api.parameters import path_arguments, query_argument
+from overseer.server.api.request_limits import RequestLimits
 from overseer.server.api.route import BODY_METHODS, SMALL_BODY, Open, Route
 from overseer.server.api.session_cookies import credential_hash
 from overseer.server.api.throttle import Throttle
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _ENCODER: Final = msgspec.json.Encoder()
 _JSON: Final = (b"content-type", b"application/json")
 _MAX_ETAGS: Final = 256
+FORWARDING: Final = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Edge:
     sealed: Callable[[], bool]
     secure_cookies: bool = False
     throttle: Throttle = field(default_factory=Throttle)
+    limits: RequestLimits = field(default_factory=RequestLimits)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -66,27 +69,31 @@ class Endpoint:
             status, headers, body = problem_response(WrongMethod("this path does not have that method"), facts.request_id)
             headers.append((b"allow", self._allow))
         else:
-            scope[ROUTE] = found.path
+            scope[ROUTE], scope[WAITS] = found.path, found.held or found.streams
             try:
-                answer = await self._answer(found, scope, receive)
-                if isinstance(answer, EventStream):
-                    await send_events(answer, method, receive, send, self._edge.draining)
-                    return
-                status, headers, body = render(found, answer)
+                with ExitStack() as place:  # in the limits, for as long as it is answered
+                    answer = await self._answer(found, scope, receive, place)
+                    if isinstance(answer, EventStream):
+                        await send_events(answer, method, receive, send, self._edge.draining)
+                        return
+                    status, headers, body = render(found, answer)
             except ClientGone:
                 raise
             except Exception as error:  # noqa: BLE001  # every failure is a problem document; a defect says nothing of itself
+                scope[CODE] = error.code if isinstance(error, OverseerError) else OverseerError.code
                 status, headers, body = problem_response(error, facts.request_id)
         await respond(send, status, headers, body)
 
-    async def _answer(self, route: Route, scope: Scope, receive: Receive) -> Any:
+    async def _answer(self, route: Route, scope: Scope, receive: Receive, place: ExitStack) -> Any:
         arguments = path_arguments(route.parameters, scope.get("path_params", {}))
         query = query_argument(route, scope["query_string"])
         facts: RequestFacts = scope[FACTS]
         token_hash = credential_hash(scope[HEADERS], scope["method"], secure=self._edge.secure_cookies)
         throttle = self._edge.throttle
-        if not route.while_sealed:  # health and its kin must answer whatever somebody else tries
+        if route.limited:
             throttle.admit(facts.peer, token_hash)
+            holder = throttle.holder(facts.peer, token_hash)
+            place.enter_context(self._edge.limits.take(holder, waits=route.held or route.streams))
         try:
             with throttle.large_body(token_hash) if _may_be_large(route, scope[HEADERS]) else nullcontext():
                 answer = await self._call(route, scope, receive, arguments, query, token_hash)
@@ -117,6 +124,7 @@ class Endpoint:
             if_match=_if_match(headers) if route.tagged else None,
             idempotency=_idempotency(headers, route, raw),
             last_event_id=last_event_id(headers) if route.streams else None,
+            forwarded=not FORWARDING.isdisjoint(headers),
         )
         if route.held:
             return await self._hold(route, call, arguments, receive)

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from overseer.core.errors import OverseerError
+from overseer.server import measures
 from overseer.server.api.authentication import RequestFacts, client_product, request_id, user_agent
 from overseer.server.api.bodies import ClientGone, Incoming
 from overseer.server.api.error_responses import Headers, problem_response
@@ -29,6 +30,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 FACTS: Final = "overseer.facts"
 HEADERS: Final = "overseer.headers"
 ROUTE: Final = "overseer.route"
+CODE: Final = "overseer.code"
+WAITS: Final = "overseer.waits"
 
 CONTENT_POLICY: Final = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 SECURITY_HEADERS: Final[Headers] = [
@@ -41,6 +44,8 @@ SECURITY_HEADERS: Final[Headers] = [
 ]
 #: What an answer may say otherwise: a page has its own policy and is named to itself, a style may be kept by its hash.
 _OVERRIDDEN: Final = frozenset({b"cache-control", b"content-security-policy", b"referrer-policy"})
+#: What a metric may call a method: a stranger can send any word as one.
+METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _ACCESS: Final = logging.getLogger("overseer.access")
 
 
@@ -64,15 +69,23 @@ class Front:
         scope[FACTS], scope[HEADERS] = facts, headers
         incoming = Incoming(receive, headers)
         answer = _Answer(send, facts.request_id, incoming)
+        measures.IN_FLIGHT.inc()
         try:
             self._hosts.check(scope, headers)
             await self._app(scope, incoming.receive, answer.send)
         except ClientGone:
             pass
         except Exception as error:  # noqa: BLE001  # the net below everything: a defect is a 500 without its text
+            scope[CODE] = error.code if isinstance(error, OverseerError) else OverseerError.code
             await _refuse(answer, error, facts.request_id)
         finally:
-            _log(scope, facts, answer, began)
+            measures.IN_FLIGHT.dec()
+            seconds = time.perf_counter() - began
+            if answer.status:  # nobody was answered where the client left
+                method = scope["method"] if scope["method"] in METHODS else "other"
+                waits = scope.get(WAITS, False)
+                measures.note_request(method, scope.get(ROUTE, "-"), answer.status, None if waits else seconds, scope.get(CODE))
+            _log(scope, facts, answer, seconds)
 
 
 class _Answer:
@@ -118,7 +131,7 @@ async def _refuse(answer: _Answer, error: Exception, request_id: str) -> None:
         await respond(answer.send, status, headers, body)
 
 
-def _log(scope: Scope, facts: RequestFacts, answer: _Answer, began: float) -> None:
+def _log(scope: Scope, facts: RequestFacts, answer: _Answer, seconds: float) -> None:
     if _ACCESS.isEnabledFor(logging.INFO):
         _ACCESS.info(
             "request",
@@ -128,7 +141,7 @@ def _log(scope: Scope, facts: RequestFacts, answer: _Answer, began: float) -> No
                 "route": scope.get(ROUTE, "-"),
                 "status": answer.status,
                 "bytes": answer.size,
-                "ms": round((time.perf_counter() - began) * 1000, 2),
+                "ms": round(seconds * 1000, 2),
                 "peer": facts.peer,
                 "client": facts.client,
             },

@@ -103,7 +103,7 @@ def _success(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     headers |= {name: {"schema": {"type": "string"}, "description": text} for name, text in route.notes.items()}
     answer["headers"] = headers
     if route.returns is not None:
-        media = "text/html" if route.returns is str else "text/event-stream" if route.streams else "application/json"
+        media = "text/event-stream" if route.streams else route.media_type.partition(";")[0]
         answer["content"] = {media: {"schema": schema_of[f"{route.name}.returns"]}}
     return answer
 

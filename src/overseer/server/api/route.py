@@ -36,10 +36,14 @@ Handler = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """No credential is asked for, and why. ``while_sealed``: it also answers before the root key is there."""
+    """No credential is asked for, and why. ``while_sealed``: it also answers before the root key is there.
+
+    ``limited``: it does so within the limits on strangers, because some callers may have to show a credential after all.
+    """
 
     reason: str
     while_sealed: bool = False
+    limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class Route:
     streams: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)
     may_be_empty: bool = False
+    media_type: str = "application/json"
 
     @property
     def name(self) -> str:
@@ -82,6 +87,11 @@ class Route:
     @property
     def while_sealed(self) -> bool:
         return isinstance(self.permission, Open) and self.permission.while_sealed
+
+    @property
+    def limited(self) -> bool:
+        """Whether it counts against the limits; health and its kin must answer whatever somebody else tries."""
+        return not self.while_sealed or (isinstance(self.permission, Open) and self.permission.limited)
 
 def route(
     method: str,
@@ -100,6 +110,7 @@ def route(
     streams: bool = False,
     notes: Mapping[str, str] | None = None,
     may_be_empty: bool = False,
+    media_type: str = "application/json",
 ) -> Callable[[Callable[..., Awaitable[Answer | Reply[Answer] | Reply[None] | Document | EventStream | None]]], Route]:
     """Declare a route. ``location`` is a path that has a GET, with fields of the answer in braces; ``body_limit`` is in bytes.
 
@@ -107,7 +118,7 @@ def route(
     ``tagged``: answers carry an ETag and the request may carry If-Match. ``streams``: the function gives an EventStream of
     messages of type ``returns``. ``notes``: further headers of the answer, each with its meaning.
 
-    ``may_be_empty``: a Reply of None is a 204.
+    ``may_be_empty``: a Reply of None is a 204. ``media_type``: of a Document.
 
     Raises TypeError for a declaration that does not fit the function.
     """
@@ -139,6 +150,7 @@ def route(
             streams=streams,
             notes=notes or {},
             may_be_empty=may_be_empty,
+            media_type=media_type,
         )
 
     return declare

@@ -23,8 +23,9 @@ from typing import Final
 from overseer.core.errors import NotReady, RateLimited
 from overseer.server.api.peers import parse_address
 
-FAILURES_BURST: Final = 100
 FAILURES_PER_SECOND: Final = 10.0
+BURST_SECONDS: Final = 10
+FAILURES_BURST: Final = int(FAILURES_PER_SECOND * BURST_SECONDS)
 MAX_PEERS: Final = 10_000
 MAX_GOOD_TOKENS: Final = 10_000
 GOOD_SECONDS: Final = 300.0
@@ -32,26 +33,31 @@ LARGE_AT_A_TIME: Final = 4
 
 
 @dataclass(slots=True)
-class _Bucket:
+class Bucket:
+    """Tokens that come back with time, at most ``burst``; times in seconds of one monotonic clock."""
+
     burst: float
     per_second: float
     tokens: float
     at: float
 
-    def take(self, now: float) -> None:
+    def take(self, now: float, refusal: str = "too many attempts; wait") -> None:
+        """Take one, or raise :class:`RateLimited` with ``refusal`` and the time until there is one."""
         self.tokens = min(self.burst, self.tokens + (now - self.at) * self.per_second)
         self.at = now
         if self.tokens < 1:
-            raise RateLimited("too many attempts; wait", retry_after=ceil((1 - self.tokens) / self.per_second))
+            raise RateLimited(refusal, retry_after=ceil((1 - self.tokens) / self.per_second))
         self.tokens -= 1
 
 
 class Throttle:
-    """``clock`` is monotonic, in seconds."""
+    """``clock`` is monotonic, in seconds; ``per_second`` attempts of a peer may fail, and ten times as many at once."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, per_second: float = FAILURES_PER_SECOND) -> None:
         self._clock = clock
-        self._peers: OrderedDict[str, _Bucket] = OrderedDict()
+        self._per_second = per_second
+        self._burst = per_second * BURST_SECONDS
+        self._peers: OrderedDict[str, Bucket] = OrderedDict()
         self._good: OrderedDict[bytes, float] = OrderedDict()
         self._large = 0
 
@@ -65,7 +71,7 @@ class Throttle:
         if bucket is None:
             if len(self._peers) >= MAX_PEERS:
                 self._peers.popitem(last=False)
-            bucket = self._peers[key] = _Bucket(FAILURES_BURST, FAILURES_PER_SECOND, FAILURES_BURST, now)
+            bucket = self._peers[key] = Bucket(self._burst, self._per_second, self._burst, now)
         else:
             self._peers.move_to_end(key)
         bucket.take(now)
@@ -102,6 +108,10 @@ class Throttle:
             self._good.move_to_end(token_hash)
             if len(self._good) > MAX_GOOD_TOKENS:
                 self._good.popitem(last=False)
+
+    def holder(self, peer: str, token_hash: bytes | None) -> bytes | str:
+        """Who answers for a request: its credential where that lately was good, else its peer (IPv6: the /64)."""
+        return token_hash if token_hash is not None and self._is_good(token_hash) else _key(peer)
 
     def _is_good(self, token_hash: bytes | None) -> bool:
         return token_hash is not None and self._good.get(token_hash, 0) > self._clock()

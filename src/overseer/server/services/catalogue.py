@@ -21,6 +21,7 @@ from overseer.server.services.identity_service import IdentityService
 from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
+from overseer.server.services.metrics_service import MetricsService
 from overseer.server.services.node_service import NodeService
 from overseer.server.services.own_account_service import OwnAccountService
 from overseer.server.services.people_housekeeping import PeopleHousekeeping
@@ -77,4 +78,5 @@ class Services:
     key_rotation: KeyRotation
     key_verifier: KeyVerifier
     health: Readiness
+    metrics: MetricsService
     housekeeping: Housekeeping

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from overseer.core.errors import InvalidInput, NotReady, OverseerError
+from overseer.server import measures
 
 BATCHES_AT_ONCE: Final = 2
 MOST_WAITING: Final = 4096
@@ -51,7 +52,10 @@ class RequestBatches(Generic[Request, Result]):
         most_in_batch: int = 256,
         most_waiting: int = MOST_WAITING,
         touches: Callable[[Request], Iterable[Hashable]] | None = None,
+        kind: str = "",
     ) -> None:
+        """``kind`` is what the metrics call it; without one it is not measured."""
+        self._kind = kind
         self._run_batch = run
         self._most_in_batch = most_in_batch
         self._most_waiting = most_waiting
@@ -107,6 +111,9 @@ class RequestBatches(Generic[Request, Result]):
         self._start()
 
     async def _run(self, batch: Sequence[_Waiting[Request, Result]]) -> None:
+        if self._kind:
+            measures.BATCH_SIZE.labels(self._kind).observe(len(batch))
+            measures.BATCH_WAITING.labels(self._kind).set(len(self._waiting))
         try:
             results = await self._run_batch([one.request for one in batch])
         except InvalidInput as error:

@@ -45,7 +45,9 @@ class ResolveBatches:
     def __init__(self, database: Database, gate: Gate) -> None:
         self._database = database
         self._gate = gate
-        self._batches: RequestBatches[ResolveWanted, Resolved | None] = RequestBatches(self._run, most_in_batch=MOST_IN_BATCH)
+        self._batches: RequestBatches[ResolveWanted, Resolved | None] = RequestBatches(
+            self._run, most_in_batch=MOST_IN_BATCH, kind="resolve"
+        )
 
     async def release(self, caller: Caller, place: Scope[str], names: Sequence[str]) -> list[ReleasedName] | None:
         """The envelopes for ``names`` (each once) in order, authorised and audited; None: ask the gate.

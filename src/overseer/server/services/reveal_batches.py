@@ -45,7 +45,7 @@ class RevealBatches:
         self._database = database
         self._gate = gate
         self._clock = clock
-        self._batches: RequestBatches[RevealRequest, RevealResult] = RequestBatches(self._run)
+        self._batches: RequestBatches[RevealRequest, RevealResult] = RequestBatches(self._run, kind="reveal")
         self._slow: dict[bytes | str, float] = {}
 
     async def release(self, caller: Caller, secret_id: UUID, version: int | None) -> Released | None:

@@ -177,6 +177,11 @@ class Database:
         except _PASSING:
             raise StoreUnavailable("the database cannot be reached; try again") from None
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many are open, and how many of those nobody uses."""
+        return (self._pool.get_size(), self._pool.get_idle_size()) if self._pool is not None else (0, 0)
+
     async def close(self) -> None:
         """Wait for lent connections (at most ten seconds) and close."""
         if self._pool is not None:

@@ -23,6 +23,7 @@ OPEN = {
     "GET /api/openapi.json",
     "GET /api/seal",
     "GET /health/live",
+    "GET /metrics",
     "GET /health/ready",
     "POST /api/agent/confirm",
     "POST /api/agent/enrol",

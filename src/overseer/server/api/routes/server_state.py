@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from overseer.server.api.call import Call, Reply
+from overseer.server import measures
+from overseer.server.api.call import Call, Document, Reply
 from overseer.server.api.route import Open, route
 from overseer.wire.seal import Health, SealStatus, Unseal
 
@@ -28,6 +29,20 @@ async def get_liveness(call: Call[None, None]) -> Health:  # noqa: ARG001  # the
 async def get_readiness(call: Call[None, None]) -> Reply[Health]:
     health = await call.services.health.check()
     return Reply(health, status=200 if health.status == "ok" else 503)
+
+
+@route(
+    "GET",
+    "/metrics",
+    permission=Open(
+        "OVERSEER_METRICS says who may: by default this machine, others with metrics:read", while_sealed=True, limited=True
+    ),
+    summary="The numbers of all workers of this server, for Prometheus",
+    returns=str,
+    media_type=measures.CONTENT_TYPE,
+)
+async def get_metrics(call: Call[None, None]) -> Document:
+    return Document(measures.CONTENT_TYPE, await call.services.metrics.read(call.caller, forwarded=call.forwarded))
 
 
 @route(

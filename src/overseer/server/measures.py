@@ -1,0 +1,107 @@
+"""What a server process counts about itself, for Prometheus.
+
+Guarantees: no label holds anything that a request sent or that is stored: routes are templates, codes and states are words of
+this program. With several workers the supervisor gives them one private directory in memory (``PROMETHEUS_MULTIPROC_DIR``),
+in which each keeps its numbers, so any worker can show the sums of all, and what a worker that died had counted stays counted.
+
+It will not decide who may read them (``services/metrics_service.py``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+REGISTRY: Final = CollectorRegistry()
+REQUESTS: Final = Counter(
+    "overseer_http_requests", "Requests, by the template of their route", ["method", "route", "status"], registry=REGISTRY
+)
+REQUEST_SECONDS: Final = Histogram(
+    "overseer_http_request_duration_seconds",
+    "From a request's head to the end of its answer; long polls and event streams are not in it",
+    ["route"],
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+PROBLEMS: Final = Counter(
+    "overseer_http_problems", "Answers that were problem documents, by code; denials are among them", ["code"], registry=REGISTRY
+)
+IN_FLIGHT: Final = Gauge(
+    "overseer_http_requests_in_flight", "Requests that are being answered", multiprocess_mode="livesum", registry=REGISTRY
+)
+BATCH_SIZE: Final = Histogram(
+    "overseer_batch_size", "Requests in one batch of statements, by kind", ["kind"], buckets=_SIZES, registry=REGISTRY
+)
+BATCH_WAITING: Final = Gauge(
+    "overseer_batch_waiting",
+    "Requests that wait for their batch, when the last one was taken",
+    ["kind"],
+    multiprocess_mode="livesum",
+    registry=REGISTRY,
+)
+CONNECTIONS: Final = Gauge(
+    "overseer_database_connections", "Connections of the pools", ["state"], multiprocess_mode="livesum", registry=REGISTRY
+)
+SEALED: Final = Gauge("overseer_sealed", "1 where a worker has no root key", multiprocess_mode="livemax", registry=REGISTRY)
+LEADING: Final = Gauge(
+    "overseer_leading", "1 where a worker of this server runs the jobs", multiprocess_mode="livemax", registry=REGISTRY
+)
+
+
+class _Extra(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def exposition(extra: Iterable[Metric] = ()) -> bytes:
+    """The numbers of all workers and ``extra`` families in Prometheus' text format 0.0.4."""
+    several = os.environ.get(DIRECTORY_VARIABLE)
+    registry = REGISTRY
+    if several:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=several)  # type: ignore[no-untyped-call]
+    shown = CollectorRegistry()
+    shown.register(_Extra(extra))
+    return generate_latest(registry) + generate_latest(shown)
+
+
+def note_request(method: str, route: str, status: int, seconds: float | None, code: str | None) -> None:
+    """Count one answer; ``seconds`` is None where it waited for an event, ``code`` that of a problem document."""
+    _requests(method, route, status).inc()
+    if seconds is not None:
+        _seconds(route).observe(seconds)
+    if code is not None:
+        PROBLEMS.labels(code).inc()
+
+
+def forget_worker(pid: int, directory: str) -> None:
+    """A worker ended: what it had open counts no more, what it had counted stays."""
+    with suppress(OSError):
+        mark_process_dead(pid, directory)  # type: ignore[no-untyped-call]
+
+
+# Routes, methods and statuses are few and fixed; looking a child up by its labels costs more than counting.
+@cache
+def _requests(method: str, route: str, status: int) -> Counter:
+    return REQUESTS.labels(method, route, str(status))
+
+
+@cache
+def _seconds(route: str) -> Histogram:
+    return REQUEST_SECONDS.labels(route)
