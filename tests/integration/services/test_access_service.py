@@ -172,6 +172,7 @@ async def reviewed(access: AccessService, caller: Caller, world: World, **fields
 async def test_a_review_says_of_every_pair_what_the_gate_decides(world: World, access: AccessService, seed: int) -> None:
     dice = random.Random(seed)  # noqa: S311  # a repeatable sample
     await random_callers(world, dice)
+    await world.bind(await world.service_account("viewer"), "developer", app="shop", emergency="dormant")
     secrets = await random_secrets(world)
     limit = dice.choice([3, 7, 1000])
     listed = {
