@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
-from overseer.core.errors import Denied, KeyProblem, OverseerError, Unauthenticated
+from overseer.core.errors import Denied, KeyProblem, NotReady, OverseerError, Unauthenticated
 from overseer.core.findings import Finding, certificate_finding, clock_finding, ok, problem, warning
 from overseer.crypto.certificates import expires_at
 from overseer.wire.keys import KeyringView
@@ -34,8 +34,8 @@ def key_findings(client: Client) -> list[Finding]:
     """What needs ``key:read``; nothing where the token may not see it."""
     try:
         view = client.keys.status()
-    except (Denied, Unauthenticated):
-        return []
+    except (Denied, Unauthenticated, NotReady):
+        return []  # not for this token; or the finding "server" has said it
     except OverseerError as error:
         return [problem("keys", error.message, "see `overseer key status`")]
     return [*_keys(view)]

@@ -54,7 +54,7 @@ def rotate(client: Client, no_wait: bool, timeout: int, as_json: bool) -> None:
     if view is not None:
         say(f"term {view.term} encrypts from now on; {view.remaining} rows are wrapped anew")
     if not no_wait:
-        view = client.keys.wait(timeout, seen=lambda one: say(f"  {one.remaining} left"))
+        view = client.keys.wait(timeout, seen=_Progress().tell)
     if as_json:
         print_json(view)
     elif view is not None:
@@ -97,6 +97,19 @@ def retire(client: Client, term: int, yes: bool) -> None:
         confirm(f"Delete term {term} for good?")
     client.keys.retire(term)
     say(f"term {term} is deleted")
+
+
+class _Progress:
+    """One line of talk where something changed."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def tell(self, view: RotationView) -> None:
+        line = f"  {view.remaining} left" if view.remaining else "  waiting until no server can be behind"
+        if line != self._said:
+            say(line)
+        self._said = line
 
 
 def _keys(view: KeyringView) -> list[tuple[str, ...]]:

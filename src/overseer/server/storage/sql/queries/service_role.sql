@@ -24,7 +24,7 @@ SET LOCAL ROLE overseer_service;
 -- name: service_role_strangers
 -- Other logins of the cluster that may take the role: each can read this database when it may connect to it.
 SELECT count(*) FROM pg_auth_members AS m JOIN pg_roles AS r ON r.oid = m.roleid JOIN pg_roles AS g ON g.oid = m.member
-WHERE r.rolname = 'overseer_service' AND g.rolname <> current_user AND g.rolcanlogin AND NOT g.rolsuper;
+WHERE r.rolname = 'overseer_service' AND g.rolname <> session_user AND g.rolcanlogin AND NOT g.rolsuper;
 
 -- name: service_role_grants
 -- Every table is named: a new one is out of reach until it is written down here. Applied anew by each migration run.
