@@ -227,8 +227,8 @@ class Gate:
 
     @asynccontextmanager
     async def own_work(self) -> AsyncIterator[tuple[Session, list[AuditEvent]]]:
-        """A transaction of the server itself, for what no caller asks for (a rollout that goes on): the rows that the block
-        appends to the list are committed with its changes."""
+        """A transaction of the server itself, for what no caller asks for (a rollout that goes on) or what a statement decides
+        for many callers (``write_batches``): the rows that the block appends to the list are committed with its changes."""
         events: list[AuditEvent] = []
         async with self._database.work() as session:
             yield session, events

@@ -9,6 +9,7 @@ What it will not do: remember longer than 24 hours, or stand in for the permissi
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -18,7 +19,8 @@ from overseer.crypto.keyed_digests import request_digest
 from overseer.crypto.keyring import Purpose
 from overseer.server.services.gate import Entry
 from overseer.server.services.key_service import KeyService
-from overseer.server.storage.idempotency_rows import FirstResult, insert_result, lock_and_load
+from overseer.server.storage.database import Session
+from overseer.server.storage.idempotency_rows import FirstResult, claim_unused, insert_result, lock_and_load
 
 KEY_RULE: Final = "an idempotency key has 1 to 128 visible ASCII characters"
 
@@ -69,6 +71,16 @@ class IdempotencyKeeper:
         if not hmac.compare_digest(first.body_hmac, self._digest(entry, idempotency, target)):
             raise IdempotencyMismatch("this idempotency key was used for another request; send this one with a new key")
         return first
+
+    async def claim(self, session: Session, keys: Sequence[tuple[UUID, Idempotency]]) -> set[int]:
+        """For a batch: the positions of those keys (with their principals) that are new and from now on held by its transaction.
+
+        Nothing waits: a key that another request holds at this moment is left out, as is one that stands for something, and one
+        that stands in ``keys`` before. Those go on alone, by :meth:`first_result`.
+        """
+        named = [(principal, one.route, one.key) for principal, one in keys]
+        free = await claim_unused(session, named)
+        return {at for at in free if named.index(named[at]) == at}
 
     async def remember(
         self,

@@ -42,6 +42,7 @@ from overseer.server.services.secret_input import (
 from overseer.server.services.secret_storing import store_new, store_version
 from overseer.server.services.secret_views import secret_view, tagged_view
 from overseer.server.services.tagged import Tagged, check_if_match
+from overseer.server.services.write_batches import WriteBatches
 from overseer.server.storage import secret_rows
 from overseer.server.storage.scope_rows import ensure_scope
 from overseer.server.storage.secret_rows import SecretRow
@@ -61,6 +62,7 @@ class SecretWriting:
         self._rollouts = rollouts
         self._keys = keys
         self._idempotency = idempotency
+        self._write_batches = WriteBatches(gate, keys, idempotency)
 
     async def create(
         self, caller: Caller, body: SecretCreate, idempotency: Idempotency | None = None
@@ -71,6 +73,13 @@ class SecretWriting:
         does not exist, :class:`InvalidInput` and :class:`TooLarge` by the rules of ``secret_input``.
         """
         await self._keys.prepare_to_encrypt()
+        made = await self._write_batches.create(caller, body, idempotency)
+        return made or await self._create_alone(caller, body, idempotency)
+
+    async def _create_alone(
+        self, caller: Caller, body: SecretCreate, idempotency: Idempotency | None
+    ) -> Tagged[SecretView]:
+        """One create through the gate: whatever is not plain, and every refusal."""
         async with self._gate.enter(caller, AuditAction.SECRET_CREATE) as entry:
             name, metadata = check_secret_name(body.name), read_metadata(body)
             place = await find_place(entry.session, Scope(body.app, body.environment, body.node))
@@ -98,6 +107,13 @@ class SecretWriting:
         Needs ``secret:write``. Raises :class:`PreconditionFailed`, and :class:`Conflict` while a rollout is running.
         """
         await self._keys.prepare_to_encrypt()
+        changed = await self._write_batches.update(caller, secret_id, body, if_match, idempotency)
+        return changed or await self._update_alone(caller, secret_id, body, if_match, idempotency)
+
+    async def _update_alone(
+        self, caller: Caller, secret_id: UUID, body: SecretUpdate, if_match: str | None, idempotency: Idempotency | None
+    ) -> Tagged[SecretView]:
+        """One new version through the gate: whatever is not plain, and every refusal."""
         async with self._gate.enter(caller, AuditAction.SECRET_UPDATE) as entry:
             value = read_value(body)
 

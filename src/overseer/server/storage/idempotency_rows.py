@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -23,6 +24,13 @@ async def lock_and_load(session: Session, principal_id: UUID, route: str, key: s
     await session.execute("idempotency_lock", principal_id, route, key)
     row = await session.fetchrow("idempotency_load", principal_id, route, key)
     return FirstResult(row["body_hmac"], row["status"], row["resource_id"], row["version"]) if row else None
+
+
+async def claim_unused(session: Session, keys: Sequence[tuple[UUID, str, str]]) -> set[int]:
+    """Hold those of (principal, route, key) that nobody else holds, without waiting; the positions of the unused ones."""
+    columns = [list(column) for column in zip(*keys, strict=True)]
+    held = {row["ord"] - 1 for row in await session.fetch("idempotency_claim", *columns)}
+    return held - {row["ord"] - 1 for row in await session.fetch("idempotency_known", *columns)}
 
 
 async def insert_result(session: Session, principal_id: UUID, route: str, key: str, result: FirstResult) -> None:

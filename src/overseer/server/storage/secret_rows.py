@@ -121,6 +121,11 @@ async def lock_secret(session: Session, secret_id: UUID) -> SecretRow | None:
     return _secret(row) if row else None
 
 
+async def lock_free_secrets(session: Session, secret_ids: Sequence[UUID]) -> dict[UUID, SecretRow]:
+    """Those of the secrets that nobody has locked, as they are under locks that last until the transaction ends."""
+    return {row["id"]: _secret(row) for row in await session.fetch("write_lock", list(secret_ids))}
+
+
 async def candidates(session: Session, names: Sequence[str], place: Scope[UUID]) -> list[SecretRow]:
     """Every secret of ``names`` that applies at ``place``, in one query; ``core.scope_selection`` picks the winners."""
     rows = await session.fetch("secret_candidates_by_name", list(names), place.app, place.environment, place.node)

@@ -25,3 +25,18 @@ VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (principal_id, route, key) DO UPDATE
 SET body_hmac = EXCLUDED.body_hmac, status = EXCLUDED.status, resource_id = EXCLUDED.resource_id, version = EXCLUDED.version,
     created_at = clock_timestamp();
+
+-- name: idempotency_claim
+-- $1 principals, $2 routes, $3 keys: the positions of those that this transaction holds from now on. Nothing waits: whose key
+-- somebody else holds is left out.
+SELECT k.ord
+FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS k (principal_id, route, key, ord)
+WHERE pg_try_advisory_xact_lock(hashtextextended(concat_ws(' ', k.principal_id, k.route, k.key), 7270));
+
+-- name: idempotency_known
+-- $1 principals, $2 routes, $3 keys: the positions of those that stand for something. After idempotency_claim, as a statement of its
+-- own: its snapshot must begin after the locks were had.
+SELECT k.ord
+FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS k (principal_id, route, key, ord)
+JOIN idempotency_key i ON i.principal_id = k.principal_id AND i.route = k.route AND i.key = k.key
+                      AND i.created_at >= statement_timestamp() - interval '24 hours';

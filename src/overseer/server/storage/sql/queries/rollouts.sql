@@ -57,14 +57,17 @@ WHERE id IN (SELECT node_id FROM rollout_node WHERE rollout_id = $1
                      AND (d.state IN ('queued', 'released', 'applying') OR EXISTS (SELECT FROM current_deployment c WHERE c.id = d.id)))
 ORDER BY id FOR NO KEY UPDATE;
 
+-- fragment: placed
+-- What uses a secret by a reference without a version, now or after what is open.
+    FROM deployment_secret s JOIN deployment d ON d.id = s.deployment_id
+    WHERE position('@' IN s.reference) = 0
+      AND (d.state IN ('queued', 'released', 'applying') OR EXISTS (SELECT FROM current_deployment c WHERE c.id = d.id))
+
 -- name: rollout_places
 -- $1 secret, $2 rollout: for each project of a node that uses the secret by a reference without a version, now or after what is
 -- open there: the current deployment, the open ones, and failed steps of the rollout.
 WITH place AS (
-    SELECT DISTINCT d.node_id, d.project
-    FROM deployment_secret s JOIN deployment d ON d.id = s.deployment_id
-    WHERE s.secret_id = $1 AND position('@' IN s.reference) = 0
-      AND (d.state IN ('queued', 'released', 'applying') OR EXISTS (SELECT FROM current_deployment c WHERE c.id = d.id))
+    SELECT DISTINCT d.node_id, d.project @{placed} AND s.secret_id = $1
 )
 SELECT d.id, d.node_id, n.name AS node, n.state AS node_state, d.project, d.action, d.state, d.attempts,
        d.options ->> 'rollout' AS rollout, d.options ->> 'step' AS step, d.finished_at, c.id IS NOT NULL AS current,
