@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 SECONDS: Final = 5.0
 _LONGEST: Final = 64 * 1024
+_CREDENTIAL: Final = re.compile(rb"[\x21-\x7e]{1,4096}")
 _MISSING: Final = "no token was found where OVERSEER_SEAL says: check"
 
 
@@ -50,6 +52,8 @@ class Reference:
             raise KeyProblem(f"{_MISSING} {self.file} ({error.strerror})") from None
         if not found.strip():
             raise KeyProblem(f"{_MISSING} {self.file or self.variable}")
+        if not _CREDENTIAL.fullmatch(found.strip()):
+            raise KeyProblem(f"what is in {self.file or self.variable} is no token and no secret id of Vault")
         return SecretValue(found.strip())
 
 
@@ -113,7 +117,7 @@ class VaultTransitSeal:
         async with _client(place) as client:
             token = place.credential.read()
             if place.role_id is not None:
-                login = {"role_id": place.role_id, "secret_id": token.reveal().decode("utf-8", "replace")}
+                login = {"role_id": place.role_id, "secret_id": token.reveal().decode("ascii")}
                 answer = await _post(client, f"/v1/auth/{place.approle_mount}/login", login, None)
                 token = SecretValue(_text(answer.get("auth"), "client_token"))
             try:
@@ -142,15 +146,13 @@ def _client(place: TransitKey) -> httpx.AsyncClient:
 async def _post(client: httpx.AsyncClient, path: str, body: dict[str, str], token: SecretValue | None) -> dict[str, Any]:
     import httpx
 
-    headers = {} if token is None else {"X-Vault-Token": token.reveal().decode("utf-8", "replace")}
+    headers = {} if token is None else {"X-Vault-Token": token.reveal().decode("ascii")}
     try:
         answer = await client.post(path, json=body, headers=headers)
     except httpx.TransportError as error:
         if isinstance(error.__cause__, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY" in str(error):
             raise KeyProblem("the certificate of the Vault server does not verify: name its CA with ca_file") from None
         raise NotReady("the Vault server cannot be reached; the server tries again", retry_after=10) from None
-    except (httpx.InvalidURL, UnicodeError, ValueError):
-        raise KeyProblem("the Vault server cannot be asked: a token or an address holds characters that do not belong") from None
     if answer.status_code == 200 and len(answer.content) <= _LONGEST:
         try:
             found = json.loads(answer.content)
@@ -166,8 +168,8 @@ async def _forget(client: httpx.AsyncClient, token: SecretValue) -> None:
     import httpx
 
     try:
-        await client.post("/v1/auth/token/revoke-self", headers={"X-Vault-Token": token.reveal().decode("utf-8", "replace")})
-    except (httpx.HTTPError, ValueError):
+        await client.post("/v1/auth/token/revoke-self", headers={"X-Vault-Token": token.reveal().decode("ascii")})
+    except httpx.HTTPError:
         return
 
 
