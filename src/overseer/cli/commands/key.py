@@ -90,7 +90,10 @@ def verify(client: Client, as_json: bool) -> None:
 @yes_option
 @pass_client
 def retire(client: Client, term: int, yes: bool) -> None:
-    """Delete an old term of the key-encryption key that nothing uses, for good: backups from its time then stay closed."""
+    """Delete an old term of the key-encryption key that nothing uses, for good.
+
+    A single row that is put back from an older backup then does not open; a whole backup brings its own copy of the key.
+    """
     from overseer.cli.terminal import confirm
 
     if not yes:
