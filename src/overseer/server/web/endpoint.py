@@ -88,6 +88,8 @@ class PageEndpoint:
         visit.query = read_form(scope["query_string"])
         throttle, peer, credential = self._edge.throttle, scope[FACTS].peer, visit.caller.token_hash
         is_open = isinstance(page.permission, Open)
+        if credential is None and not is_open and not self._edge.sealed():
+            raise Unauthenticated("sign in first")  # a visit with nothing to try costs no attempt and no audit row
         throttle.admit(peer, credential)
         try:
             if self._edge.sealed() and not (isinstance(page.permission, Open) and page.permission.while_sealed):

@@ -35,5 +35,5 @@ class Visit:
         return f"Visit(request_id={self.caller.request_id!r})"
 
     def may(self, permission: str) -> bool:
-        """Whether the visitor holds ``permission`` over anything: for leaving out what is of no use to them, never for letting in."""
+        """Whether the visitor holds ``permission`` over anything: for leaving out what is no use, never for letting in."""
         return self.me is not None and permission in self.me.permissions

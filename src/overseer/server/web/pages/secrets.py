@@ -78,6 +78,8 @@ async def list_secrets(visit: Visit) -> Answer:
 
 @page("GET", "/secrets/new", permission=Permission.SECRET_WRITE)
 async def new_secret(visit: Visit) -> Answer:
+    if not visit.may(Permission.SECRET_WRITE):
+        raise Denied(f"you lack {Permission.SECRET_WRITE} everywhere; ask an owner for a role that holds it")
     return await _new_form(visit, visit.query, None)
 
 

@@ -1,0 +1,7 @@
+"""The composed application, and people who have signed in to it."""
+
+from __future__ import annotations
+
+from tests.integration.api.conftest import installation, server
+
+__all__ = ["installation", "server"]
