@@ -128,7 +128,10 @@ async def _group(entry: Entry, group_id: UUID) -> tuple[group_rows.GroupRow, lis
     if group is None or not rows:
         entry.missing(Resource("deployment_group", id=group_id))
     asked = next((row for row in rows if not _visible(entry, row)), rows[0])
-    entry.authorise(Permission.DEPLOYMENT_LIST, deployment_resource(asked), hide_without=Permission.DEPLOYMENT_LIST)
+    if not _visible(entry, asked):
+        entry.refuse(deployment_resource(asked), "no_binding")
+        entry.hide("deployment_group")  # as one that does not exist, not as a deployment
+    entry.authorise(Permission.DEPLOYMENT_LIST, deployment_resource(asked))
     return group, rows
 
 

@@ -97,7 +97,11 @@ class RolloutService:
         secret = await secret_by_id(entry.session, row.secret_id) if row is not None else None
         if row is None or secret is None:
             entry.missing(Resource("rollout", id=rollout_id))
-        entry.authorise(permission, secret.resource(row.candidate_version), hide_without=Permission.SECRET_LIST)
+        resource = secret.resource(row.candidate_version)
+        if not entry.permits(Permission.SECRET_LIST, resource):
+            entry.refuse(resource, "no_binding")
+            entry.hide("rollout")  # as one that does not exist, not as a secret
+        entry.authorise(permission, resource)
         return row, secret
 
 
