@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
+from overseer.server.storage.embedded import EmbeddedPostgres
 from tests.e2e.cli.conftest import Overseer, free_port
 
 pytestmark = [pytest.mark.postgres]
@@ -49,6 +52,32 @@ def test_verify_opens_everything(overseer: Overseer) -> None:
     assert b"canary-of-verify" not in done.stdout + done.stderr
     assert b"rows open" in overseer("key", "verify").stderr
     overseer("secret", "delete", "verified", "--yes")
+
+
+async def _flip(url: str, name: str) -> str:
+    """Change a bit of the version of a secret; the id of the version."""
+    connection = await asyncpg.connect(url)
+    try:
+        flip = (
+            "UPDATE secret_version SET ciphertext = set_byte(ciphertext, 13, get_byte(ciphertext, 13) # 1) "
+            "WHERE secret_id = (SELECT id FROM secret WHERE name = $1) RETURNING id"
+        )
+        return str(await connection.fetchval(flip, name))
+    finally:
+        await connection.close()
+
+
+def test_verify_names_what_does_not_open(overseer: Overseer) -> None:
+    overseer("secret", "set", "flipped", "--stdin", stdin=b"canary-of-verify")
+    version = asyncio.run(_flip(EmbeddedPostgres(overseer.data_dir).url, "flipped"))
+    done = overseer("key", "verify", code=70)
+    assert f"secret_version  {version}  changed" in done.stdout.decode()
+    assert b"1 of " in done.stderr
+    answer = json.loads(overseer("key", "verify", "--json", code=70).stdout)
+    assert [(row["id"], row["code"]) for row in answer["unreadable"]] == [(version, "changed")]
+    assert b"canary" not in done.stdout + done.stderr
+    overseer("secret", "delete", "flipped", "--yes")
+    overseer("key", "verify")
 
 
 def test_the_doctor_on_the_servers_machine(overseer: Overseer) -> None:

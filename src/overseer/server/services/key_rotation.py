@@ -5,9 +5,10 @@ The leader's job re-wraps what is under older terms in batches, each one transac
 point loses at most the batch under way and does nothing twice. At the end of a pass the rows under old terms are counted: where
 some are left (a replica that had not read the new term yet, a row that somebody had locked) another pass follows.
 
-Why it can end: a process encrypts only with a keyring that it read within the last seconds (``key_service``). So a count of zero
-later than :data:`SETTLE_SECONDS` after the new term was committed stays zero. Should rows be found under old terms all the same
-(restored by hand), the job begins again by itself.
+Why it can end: a process encrypts only with a keyring that it compared with the database within the last seconds
+(``key_service``). So a count of zero later than :data:`SETTLE_SECONDS` after the new term was committed stays zero. Should rows
+be found under old terms all the same (put back by hand, or written by a transaction that took longer), the job begins again by
+itself, without a new term.
 
 Guarantees: one rotation at a time; the ciphertext of values is never touched; a row that does not open is left as it is,
 counted, and named by ``key verify``. A term is deleted only when it is out of use for :data:`RETIRE_AFTER`, nobody can be

@@ -9,7 +9,6 @@ What it will not do: mend anything, or notice a row that is missing or was repla
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +25,7 @@ from overseer.crypto.keyring import Keyring
 from overseer.server.services.cursors import bad_cursor, read_cursor, write_cursor
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.key_service import KeyService
+from overseer.server.services.pacing import Pacing
 from overseer.server.storage.wrapped_tables import NO_ID, WRAPPED_TABLES, WrappedRow, WrappedTable, table_named
 from overseer.wire.keys import KeyVerification, KeyVerify, UnreadableRow
 
@@ -72,8 +72,9 @@ class KeyVerifier:
     ) -> tuple[int, str | None]:
         """Rows for a moment: how many, and the cursor behind them."""
         until = self._clock() + PART_SECONDS
-        checked = 0
+        checked, pacing = 0, Pacing()
         while True:
+            began = time.monotonic()
             rows = await table.page(entry.session, self._keys.instance_id, after, PAGE_ROWS, PAGE_BYTES)
             keyring = self._keys.keyring
             if not {row.encrypted.term for row in rows} <= set(keyring.terms):
@@ -93,7 +94,7 @@ class KeyVerifier:
                 table, after = WRAPPED_TABLES[number], NO_ID
             if self._clock() >= until or len(unreadable) >= MOST_UNREADABLE:
                 return checked, write_cursor(table.name, str(after))
-            await asyncio.sleep(0)
+            await pacing.rest(time.monotonic() - began)
 
 
 def _problem(row: WrappedRow, keyring: Keyring) -> str | None:
