@@ -34,6 +34,7 @@ from overseer.server.services.audit_self_check import AuditSelfCheck
 from overseer.server.services.audit_service import AuditService
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.catalogue import Services
+from overseer.server.services.ci_service import CiService
 from overseer.server.services.compromise_service import CompromiseService
 from overseer.server.services.denial_limits import DenialLimits
 from overseer.server.services.deployment_service import DeploymentService
@@ -49,6 +50,7 @@ from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
 from overseer.server.services.metrics_service import MetricsService
 from overseer.server.services.node_service import NodeService
+from overseer.server.services.oidc_service import OidcService
 from overseer.server.services.own_account_service import OwnAccountService
 from overseer.server.services.password_work import PasswordWork
 from overseer.server.services.people_housekeeping import EVERY_SECONDS, PeopleHousekeeping
@@ -73,6 +75,7 @@ from overseer.server.services.user_service import UserService
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
 from overseer.server.settings import Settings
+from overseer.server.sign_in_settings import CI, OIDC
 from overseer.server.storage.connection import service_arguments
 from overseer.server.storage.database import Database
 from overseer.server.storage.service_session import session_setup
@@ -176,6 +179,8 @@ def wire_services(
         account=OwnAccountService(gate, keys, tries, passwords, factors),
         sessions=SessionService(gate),
         people_housekeeping=PeopleHousekeeping(gate),
+        oidc=OidcService(gate, keys, OIDC.read(settings.tables), session_rules),
+        ci=CiService(gate, CI.read(settings.tables)),
         audit=AuditService(gate),
         audit_log=AuditLogService(gate, keys, idempotency),
         audit_sealer=AuditSealer(database, keys),

@@ -12,7 +12,7 @@ from overseer.core.secret_value import SecretValue
 from overseer.server.settings_tables import TableKind, key
 
 #: Signatures that are accepted at all: asymmetric ones (RFC 7518, RFC 8037). Never "none", never HMAC: who can check could sign.
-ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
 PROVISION: Final = ("linked", "mapped", "everyone")
 #: Claims that name a project for good; names can be given up and taken by somebody else.
 IMMUTABLE_CLAIMS: Final = (
@@ -56,9 +56,7 @@ class OidcProvider:
         "(who is in one of `groups`), everyone (whom the provider signs in).",
         "linked",
     )
-    algorithms: tuple[str, ...] = key(
-        "Signatures that are accepted of it; never none and never HMAC.", ("RS256", "ES256", "EdDSA")
-    )
+    algorithms: tuple[str, ...] = key("Signatures that are accepted of it; never none and never HMAC.", ("RS256", "ES256"))
     allow_private: bool = key("Whether the provider may have a private or loopback address.", False)
 
     def __post_init__(self) -> None:

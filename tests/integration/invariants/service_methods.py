@@ -41,6 +41,7 @@ INTERNAL = {
     "keys.refresh",
     "keys.reread",
     "keys.unlock",
+    "oidc.begin",
     "seal.status",
 }
 #: The credential is in the body, so a caller's rights do not count; see the reasons at their routes.
@@ -48,6 +49,8 @@ OPEN = {
     "enrolment.enrol",
     "enrolment.confirm",
     "enrolment.authenticate",
+    "ci.exchange",
+    "oidc.finish",
     "seal.unseal",
     "sign_in.sign_in",
     "sign_in.accept_invitation",

@@ -93,6 +93,8 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
         "state": "applying",
         "subject": "ann-at-id.example",
         "term": "1",
+        "ticket": "not a ticket",
+        "token": "a.b.c",
         "token_id": UUID(token.id),
         "user_id": UUID(user.id),
         "value": "new-value",

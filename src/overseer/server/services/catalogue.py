@@ -12,6 +12,7 @@ from overseer.server.services.audit_sealer import AuditSealer
 from overseer.server.services.audit_self_check import AuditSelfCheck
 from overseer.server.services.audit_service import AuditService
 from overseer.server.services.bundle_service import BundleService
+from overseer.server.services.ci_service import CiService
 from overseer.server.services.compromise_service import CompromiseService
 from overseer.server.services.deployment_service import DeploymentService
 from overseer.server.services.drift_service import DriftService
@@ -23,6 +24,7 @@ from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
 from overseer.server.services.metrics_service import MetricsService
 from overseer.server.services.node_service import NodeService
+from overseer.server.services.oidc_service import OidcService
 from overseer.server.services.own_account_service import OwnAccountService
 from overseer.server.services.people_housekeeping import PeopleHousekeeping
 from overseer.server.services.plan_service import PlanService
@@ -61,6 +63,8 @@ class Services:
     account: OwnAccountService
     sessions: SessionService
     people_housekeeping: PeopleHousekeeping
+    oidc: OidcService
+    ci: CiService
     audit: AuditService
     audit_log: AuditLogService
     audit_sealer: AuditSealer
