@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -24,7 +23,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 FORGED = (
     "INSERT INTO audit (incarnation, xact, id, request_id, action, outcome) OVERRIDING SYSTEM VALUE"
-    " SELECT incarnation, xact, 0, 'forged', 'secret:reveal', 'allowed' FROM audit ORDER BY incarnation, xact, id OFFSET 5 LIMIT 1"
+    " SELECT incarnation, xact, 0, 'forged', 'secret:reveal', 'allowed' FROM audit"
+    " ORDER BY incarnation, xact, id OFFSET 5 LIMIT 1"
 )
 
 
@@ -33,13 +33,13 @@ def raw(text: str) -> bytes:
 
 
 @pytest.fixture
-async def log(world: World) -> AsyncIterator[AuditLogService]:
+async def log(world: World) -> AuditLogService:
     """A log of 600 rows in several checkpoints, and a few rows that are not sealed."""
     for count in (2, 300, 1, 290, 7):
         await write_rows(world, 1, each=count)
         await sealer(world).run()
     await write_rows(world, 2)
-    yield AuditLogService(world.gate, world.keys, world.idempotency)
+    return AuditLogService(world.gate, world.keys, world.idempotency)
 
 
 async def tamper(world: World, statement: str) -> None:

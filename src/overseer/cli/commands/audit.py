@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from overseer.cli.commands import audit_log
 from overseer.cli.options import json_option, pass_client
 from overseer.cli.output import moment, print_bytes, print_json, print_line, print_table, printable
 
@@ -35,7 +36,7 @@ def _filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def audit() -> None:
-    """Read the audit log."""
+    """Read, export and verify the audit log."""
 
 
 @audit.command("list")
@@ -82,6 +83,10 @@ def tail(client: Client, as_json: bool, **filters: str | None) -> None:
         if fresh:
             last = fresh[-1].id
             sys.stdout.flush()
+
+
+for _command in audit_log.COMMANDS:
+    audit.add_command(_command)
 
 
 def _rows_after(client: Client, last: str | None, filters: dict[str, str | None]) -> list[AuditView]:

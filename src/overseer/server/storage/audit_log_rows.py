@@ -91,7 +91,7 @@ async def last_checkpoint(session: Session, origin: str) -> StoredCheckpoint | N
 
 
 async def one_checkpoint(session: Session, query: str, argument: Any, origin: str) -> StoredCheckpoint | None:
-    """The result of ``checkpoint_at_size``, ``…_below_size`` or ``…_above_size`` (a size), or ``checkpoint_before`` (a moment)."""
+    """The result of ``checkpoint_at_size``, ``…_below_size``, ``…_above_size`` (a size) or ``checkpoint_before`` (a time)."""
     row = await session.fetchrow(query, argument)
     return read_checkpoint(row, origin) if row else None
 
@@ -150,7 +150,7 @@ async def log_blockers(session: Session) -> list[Blocker]:
     return [Blocker(row["pid"], row["database"], row["seconds"], row["behind"]) for row in rows]
 
 
-async def unsealed_backlog(session: Session, incarnation: int, horizon: int, most: int) -> tuple[int, float]:
+async def unsealed_backlog(session: Session, incarnation: int, horizon: int, most: int | None) -> tuple[int, float]:
     """How many rows no checkpoint covers, counted up to ``most``, and the age of the oldest in seconds."""
     row = await session.fetchrow("log_unsealed", incarnation, str(horizon), most)
     assert row is not None  # noqa: S101  # an aggregate

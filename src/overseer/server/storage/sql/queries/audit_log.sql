@@ -103,9 +103,16 @@ WHERE (a.incarnation, a.xact, a.id) > ($1::integer, $2::text::xid8, $3::bigint)
   AND (a.incarnation, a.xact) < ($4::integer, $5::text::xid8)
 ORDER BY a.incarnation, a.xact, a.id LIMIT $6 OFFSET $7;
 
--- name: log_records_all
--- For COPY: every row.
-SELECT @{audit_record} AS record FROM audit a ORDER BY a.incarnation, a.xact, a.id;
+-- name: log_records_below
+-- For COPY: every row below a horizon.
+SELECT @{audit_record} AS record FROM audit a WHERE (a.incarnation, a.xact) < ($1::integer, $2::text::xid8)
+ORDER BY a.incarnation, a.xact, a.id;
+
+-- name: log_impossible
+-- Rows that this snapshot cannot see unless they were forged: a transaction or an incarnation that has not begun.
+SELECT a.incarnation, a.xact::text AS xact, a.id FROM audit a
+WHERE (a.incarnation, a.xact) >= ((SELECT max(incarnation) FROM audit_incarnation), pg_snapshot_xmax(pg_current_snapshot()))
+ORDER BY a.incarnation, a.xact, a.id LIMIT $1;
 
 -- name: log_place
 -- Where a row stands: the last checkpoint before it, how many rows lie between, and the row itself; nothing where there is no such row.
@@ -127,11 +134,6 @@ WHERE (a.incarnation, a.xact, a.id) = ($1::integer, $2::text::xid8, $3::bigint);
 SELECT count(*) AS rows, COALESCE(extract(epoch FROM clock_timestamp() - min(u.at)), 0)::float8 AS seconds
 FROM (SELECT a.at FROM audit a WHERE (a.incarnation, a.xact) >= ($1::integer, $2::text::xid8)
       ORDER BY a.incarnation, a.xact, a.id LIMIT $3) u;
-
--- name: log_limits
--- What a row of this cluster cannot lie beyond: the newest incarnation, and the next transaction that will begin.
-SELECT (SELECT max(incarnation) FROM audit_incarnation) AS incarnation, pg_snapshot_xmax(pg_current_snapshot())::text AS next_xact,
-       clock_timestamp() AS at;
 
 -- name: log_blockers
 -- Who holds the horizon back, in any database of the cluster: the oldest transactions that have an id, never what they run.

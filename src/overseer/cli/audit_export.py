@@ -1,0 +1,276 @@
+"""The exported audit log: JSON Lines that can be verified without a server, a database or a network.
+
+A file is, line by line::
+
+    {"overseer_audit_log": 1, "origin": …, "keys": [{"key": …, "statement": …}], "first": 0, "frontier": "", "retention": null}
+    {"record": "<base64>"}          a row: the canonical bytes of core/audit_record.py, in the order of the log
+    {"leaves": "<base64>"}          the stored leaf hashes of the rows since the last such line
+    {"checkpoint": "<note>"}        a signed checkpoint over all rows above
+    {"end": 1234}                   how many rows the file holds
+
+With ``--readable`` a row's line has its fields as well, ``{"record": …, "row": {…}}``; verification compares the two.
+
+Guarantee: only what was hashed is believed. Leaf hashes in the file are used to locate what differs, as far as checkpoints
+confirm them.
+Evolution rule: another meaning of a line is another number in the first one; unknown members are refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from uuid import UUID
+
+from overseer.core.audit_record import decode
+from overseer.core.errors import InvalidInput
+from overseer.crypto.checkpoints import Checkpoint
+from overseer.crypto.log_report import LogHead, LogReport, Trust, keys_of, prepared
+from overseer.crypto.log_tiles import TILE_WIDTH
+from overseer.crypto.log_verification import MOST_FINDINGS, Finding, diagnose
+from overseer.crypto.merkle_log import HASH_BYTES, split_hashes
+
+if TYPE_CHECKING:
+    from overseer.wire.audit_log import LogKeysView, RecordsView
+
+_Feed = Callable[[list[bytes]], None]
+_FORMAT: Final = 1
+_RECORD: Final = b'{"record":"'
+_RECORD_END: Final = b'"}\n'
+_MEMBERS: Final = {"record", "row", "leaves", "checkpoint", "end"}
+
+
+def write_head(keys: LogKeysView) -> bytes:
+    """The first line of an export that begins at the log's beginning."""
+    head = {
+        "overseer_audit_log": _FORMAT,
+        "origin": keys.origin,
+        "keys": [{"key": one.verifier_key, "statement": one.statement} for one in keys.keys],
+        "first": keys.first,
+        "frontier": keys.frontier,
+        "retention": keys.retention,
+    }
+    return _line(head)
+
+
+def write_part(part: RecordsView, *, readable: bool) -> bytes:
+    """The lines of some rows and of the checkpoints among them."""
+    lines: list[bytes] = []
+    leaves, begun = split_hashes(base64.b64decode(part.leaves)), part.first
+    for note in part.checkpoints:
+        size = Checkpoint.parse(note).size
+        lines += _rows(part, begun, size, leaves, readable)
+        lines.append(_line({"checkpoint": note}))
+        begun = size
+    lines += _rows(part, begun, part.first + len(part.records), leaves, readable)
+    return b"".join(lines)
+
+
+def write_end(count: int) -> bytes:
+    """The last line."""
+    return _line({"end": count})
+
+
+def readable_row(record: bytes) -> dict[str, Any]:
+    """The fields of a row as JSON has them. Raises ValueError for no row."""
+    return {name: _plain(value) for name, value in decode(record).items()}
+
+
+def verify_file(path: Path, trust: Trust) -> LogReport:
+    """Read an export and say what is wrong with it. Raises :class:`InvalidInput` for what is no export, or of another log."""
+    try:
+        with path.open("rb") as file:
+            head = _head(file.readline())
+            make, warnings = prepared(head, trust)
+            check = make(())
+            problems = _Reading(check.feed, check.head).read(file)
+        check.finish()
+        findings = list(check.findings)
+        if findings:
+            found, stored, notes = _all(path)
+            findings = diagnose(check, lambda: make(notes), stored, found)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None
+    findings += problems
+    newest = check.newest.size if check.newest else check.first
+    return LogReport(
+        origin=head.origin,
+        first=head.first,
+        sealed=min(check.size, newest) - head.first,
+        unsealed=max(0, check.size - newest),
+        checkpoints=check.checkpoints,
+        newest=check.newest,
+        findings=tuple(findings),
+        keys=keys_of(findings, _records_at(path, findings).__getitem__),
+        warnings=warnings,
+    )
+
+
+class _Reading:
+    """One pass over the lines after the first: leaf hashes of rows, checkpoints and stored leaf hashes are given on, what is
+    wrong with lines themselves is kept in ``problems``.
+
+    A line that cannot be read counts as a row that is none, so that it is located like a changed one.
+    """
+
+    def __init__(self, feed: _Feed, head: Callable[[str], None], stored: _Feed = lambda _: None) -> None:
+        self._feed = feed
+        self._head = head
+        self._stored = stored
+        self._count = 0
+        self._ended = False
+        self.problems: list[Finding] = []
+
+    def read(self, file: BinaryIO) -> list[Finding]:
+        """To the end; the problems."""
+        leaves: list[bytes] = []
+        sha256, decode64, prefix, end, skip = hashlib.sha256, binascii.a2b_base64, _RECORD, _RECORD_END, len(_RECORD)
+        for line in file:
+            # Nearly every line: without a JSON parser, and so strict that no second text stands for the same row.
+            if line.startswith(prefix) and line.endswith(end) and not self._ended:
+                try:
+                    leaves.append(sha256(b"\x00" + decode64(line[skip:-3], strict_mode=True)).digest())
+                except binascii.Error:
+                    leaves.append(sha256(line).digest())
+                continue
+            self._give(leaves)
+            leaves = []
+            if self._ended:
+                self._problem("inserted", "there are lines behind the end")
+                return self.problems
+            self._other(line)
+        self._give(leaves)
+        if not self._ended:
+            self._problem("truncated", "the file does not end as an export ends: it was cut off")
+        return self.problems
+
+    def _other(self, line: bytes) -> None:
+        match _members(line):
+            case {"record": str(text), "row": row}:
+                record = _decoded(text)
+                if record and _readable(record) != row:
+                    self._problem("changed", "the readable fields are not those of the record", self._count)
+                self._give([hashlib.sha256(b"\x00" + record).digest()])
+            case {"checkpoint": str(note)}:
+                try:
+                    self._head(note)
+                except InvalidInput:
+                    self._problem("unsigned", "a checkpoint that cannot be read")
+            case {"leaves": str(text)}:
+                joined = _decoded(text)
+                self._stored(split_hashes(joined[: len(joined) // HASH_BYTES * HASH_BYTES]))
+            case {"end": number}:
+                self._ended = True
+                if number != self._count:
+                    self._problem("truncated", f"the file says {number} rows and holds {self._count}")
+            case _:
+                self._give([hashlib.sha256(line).digest()])
+
+    def _give(self, leaves: list[bytes]) -> None:
+        self._count += len(leaves)
+        self._feed(leaves)
+
+    def _problem(self, kind: str, detail: str, found: int | None = None) -> None:
+        if len(self.problems) < MOST_FINDINGS:
+            self.problems.append(Finding(kind, self._count, 1, found, detail))
+
+
+def _all(path: Path) -> tuple[list[bytes], list[bytes], list[str]]:
+    """Leaves of the rows, stored leaves, and the checkpoints that can be read, of the whole file."""
+    found: list[bytes] = []
+    stored: list[bytes] = []
+    notes: list[str] = []
+
+    def keep(note: str) -> None:
+        Checkpoint.parse(note)
+        notes.append(note)
+
+    with path.open("rb") as file:
+        file.readline()
+        _Reading(found.extend, keep, stored.extend).read(file)
+    return found, stored, notes
+
+
+def _records_at(path: Path, findings: list[Finding]) -> dict[int, bytes]:
+    """The rows that findings begin and end with, by their place in the file."""
+    wanted = {place for one in findings if one.found is not None for place in (one.found, one.found + one.count - 1)}
+    records = dict.fromkeys(wanted, b"")
+    if not wanted:
+        return records
+    with path.open("rb") as file:
+        file.readline()
+        place = 0
+        for line in file:
+            members = _members(line)
+            if "record" not in members and members.keys() & _MEMBERS:
+                continue
+            if place in wanted and isinstance(members.get("record"), str):
+                records[place] = _decoded(members["record"])
+            place += 1
+    return records
+
+
+def _head(line: bytes) -> LogHead:
+    try:
+        head = json.loads(line)
+        if head["overseer_audit_log"] != _FORMAT:
+            raise InvalidInput("the export is of a newer form: verify it with the Overseer that made it")
+        keys = tuple((str(one["key"]), one["statement"]) for one in head["keys"])
+        return LogHead(str(head["origin"]), keys, int(head["first"]), base64.b64decode(head["frontier"]), head["retention"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise InvalidInput("this is no export of an audit log: make one with 'overseer audit export --format jsonl'") from None
+
+
+def _members(line: bytes) -> dict[str, Any]:
+    """The members of a line; none where it is no line of an export."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and found.keys() <= _MEMBERS else {}
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _readable(record: bytes) -> dict[str, Any] | None:
+    try:
+        return readable_row(record)
+    except ValueError:
+        return None
+
+
+def _rows(part: RecordsView, start: int, end: int, leaves: list[bytes], readable: bool) -> Iterator[bytes]:
+    """Lines of the rows from index ``start`` to ``end``; their stored leaf hashes follow at the end of each tile."""
+    begun = start
+    for index in range(start, end):
+        record = part.records[index - part.first]
+        line: dict[str, Any] = {"record": record}
+        if readable:
+            line["row"] = _readable(base64.b64decode(record))
+        yield _line(line)
+        if index + 1 == end or (index + 1) % TILE_WIDTH == 0:
+            stored = b"".join(leaves[begun - part.first : index + 1 - part.first])
+            yield _line({"leaves": base64.b64encode(stored).decode()})
+            begun = index + 1
+
+
+def _line(members: dict[str, Any]) -> bytes:
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="microseconds")
+    return value.hex() if isinstance(value, bytes) else value
