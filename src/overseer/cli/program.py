@@ -50,7 +50,7 @@ SECTIONS: Final = {
         "compose": _lazy("compose:compose", "Render, compare and check Compose files with references."),
         "app": _lazy("scopes:app", "Create, list and delete apps."),
         "env": _lazy("scopes:env", "Create, list and delete environments."),
-        "node": _lazy("node:node", "Create, label, list, enrol, drain and revoke nodes."),
+        "node": _lazy("node:node", "Create, label, list, enrol, drain, revoke and delete nodes."),
     },
     "Access": {
         "service-account": _lazy("access:service_account", "Create, list, show, change and delete service accounts."),
@@ -62,7 +62,7 @@ SECTIONS: Final = {
             "binding:break_glass", "Rights for an emergency: dormant until their holder activates them, with a reason and an alarm."
         ),
         "access": _lazy("access_questions:access", "Ask who may do what with secrets, and why."),
-        "audit": _lazy("audit:audit", "Read the audit log."),
+        "audit": _lazy("audit:audit", "Read, export and verify the audit log."),
     },
     "Operate": {
         "doctor": _lazy("doctor:doctor", "Check an installation and say what to do."),

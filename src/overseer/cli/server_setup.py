@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from overseer.core.secret_value import SecretValue
+from overseer.crypto.log_report import LogReport, Trust
 from overseer.server.data_directory import private_directory
 from overseer.server.services.bootstrap import Initialised, SealSetting, ShareDelivery, initialise, renew_owner_token
 from overseer.server.services.owner_token import FILE_NAME, owner_token_file
 from overseer.server.services.seal_migration import Moved, Proof, migrate_seal
 from overseer.server.settings import Settings
 from overseer.server.storage.embedded import EmbeddedPostgres
+from overseer.server.storage.log_reading import verify_database
 from overseer.server.storage.migrator import Migrated, migrate, pending_migrations
 
 
@@ -73,6 +75,16 @@ def pending(settings: Settings) -> tuple[str, ...]:
     async def work() -> tuple[str, ...]:
         async with _database(settings) as url:
             return await pending_migrations(url)
+
+    return asyncio.run(work())
+
+
+def verify_log(settings: Settings, trust: Trust) -> LogReport:
+    """Verify the audit log of the database, which is only read."""
+
+    async def work() -> LogReport:
+        async with _database(settings) as url:
+            return await verify_database(url, trust)
 
     return asyncio.run(work())
 

@@ -25,6 +25,7 @@ from overseer.core.secret_value import SecretValue
 
 if TYPE_CHECKING:  # each noun is imported when it is first used: a command starts in a fraction of the time
     from overseer.client.access import ServiceAccounts, Tokens
+    from overseer.client.audit_log import AuditLog
     from overseer.client.deployments import Deployments
     from overseer.client.grants import Access, Bindings, Groups, Roles
     from overseer.client.keys import Keys
@@ -182,6 +183,12 @@ class Client:
         from overseer.wire.access import MeView
 
         return self._retrying.request("GET", "/api/me", returns=MeView).value
+
+    @cached_property
+    def audit_log(self) -> AuditLog:
+        from overseer.client.audit_log import AuditLog
+
+        return AuditLog(self._retrying)
 
     def audit(self, *, limit: int = 100, **filters: str | None) -> Iterator[AuditView]:
         """The audit log, newest first, ``limit`` rows a page.

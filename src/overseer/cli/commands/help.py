@@ -9,7 +9,7 @@ from overseer.core.errors import error_classes
 
 _OTHER_CODES = {
     0: ("", "done"),
-    1: ("", "a question was answered with no, lint found something at or above --fail-on, or containers differ"),
+    1: ("", "answered with no, lint found something at or above --fail-on, containers differ, an audit log does not verify"),
     2: ("", "the command line is wrong, or plan or compose diff found something that would change"),
     70: ("internal", "a fault of Overseer itself"),
     130: ("", "interrupted with Ctrl-C"),
