@@ -34,7 +34,9 @@ class Installation:
         self.postgres = EmbeddedPostgres(home)
         self.url = self.postgres.start()
         setting = SealSetting(self.seal, SecretValue(passphrase) if passphrase else None)
-        asyncio.run(initialise(self.url, setting, owner_token_file(home / "owner-token"), datetime.now(UTC)))
+        self.shares: list[SecretValue] = []
+        deliver = owner_token_file(home / "owner-token")
+        asyncio.run(initialise(self.url, setting, deliver, datetime.now(UTC), self.shares.extend))
         self.owner_token = (home / "owner-token").read_text().strip()
 
     def settings(self, **more: str) -> dict[str, str]:
