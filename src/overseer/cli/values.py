@@ -84,6 +84,12 @@ def name_argument(function: Function) -> Function:
     return click.argument("name", callback=_refuse_values_in_argv)(function)
 
 
+def optional_name_argument(function: Function) -> Function:
+    """As :func:`name_argument`, where a name may be left out."""
+    function = click.argument("extra", nargs=-1, metavar="", expose_value=False, callback=_refuse_values_in_argv)(function)
+    return click.argument("name", required=False, callback=_refuse_values_in_argv)(function)
+
+
 def _refuse_values_in_argv(_context: click.Context, _parameter: click.Parameter, given: Any) -> Any:
     """What was given is not shown again by the refusal."""
     if (isinstance(given, tuple) and given) or (isinstance(given, str) and "=" in given):

@@ -11,6 +11,7 @@ from overseer.client.retries import IDEMPOTENCY_KEY, RetryingClient
 from overseer.wire.messages import Page
 from overseer.wire.scopes import (
     AppView,
+    ContentsView,
     EnrolmentTokenCreate,
     EnrolmentTokenCreated,
     EnvironmentView,
@@ -18,6 +19,7 @@ from overseer.wire.scopes import (
     NodePatch,
     NodeView,
     ScopePartCreate,
+    ScopePartPatch,
 )
 
 
@@ -34,9 +36,21 @@ class Apps:
     def list(self) -> Iterator[AppView]:
         return every(self._http, "/api/apps", Page[AppView], {})
 
-    def delete(self, name: str) -> None:
-        """Refused while something belongs to the app."""
-        self._http.request("DELETE", f"/api/apps/{quote(name, safe='')}")
+    def get(self, name: str) -> AppView:
+        return self._http.request("GET", f"/api/apps/{quote(name, safe='')}", returns=AppView).value
+
+    def patch(self, name: str, body: ScopePartPatch, *, if_match: str | None = None) -> AppView:
+        """Change its description; with ``if_match`` (an entity tag) only while nobody else did."""
+        path = f"/api/apps/{quote(name, safe='')}"
+        return self._http.request("PATCH", path, body, returns=AppView, headers=_if_match(if_match)).value
+
+    def contents(self, name: str) -> ContentsView:
+        """What belongs to it and would go with it."""
+        return self._http.request("GET", f"/api/apps/{quote(name, safe='')}/contents", returns=ContentsView).value
+
+    def delete(self, name: str, *, cascade: bool = False) -> None:
+        """Refused while something belongs to the app, unless ``cascade``; refused while anything is deployed there."""
+        self._http.request("DELETE", f"/api/apps/{quote(name, safe='')}", query=_cascade(cascade))
 
 
 class Environments:
@@ -53,9 +67,29 @@ class Environments:
     def list(self) -> Iterator[EnvironmentView]:
         return every(self._http, "/api/environments", Page[EnvironmentView], {})
 
-    def delete(self, name: str) -> None:
-        """Refused while something belongs to the environment."""
-        self._http.request("DELETE", f"/api/environments/{quote(name, safe='')}")
+    def get(self, name: str) -> EnvironmentView:
+        return self._http.request("GET", f"/api/environments/{quote(name, safe='')}", returns=EnvironmentView).value
+
+    def patch(self, name: str, body: ScopePartPatch, *, if_match: str | None = None) -> EnvironmentView:
+        """Change its description; with ``if_match`` (an entity tag) only while nobody else did."""
+        path = f"/api/environments/{quote(name, safe='')}"
+        return self._http.request("PATCH", path, body, returns=EnvironmentView, headers=_if_match(if_match)).value
+
+    def contents(self, name: str) -> ContentsView:
+        """What belongs to it and would go with it."""
+        return self._http.request("GET", f"/api/environments/{quote(name, safe='')}/contents", returns=ContentsView).value
+
+    def delete(self, name: str, *, cascade: bool = False) -> None:
+        """Refused while something belongs to the environment, unless ``cascade``; refused while anything is deployed there."""
+        self._http.request("DELETE", f"/api/environments/{quote(name, safe='')}", query=_cascade(cascade))
+
+
+def _cascade(cascade: bool) -> dict[str, str | int | None] | None:
+    return {"cascade": "true"} if cascade else None
+
+
+def _if_match(tag: str | None) -> dict[str, str]:
+    return {} if tag is None else {"If-Match": tag}
 
 
 class Nodes:
@@ -74,9 +108,18 @@ class Nodes:
     def get(self, name: str) -> NodeView:
         return self._http.request("GET", f"/api/nodes/{quote(name, safe='')}", returns=NodeView).value
 
-    def patch(self, name: str, body: NodePatch) -> NodeView:
-        """Change description or labels, or drain it."""
-        return self._http.request("PATCH", f"/api/nodes/{quote(name, safe='')}", body, returns=NodeView).value
+    def patch(self, name: str, body: NodePatch, *, if_match: str | None = None) -> NodeView:
+        """Change description or labels, or drain it; with ``if_match`` (an entity tag) only while nobody else did."""
+        path = f"/api/nodes/{quote(name, safe='')}"
+        return self._http.request("PATCH", path, body, returns=NodeView, headers=_if_match(if_match)).value
+
+    def contents(self, name: str) -> ContentsView:
+        """What belongs to it and would go with it."""
+        return self._http.request("GET", f"/api/nodes/{quote(name, safe='')}/contents", returns=ContentsView).value
+
+    def delete(self, name: str, *, cascade: bool = False) -> None:
+        """A revoked node, or one that no agent joined. Refused while something belongs to it, unless ``cascade``."""
+        self._http.request("DELETE", f"/api/nodes/{quote(name, safe='')}", query=_cascade(cascade))
 
     def revoke(self, name: str) -> NodeView:
         """Its keys and tokens are dead from now on."""

@@ -6,7 +6,8 @@ import base64
 import binascii
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import msgspec
@@ -32,6 +33,9 @@ from overseer.wire.secrets import (
     ValueRequest,
     VersionView,
 )
+
+if TYPE_CHECKING:  # loaded by the commands that use them
+    from overseer.wire.secret_batches import BatchResult, Operation, SecretMoved
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,9 @@ class Secrets:
         scope: Scope[str] = GLOBAL_NAMES,
         description: str = "",
         labels: dict[str, str] | None = None,
+        owner: str | None = None,
+        expires_at: datetime | None = None,
+        rotation: dict[str, Any] | None = None,
     ) -> SecretView:
         """A new secret with version 1 from exactly one of ``value`` and ``generate`` (a spec such as ``hex:32``)."""
         body = SecretCreate(
@@ -75,6 +82,9 @@ class Secrets:
             node=scope.node,
             description=description,
             labels=labels or {},
+            owner=owner,
+            expires_at=expires_at,
+            rotation=rotation,
         )
         return self._http.request("POST", "/api/secrets", body, returns=SecretView, headers=_once()).value
 
@@ -117,9 +127,10 @@ class Secrets:
         body = SecretUpdate(**_content(value, generate), activate=activate, immediate=immediate)
         return self._changed("PUT", secret_id, "", body, if_version)
 
-    def patch(self, secret_id: str, patch: SecretPatch) -> SecretView:
+    def patch(self, secret_id: str, patch: SecretPatch, *, if_version: int | None = None) -> SecretView:
         """New metadata."""
-        return self._http.request("PATCH", f"/api/secrets/{secret_id}", patch, returns=SecretView).value
+        headers = _if_match(if_version)
+        return self._http.request("PATCH", f"/api/secrets/{secret_id}", patch, returns=SecretView, headers=headers).value
 
     def rotate(
         self, secret_id: str, value: SecretValue | None = None, *,
@@ -134,9 +145,36 @@ class Secrets:
         """Make an existing version the active one; ``immediate`` as in update."""
         return self._changed("POST", secret_id, "/activate", SecretActivate(version=version, immediate=immediate), None)
 
-    def delete(self, secret_id: str, *, if_version: int | None = None) -> None:
-        """Delete the secret with all of its history."""
-        self._http.request("DELETE", f"/api/secrets/{secret_id}", headers=_if_match(if_version))
+    def delete(self, secret_id: str, *, if_version: int | None = None, force: bool = False) -> list[str]:
+        """Delete the secret with all of its history; the ids of secrets that consumers may get instead from now on.
+
+        :class:`InUse` where something that is deployed uses it, unless ``force``.
+        """
+        path, query = f"/api/secrets/{secret_id}", {"force": "true"} if force else None
+        answer = self._http.request("DELETE", path, headers=_if_match(if_version), query=query)
+        return [one for one in answer.headers.get("overseer-unshadows", "").split(", ") if one]
+
+    def move(
+        self, secret_id: str, scope: Scope[str], name: str | None = None, *, force: bool = False, if_version: int | None = None
+    ) -> SecretMoved:
+        """Give the secret exactly this scope, and this name where one is given; its versions are encrypted anew."""
+        from overseer.wire.secret_batches import ScopeTarget, SecretMove, SecretMoved
+
+        target = ScopeTarget(app=scope.app, environment=scope.environment, node=scope.node)
+        body = SecretMove(scope=target, name=name, force=force)
+        headers = _once() | _if_match(if_version)
+        return self._http.request("POST", f"/api/secrets/{secret_id}/move", body, returns=SecretMoved, headers=headers).value
+
+    def batch(self, operations: Sequence[Operation]) -> list[BatchResult]:
+        """Up to 500 operations of ``overseer.wire.secret_batches``, all or nothing; one result for each.
+
+        Raises :class:`BatchRefused`, or another error whose ``problems`` name every operation that cannot be done.
+        """
+        from overseer.wire.secret_batches import SecretBatch, SecretBatchAnswer
+
+        body = SecretBatch(operations=[*operations])
+        answer = self._http.request("POST", "/api/secrets/batch", body, returns=SecretBatchAnswer, headers=_once())
+        return answer.value.results
 
     def versions(self, secret_id: str) -> Iterator[VersionView]:
         """Its versions, without values."""

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from overseer.wire.deployments import ServiceState
 from overseer.wire.messages import Answer, Request
-from overseer.wire.secrets import ScopeView
+from overseer.wire.secrets import ScopeView, SecretView
 
 
 class ConsumerView(Answer, frozen=True):
@@ -34,7 +34,10 @@ class ConsumerView(Answer, frozen=True):
 
 
 class UsageView(Answer, frozen=True):
-    """A secret and its consumers, as far as the caller may list deployments. ``last_released_at``: when a node last got it."""
+    """A secret and its consumers, as far as the caller may list deployments. ``last_released_at``: when a node last got it.
+
+    ``shadows``: of one secret, those that consumers would get if it were deleted, as far as the caller may list them.
+    """
 
     secret_id: str
     name: str
@@ -44,6 +47,7 @@ class UsageView(Answer, frozen=True):
     rollout: str | None
     last_released_at: datetime | None
     consumers: list[ConsumerView]
+    shadows: list[SecretView] = []
 
 
 class DriftView(Answer, frozen=True):

@@ -30,7 +30,7 @@ COMMANDS = dict(_leaves(program, ""))
 #: They print no answer of the server: scripts, programs of their own, or one line that something was done.
 WITHOUT_JSON = {
     "agent prepare", "agent rotate-keys", "agent run", "app delete", "binding delete", "completion", "deployment wait",
-    "env delete", "group add", "group delete", "group remove", "logout", "quickstart", "role delete", "run", "secret delete",
+    "env delete", "group add", "group delete", "group remove", "logout", "node delete", "quickstart", "role delete", "run", "secret delete",
     "server migrate", "server run", "service-account delete", "token revoke",
 }  # fmt: skip
 

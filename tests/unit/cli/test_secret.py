@@ -15,6 +15,11 @@ def _page(*items: dict[str, Any]) -> Reply:
     return Reply(body={"items": list(items), "next_cursor": None})
 
 
+def usage_of(*shadows: dict[str, Any], consumers: tuple[dict[str, Any], ...] = ()) -> Reply:
+    found = {"secret_id": "id-1", "name": "db", "scope": {}, "version": 3, "active_version": 2, "rollout": None}
+    return Reply(body={**found, "last_released_at": None, "consumers": list(consumers), "shadows": list(shadows)})
+
+
 def _value(**content: str) -> Reply:
     return Reply(body={"id": "id-1", "name": "db", "version": 2, **content})
 
@@ -135,6 +140,8 @@ def test_history_info_activate_rotate_delete(overseer: Overseer) -> None:
             return Reply(204)
         if asked.path.endswith("/versions"):
             return _page(*versions)
+        if asked.path.endswith("/usage"):
+            return usage_of()
         return _page(view()) if asked.method == "GET" else Reply(body=view())
 
     with scripted_server(answer) as server:
@@ -178,7 +185,7 @@ def test_deleting_without_yes_needs_a_terminal(overseer: Overseer, monkeypatch: 
         raise OSError("no such device or address")
 
     monkeypatch.setattr("overseer.cli.terminal.os.open", no_terminal)
-    with scripted_server(_page(view())) as server:
+    with scripted_server(_page(view()), usage_of()) as server:
         ended = overseer("secret", "delete", "db", url=server.url)
     assert ended.code == 2
     assert "--yes" in ended.err

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from overseer.cli.commands.removal import cascade_option, remove
 from overseer.cli.options import DURATION, json_option, pass_client, yes_option
 from overseer.cli.output import moment, print_json, print_line, print_table, say
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def node() -> None:
-    """Create, label, list, enrol, drain and revoke nodes."""
+    """Create, label, list, enrol, drain, revoke and delete nodes."""
 
 
 @node.command()
@@ -148,3 +149,13 @@ def revoke(client: Client, name: str, yes: bool, as_json: bool) -> None:
         print_json(view)
     else:
         say(f"revoked node {view.name}")
+
+
+@node.command()
+@click.argument("name", metavar="NODE")
+@cascade_option
+@yes_option
+@pass_client
+def delete(client: Client, name: str, cascade: bool, yes: bool) -> None:
+    """Delete a revoked node, or one that no agent joined; with --cascade what belongs to it as well."""
+    remove(client.nodes, "node", name, cascade=cascade, yes=yes)

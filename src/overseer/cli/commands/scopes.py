@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from overseer.cli.commands.removal import cascade_option, print_contents, remove
 from overseer.cli.options import json_option, pass_client, yes_option
 from overseer.cli.output import moment, print_json, print_table, say
 
@@ -54,17 +55,24 @@ def _commands(group: click.Group, kind: str, noun: str) -> None:
         rows = [(view.name, moment(view.created_at), view.description) for view in views]
         print_table(("NAME", "CREATED", "DESCRIPTION"), rows, empty=f"no {kind} that you may list")
 
-    @group.command(help=f"Delete an {kind} that nothing belongs to.")
+    @group.command(help=f"Show an {kind} and what belongs to it.")
     @click.argument("name")
+    @json_option
+    @pass_client
+    def show(client: Client, name: str, as_json: bool) -> None:
+        contents = things(client).contents(name)
+        if as_json:
+            print_json(contents)
+        else:
+            print_contents(contents)
+
+    @group.command(help=f"Delete an {kind} that nothing belongs to, or with --cascade what belongs to it as well.")
+    @click.argument("name")
+    @cascade_option
     @yes_option
     @pass_client
-    def delete(client: Client, name: str, yes: bool) -> None:
-        from overseer.cli.terminal import confirm
-
-        if not yes:
-            confirm(f"Delete {kind} {name}?")
-        things(client).delete(name)
-        say(f"deleted {kind} {name}")
+    def delete(client: Client, name: str, cascade: bool, yes: bool) -> None:
+        remove(things(client), kind, name, cascade=cascade, yes=yes)
 
 
 _commands(app, "app", "apps")

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overseer.cli.commands.secret_usage import stale, unused, usage
+from overseer.cli.commands.secret_batch import batch_options, change_many
+from overseer.cli.commands.secret_move import move
+from overseer.cli.commands.secret_usage import stale, tell_usage, unused, usage
 from overseer.cli.options import json_option, pass_client, scope_options, yes_option
 from overseer.cli.output import moment, print_bytes, print_fields, print_json, print_table, say
-from overseer.cli.values import name_argument, read_value, value_options
+from overseer.cli.values import name_argument, optional_name_argument, read_value, value_options
 from overseer.core.errors import Denied, InvalidInput, Unavailable
 from overseer.core.scopes import Scope
 
@@ -29,14 +31,16 @@ def secret() -> None:
     """Set, get, list, rotate and delete secrets."""
 
 
+secret.add_command(move)
 secret.add_command(usage)
 secret.add_command(unused)
 secret.add_command(stale)
 
 
 @secret.command("set")
-@name_argument
+@optional_name_argument
 @scope_options
+@batch_options
 @value_options
 @click.option("--create-only", is_flag=True, help="Refuse when the secret exists.")
 @if_version_option
@@ -48,9 +52,10 @@ secret.add_command(stale)
 @pass_client
 def set_(
     client: Client,
-    name: str,
+    name: str | None,
     scope: Scope[str],
     read_from: ReadFrom,
+    batch: str | None,
     create_only: bool,
     if_version: int | None,
     no_activate: bool,
@@ -62,7 +67,18 @@ def set_(
     """Create a secret, or add a version to it.
 
     The value is asked for twice, hidden, unless --stdin, --file or --generate says where it comes from.
+
+    With --batch many secrets change at once, all or nothing: each line of the file is a JSON object such as
+    {"name": "db", "value": "…", "app": "shop"}. The options of the scope stand for what a line leaves out.
     """
+    if batch is not None:
+        alone = name is None and not any(read_from) and not any((create_only, if_version, no_activate, description, labels))
+        if not alone:
+            raise click.UsageError("--batch takes everything but the scope and --immediate from its lines")
+        change_many(client, batch, scope, immediate=immediate, as_json=as_json)
+        return
+    if name is None:
+        raise click.UsageError("give the name of the secret, or --batch FILE for many")
     if create_only and (if_version is not None or no_activate):
         raise click.UsageError("--create-only goes with neither --if-version nor --no-activate")
     if no_activate and immediate:
@@ -252,16 +268,21 @@ def rotate(
 @click.argument("name")
 @scope_options
 @if_version_option
+@click.option("--force", is_flag=True, help="Although something that is deployed uses it; what runs keeps its value.")
 @yes_option
 @pass_client
-def delete(client: Client, name: str, scope: Scope[str], if_version: int | None, yes: bool) -> None:
-    """Delete a secret with all of its history. It cannot be brought back."""
+def delete(client: Client, name: str, scope: Scope[str], if_version: int | None, force: bool, yes: bool) -> None:
+    """Delete a secret with all of its history. It cannot be brought back.
+
+    Says first which deployments use it, and which secret they would get instead.
+    """
     from overseer.cli.terminal import confirm
 
     view = client.secrets.find(name, scope)
+    tell_usage(client.usage.of(view.id))
     if not yes:
         confirm(f"Delete {name} ({scope}) and its {view.version} version{'s' * (view.version != 1)} for good?")
-    client.secrets.delete(view.id, if_version=if_version)
+    client.secrets.delete(view.id, if_version=if_version, force=force)
     say(f"deleted {name} ({scope})")
 
 

@@ -69,6 +69,15 @@ def stale(client: Client, as_json: bool) -> None:
     )
 
 
+def tell_usage(view: UsageView) -> None:
+    """Say what uses a secret, and what would be used in its place, before it goes."""
+    for one in view.consumers:
+        place = Scope(one.app, one.environment, one.node)
+        say(f"used by {one.project} ({place}): {one.reference} of {', '.join(one.services) or 'its files'}")
+    for other in view.shadows:
+        say(f"without it, consumers may get {other.name} ({Scope(other.scope.app, other.scope.environment, other.scope.node)})")
+
+
 def _row(one: ConsumerView) -> tuple[str, ...]:
     holds = {True: "yes", False: "no", None: "?"}[one.matches]
     version = f"{one.version} (pinned)" if one.pinned else str(one.version)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from overseer.core.access import Resource
 from overseer.core.audit_events import AuditAction
 from overseer.core.errors import InvalidInput, Problem
@@ -17,6 +19,8 @@ from overseer.core.principals import Caller
 from overseer.server.services.cursors import bad_cursor, check_limit, read_cursor, write_cursor
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.secret_access import known_secret
+from overseer.server.services.secret_consumers import shadowed_by
+from overseer.server.services.secret_views import secret_view
 from overseer.server.services.usage_views import consumer_view, visible_consumer
 from overseer.server.storage import usage_rows
 from overseer.server.storage.secret_rows import SecretFilter, SecretRow, visible_page
@@ -42,7 +46,8 @@ class UsageService:
             row = await known_secret(entry, secret_id, Permission.SECRET_LIST)
             consumers = await usage_rows.consumers_of(entry.session, [row.id])
             [view] = await _views(entry, [row], [one for one in consumers if visible_consumer(entry, one)])
-        return view
+            shadows = [secret_view(one) for one in await shadowed_by(entry, row)]
+        return msgspec.structs.replace(view, shadows=shadows)
 
     async def report(
         self, caller: Caller, filter: str, cursor: str | None = None, limit: int = 100  # noqa: A002  # the query's name
