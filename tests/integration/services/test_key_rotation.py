@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -97,7 +99,9 @@ async def test_everything_goes_to_the_new_term_and_nothing_else_changes(world: W
     assert (row["state"], row["rewrapped"], row["unreadable"]) == ("finished", 21, 0)
     done = [(r["action"], r["outcome"], r["code"], r["version"]) for r in await world.audit() if r["action"].startswith("key:")]
     assert done == [("key:rotate", "allowed", "asked", 2), ("key:rotated", "allowed", "", 2)]
-    assert (await world.keys.state(world.owner)).rotation.remaining == 0
+    shown = (await world.keys.state(world.owner)).rotation
+    assert shown is not None
+    assert shown.remaining == 0
 
 
 async def test_a_kill_at_any_batch_loses_nothing_and_does_nothing_twice(world: World, rotation: KeyRotation) -> None:
@@ -260,6 +264,30 @@ async def test_a_row_that_does_not_open_is_left_and_counted(world: World, rotati
     await all_readable(world, values)
     await rotation.run()
     assert len(await world.sql("SELECT 1 FROM key_rotation")) == 1, "it goes round for ever"
+
+
+async def test_a_secret_that_is_moved_at_the_moment_it_is_read(
+    world: World, rotation: KeyRotation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock waits for the row's newest form, while its secret is still seen where it was: such a row opens when read again."""
+    values = await filled(world, 3)
+    due, stale = wrapped_tables.WrappedTable.due, 1
+
+    async def seen_before(table: wrapped_tables.WrappedTable, *arguments: Any) -> list[wrapped_tables.WrappedRow]:
+        nonlocal stale
+        rows = await due(table, *arguments)
+        if stale and rows:
+            stale -= 1
+            rows[0] = replace(rows[0], context=ValueContext(world.instance_id, uuid4(), rows[0].id, uuid4()))
+        return rows
+
+    monkeypatch.setattr(wrapped_tables.WrappedTable, "due", seen_before)
+    await rotation.rotate(world.owner)
+    await settle(world)
+    await rotation.run()
+    row = await latest(world)
+    assert (stale, row["state"], row["rewrapped"], row["unreadable"]) == (0, "finished", 7, 0)
+    await all_readable(world, values)
 
 
 async def test_rows_found_under_old_terms_are_rewrapped_without_a_new_term(world: World, rotation: KeyRotation) -> None:

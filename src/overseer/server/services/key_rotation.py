@@ -19,6 +19,7 @@ What it will not do: change the root key (that is a change of seal), or decrypt 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -168,7 +169,7 @@ class KeyRotation:
             place = (rotation.at_term, rotation.at_id) if rotation.at_table else (0, NO_ID)
             due = await table.due(session, self._keys.instance_id, newest, place, self._batch_size)
             if due:
-                wraps = self._rewrapped(due)
+                wraps = await self._rewrapped(session, table, due)
                 await table.rewrap(session, newest, wraps)
                 reached = (due[-1].encrypted.term, due[-1].id)
                 counts = {"rewrapped": len(wraps), "unreadable": len(due) - len(wraps)}
@@ -180,15 +181,29 @@ class KeyRotation:
                 return True
             return await self._end_pass(session, events, rotation, newest)
 
-    def _rewrapped(self, due: list[WrappedRow]) -> list[tuple[UUID, bytes]]:
+    async def _rewrapped(
+        self, session: Session, table: WrappedTable, due: Sequence[WrappedRow]
+    ) -> list[tuple[UUID, bytes]]:
         """The new wraps of those rows that open."""
         wraps = []
         for row in due:
-            try:
-                wraps.append((row.id, self._keys.rewrap(row.encrypted, row.context).wrapped_dek))
-            except (DecryptionFailed, KeyProblem):
-                continue  # changed, moved, or of a term that is gone: nothing here can mend it
+            wrap = self._wrap(row) or await self._wrap_again(session, table, row)
+            if wrap is not None:
+                wraps.append((row.id, wrap))
         return wraps
+
+    def _wrap(self, row: WrappedRow) -> bytes | None:
+        try:
+            return self._keys.rewrap(row.encrypted, row.context).wrapped_dek
+        except (DecryptionFailed, KeyProblem):
+            return None  # changed, moved, or of a term that is gone: nothing here can mend it
+
+    async def _wrap_again(self, session: Session, table: WrappedTable, row: WrappedRow) -> bytes | None:
+        """Read a row that did not open once more: the lock gave its newest form, but its place may have been the one before a
+        move that was committed at that moment."""
+        before = (row.encrypted.term, UUID(int=max(0, row.id.int - 1)))
+        again = await table.due(session, self._keys.instance_id, self._keys.keyring.newest_term, before, 1)
+        return self._wrap(again[0]) if again and again[0].id == row.id else None
 
     async def _end_pass(self, session: Session, events: list[AuditEvent], rotation: RotationRow, newest: int) -> bool:
         """Finish, or begin the next pass with the next round: whoever holds a lock or a late write needs a moment."""
