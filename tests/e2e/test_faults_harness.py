@@ -8,25 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import inputs, keys, life, nodes, store, writes
+from tests.faults import failover, inputs, keys, life, limits, nodes, replicas, store, writes
 from tests.faults.load import Load
 from tests.faults.stage import Stage
 from tests.faults.table import FAULTS, Fault, NotAsExpected, Seen, as_text, require, show_all
 
 pytestmark = pytest.mark.postgres
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = (inputs, keys, life, nodes, store, writes)
+MODULES = (failover, inputs, keys, life, limits, nodes, replicas, store, writes)
 
 
 def faults(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.faults", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=480)
 
 
 def test_every_fault_is_survived() -> None:
     done = faults("--kills", "3")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(FAULTS) >= 24
+    assert len(FAULTS) >= 32
     for one in FAULTS:
         assert f"\n{one.name} " in done.stdout
     assert done.stdout.count("| yes") == len(FAULTS)

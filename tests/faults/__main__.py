@@ -13,18 +13,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults import inputs, keys, life, nodes, store, writes
+from tests.faults import failover, inputs, keys, life, limits, nodes, replicas, store, writes
 from tests.faults.stage import Stage
 from tests.faults.table import FAULTS, Seen, as_text, show_all
 
 #: Importing them put their rows into the table; this is the order in which they are shown.
-ROWS_OF = [module.__name__ for module in (writes, store, keys, inputs, nodes, life)]
+ROWS_OF = [module.__name__ for module in (writes, store, failover, keys, inputs, limits, nodes, replicas, life)]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Show all rows, or those whose name holds ``--only``; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Show what Overseer does when things break.")
-    parser.add_argument("--kills", type=int, default=20, help="random kills of the last row (default 20)")
+    parser.add_argument("--kills", type=int, default=200, help="random kills of the last row (default 200)")
     parser.add_argument("--seed", type=int, default=1, help="for the same kills again (default 1)")
     parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose name holds this text")
     options = parser.parse_args(arguments)

@@ -1,7 +1,8 @@
 """A mixed load of writers that remember what was acknowledged, and the proof that nothing of it is lost.
 
 Each writer has names of its own and one value for each attempt, so what should be there is known exactly. An attempt whose answer
-was lost is sent again under its idempotency key until it is answered; one that never was may have happened or not, once.
+was lost is sent again under its idempotency key until it is answered; one that never was may have happened or not, once. Where
+there are several replicas, an attempt that one does not answer goes to the next.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from uuid import uuid4
 
 import httpx
 
 from tests.faults.stage import Stage
 from tests.faults.table import require
+from tests.integration.server_process.installation import RunningServer
 
 WRITERS = 4
 NAMES_EACH = 8
@@ -28,7 +31,7 @@ class Writer:
     """One thread of the load."""
 
     number: int
-    base: str
+    bases: list[str]
     token: str
     chance: random.Random
     prefix: str
@@ -37,6 +40,7 @@ class Writer:
     releases: dict[str, tuple[str, int, str]] = field(default_factory=dict)  # request id: what was released
     answers: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    succeeded_at: list[float] = field(default_factory=list)  # of time.monotonic
     _ids: dict[str, str] = field(default_factory=dict)
 
     def run(self, ended: threading.Event) -> None:
@@ -81,22 +85,28 @@ class Writer:
 
     def _send(self, http: httpx.Client, method: str, path: str, body: object, headers: dict[str, str]) -> httpx.Response | None:
         try:
-            answer = http.request(method, self.base + path, json=body, headers=headers)
+            answer = http.request(method, self.bases[0] + path, json=body, headers=headers)
         except httpx.TransportError:
-            self.answers[0] += 1
-            return None
-        self.answers[answer.status_code] += 1
+            answer = None
+        status = 0 if answer is None else answer.status_code
+        self.answers[status] += 1
+        if status in (0, 503):
+            self.bases.append(self.bases.pop(0))
+        else:
+            self.succeeded_at.append(time.monotonic())
         return answer
 
 
 class Load:
     """``with Load(stage) as load:`` runs it during the block; then :meth:`verify` against a server that runs."""
 
-    def __init__(self, stage: Stage, seed: int) -> None:
+    def __init__(self, stage: Stage, seed: int, *replicas: RunningServer) -> None:
+        """``replicas`` are servers beside the stage's own; half of the writers begin there."""
         self._stage, self._ended = stage, threading.Event()
         prefix = stage.name("load")
+        urls = [stage.server.url, *(replica.url for replica in replicas)]
         self.writers = [
-            Writer(number, stage.server.url, stage.token, random.Random(seed + number), prefix)  # noqa: S311  # not a secret
+            Writer(number, _turned(urls, number), stage.token, random.Random(seed + number), prefix)  # noqa: S311  # not a secret
             for number in range(WRITERS)
         ]
         self._threads = [threading.Thread(target=one.run, args=(self._ended,), daemon=True) for one in self.writers]
@@ -115,6 +125,11 @@ class Load:
     def answers(self) -> Counter[int]:
         """How many answers of each status; 0 is none at all."""
         return sum((one.answers for one in self.writers), Counter())
+
+    def longest_gap(self, since: float) -> float:
+        """The longest time in seconds since then (of ``time.monotonic``) in which no request of any writer succeeded."""
+        moments = sorted([since, *(at for one in self.writers for at in one.succeeded_at if at > since)])
+        return max((later - earlier for earlier, later in pairwise(moments)), default=float("inf"))
 
     def verify(self) -> str:
         """Raises unless all that was acknowledged is there, nothing twice, everything decrypts and every release has its row."""
@@ -152,3 +167,7 @@ class Load:
             require(answer.status_code == 200, f"a version does not decrypt: {answer.status_code}")
             found[secret_id, int(version)] = answer.json()["value"]
         return found
+
+
+def _turned(urls: list[str], by: int) -> list[str]:
+    return [urls[(by + number) % len(urls)] for number in range(len(urls))]

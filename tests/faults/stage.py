@@ -38,6 +38,10 @@ class Background(Generic[Value]):
         except Exception as error:  # noqa: BLE001  # handed to who waits for the result
             self._errors.append(error)
 
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
     def result(self, seconds: float = 40.0) -> Value:
         """What it returned; raises what it raised."""
         self._thread.join(seconds)
@@ -77,8 +81,18 @@ class Stage:
         self.await_ready()
 
     def other_server(self, **settings: str) -> RunningServer:
-        """A second one over the same database, for settings with which it refuses to start."""
+        """A second one over the same database: a replica, or one whose ``settings`` let it refuse to start."""
         return RunningServer(self.installation.settings(**settings), self.home / "other.log")
+
+    @contextmanager
+    def replica(self) -> Iterator[RunningServer]:
+        """A second server that is ready; it is stopped at the end, where it still runs."""
+        server = self.other_server()
+        try:
+            server.wait_for("/health/ready", 200)
+            yield server
+        finally:
+            server.stop()
 
     def ensure_serving(self) -> None:
         if not self.installation.postgres.owned:
@@ -98,13 +112,14 @@ class Stage:
             time.sleep(0.03)
         raise TimeoutError(f"the server was never ready ({status}): {self.server.said()[-500:]}")
 
-    def kill_server(self) -> None:
+    def kill_server(self, server: RunningServer | None = None) -> None:
         """``kill -9`` of all its processes: the supervisor is stopped first, so that it cannot react."""
-        os.kill(self.server.process.pid, signal.SIGSTOP)
-        for worker in self.server.workers():
+        victim = server or self.server
+        os.kill(victim.process.pid, signal.SIGSTOP)
+        for worker in victim.workers():
             os.kill(worker, signal.SIGKILL)
-        self.server.process.kill()
-        self.server.process.wait()
+        victim.process.kill()
+        victim.process.wait()
 
     def kill_database(self) -> None:
         """``kill -9`` of the postmaster, and a new start, as the supervisor of an embedded one does it."""
@@ -114,6 +129,11 @@ class Stage:
         os.kill(postgres.process_id, signal.SIGKILL)
         postgres.stop()
         postgres.start()
+
+    def use_database(self, url: str, superuser: str) -> None:
+        """Servers started from now on get ``url``; the stage itself looks with ``superuser``."""
+        self.settings = self.settings | {"OVERSEER_DATABASE_URL": url}
+        self._superuser = superuser
 
     # -- requests -------------------------------------------------------------------------------------------------------------
 
