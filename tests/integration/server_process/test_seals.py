@@ -251,6 +251,7 @@ def test_a_kill_at_any_step_leaves_exactly_one_seal_that_opens(installation: Ins
     present, outcomes = installation.seal, {}
     with served(vault) as url:
         steps = ("new_seal", "_proven", "store_rewrapped", "_check_written", "insert_events", "send_seal_news", "_check_after")
+        steps = steps if kind == "file" else ("new_seal", "send_seal_news", "_check_after")
         for number, step in enumerate(steps):
             transit = f"vault-transit:{url}?key=overseer&token_file={token}"
             new = transit if kind == "vault-transit" else f"file:{tmp_path / f'{number}.key'}"
