@@ -148,7 +148,7 @@ class Quickstart:
 
     def _stay(self) -> None:
         try:
-            say("\nRunning; Ctrl-C stops everything that was started here.")
+            say("\nRunning; Ctrl-C stops what was started here. Containers that you deployed yourself keep running.")
             while True:
                 for child in self._children:
                     child.require_running()

@@ -83,14 +83,15 @@ class Deployments:
         timeout: float,
         *,
         seen: Callable[[DeploymentEvent], None] | None = None,
+        idle: Callable[[], None] | None = None,
         pause: float = 0.5,
         sleep: Callable[[float], None] = time.sleep,
     ) -> DeploymentView:
-        """The deployment once it is over; ``seen`` is told what it does as it does it.
+        """The deployment once it is over; ``seen`` is told what it does as it does it, ``idle`` is called while nothing happens.
 
         Raises :class:`NotReady` after ``timeout`` seconds.
         """
-        following = _Following(self._http, f"/api/deployments/{deployment_id}/events", timeout, seen)
+        following = _Following(self._http, f"/api/deployments/{deployment_id}/events", timeout, seen, idle)
         while True:
             following.follow()
             view = self.get(deployment_id)
@@ -106,11 +107,12 @@ class Deployments:
         timeout: float,
         *,
         seen: Callable[[DeploymentEvent], None] | None = None,
+        idle: Callable[[], None] | None = None,
         pause: float = 0.5,
         sleep: Callable[[float], None] = time.sleep,
     ) -> DeploymentGroupView:
         """As :meth:`wait`, for all deployments of a group."""
-        following = _Following(self._http, f"/api/deployment-groups/{group_id}/events", timeout, seen)
+        following = _Following(self._http, f"/api/deployment-groups/{group_id}/events", timeout, seen, idle)
         while True:
             following.follow()
             group = self.group(group_id)
@@ -126,9 +128,14 @@ class _Following:
     """Events of one stream, told once each; where the stream cannot be had, states are told when they are asked for."""
 
     def __init__(
-        self, http: RetryingClient, path: str, timeout: float, seen: Callable[[DeploymentEvent], None] | None
+        self,
+        http: RetryingClient,
+        path: str,
+        timeout: float,
+        seen: Callable[[DeploymentEvent], None] | None,
+        idle: Callable[[], None] | None,
     ) -> None:
-        self._http, self._path, self._seen = http, path, seen
+        self._http, self._path, self._seen, self._idle = http, path, seen, idle
         self._timeout, self._deadline = timeout, time.monotonic() + timeout
         self._last = ""
         self._states: dict[str, str] = {}
@@ -143,6 +150,8 @@ class _Following:
                     if event.data:
                         self._tell(msgspec.json.decode(event.data, type=DeploymentEvent))
                         self._last = event.id
+                    elif self._idle is not None:
+                        self._idle()
                     if time.monotonic() >= self._deadline:
                         return
         except (NotReady, RateLimited, ConfigurationProblem, msgspec.MsgspecError):
@@ -159,6 +168,8 @@ class _Following:
 
     def check(self, what: str, command: str) -> None:
         """:class:`NotReady` where the time is up."""
+        if self._idle is not None:
+            self._idle()
         if time.monotonic() >= self._deadline:
             raise NotReady(f"{what} after {self._timeout:.0f} s: look again with 'overseer deployment {command}'")
 

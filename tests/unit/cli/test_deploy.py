@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from tests.unit.cli.conftest import Overseer
-from tests.unit.client.scripted_server import Asked, Reply, scripted_server
+from tests.unit.client.scripted_server import Asked, Reply, problem, scripted_server
 from tests.unit.client.test_api import NOW, deployment
 
+LATER_SEEN = "2100-01-01T00:00:00Z"
 BUNDLE = {"id": "b", "app": "shop", "digest": "d" * 64, "size": 10, "references": ["db"], "created_at": NOW}
 
 COMPOSE = "services: {web: {image: x, volumes: ['./data:/data:ro']}}\n"
@@ -18,6 +19,13 @@ COMPOSE = "services: {web: {image: x, volumes: ['./data:/data:ro']}}\n"
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("overseer.client.deployments.time.sleep", lambda seconds: None)
+
+
+def _node(last_seen_at: str | None) -> dict[str, Any]:
+    return {
+        "id": "n", "name": "local", "description": "", "state": "active", "agent_version": "0.1.0", "created_at": NOW,
+        "last_seen_at": last_seen_at,
+    }  # fmt: skip
 
 
 def _reference(matches: bool | None) -> dict[str, Any]:
@@ -35,6 +43,8 @@ def _script(*states: str, **more: Any) -> Any:
             return Reply(body=b"", media_type="text/event-stream")
         if asked.path.endswith("/bundles"):
             return Reply(201, BUNDLE)
+        if asked.path.startswith("/api/nodes/"):
+            return Reply(body=_node(LATER_SEEN))
         if asked.method == "POST":
             return Reply(201, deployment("queued"))
         return Reply(body={**deployment(left.pop(0)), "references": [_reference(True)], **more})
@@ -148,3 +158,46 @@ def test_what_no_server_could_allow_is_told_at_once_and_nothing_is_sent(overseer
     places = [line.split(": ")[0] for line in ended.err.splitlines()[1:]]
     assert places == ["compose.yaml:4:18", "compose.yaml:5:14", "compose.yaml:6:15"]
     assert [line.split(": ")[0] for line in allowed.err.splitlines()[1:]] == places[1:]
+
+
+@pytest.mark.parametrize(
+    ("last_seen_at", "said"),
+    [
+        ("2026-01-01T11:48:00Z", "node local was last seen 12 minutes ago"),
+        ("2025-12-29T12:00:00Z", "node local was last seen 3 days ago"),
+        (None, "node local was never seen"),
+        ("2026-01-01T11:59:40Z", ""),
+    ],
+)
+def test_it_is_said_whose_agent_is_away(overseer: Overseer, last_seen_at: str | None, said: str) -> None:
+    answer = _script("succeeded")
+
+    def script(asked: Asked) -> Reply:
+        if asked.path.startswith("/api/nodes/"):
+            return Reply(body=_node(last_seen_at))
+        if asked.method == "POST":
+            return Reply(201, {**deployment("queued"), "created_at": "2026-01-01T12:00:00Z"})
+        reply: Reply = answer(asked)
+        return reply
+
+    with scripted_server(script) as server:
+        ended = overseer("deploy", "--bundle", "d" * 64, "--app", "shop", "--node", "local", url=server.url)
+    assert ended.code == 0
+    assert said in ended.err
+    assert ("node local was" in ended.err) == bool(said)
+
+
+def test_who_may_not_see_nodes_deploys_all_the_same_and_asks_once(overseer: Overseer) -> None:
+    answer = _script("queued", "queued", "succeeded")
+    asked_for: list[str] = []
+
+    def script(asked: Asked) -> Reply:
+        if asked.path.startswith("/api/nodes/"):
+            asked_for.append(asked.path)
+            return problem("denied", 403)
+        reply: Reply = answer(asked)
+        return reply
+
+    with scripted_server(script) as server:
+        assert overseer("deploy", "--bundle", "d" * 64, "--app", "shop", "--node", "local", url=server.url).code == 0
+    assert asked_for == ["/api/nodes/local"]

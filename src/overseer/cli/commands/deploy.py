@@ -14,7 +14,7 @@ from overseer.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from overseer.client.api import Client
-    from overseer.wire.deployments import BundleCreate, DeploymentCreate, DeploymentView
+    from overseer.wire.deployments import BundleCreate, DeploymentCreate, DeploymentEvent, DeploymentView
 
 #: Beyond the time that containers may take to become healthy: queueing, Compose itself, and the report.
 GRACE_SECONDS = 120
@@ -220,7 +220,8 @@ def await_deployment(client: Client, view: DeploymentView, wait_timeout: int, *,
     where = f"{view.app}{f' ({view.environment})' if view.environment else ''} on {view.node}"
     say(f"{view.action} {where}: deployment {view.id}")
     if not detach:
-        view = client.deployments.wait(view.id, wait_timeout + GRACE_SECONDS, seen=Progress())
+        seen, idle = _watching(client, [view], Progress())
+        view = client.deployments.wait(view.id, wait_timeout + GRACE_SECONDS, seen=seen, idle=idle)
     if as_json:
         print_json(view)
     else:
@@ -238,13 +239,30 @@ def _await_group(client: Client, group_id: str, request: DeploymentCreate, *, de
     if not detach:
         turns = -(-len(nodes) // group.parallel)
         patience = turns * (request.wait_timeout + GRACE_SECONDS)
-        group = client.deployments.wait_for_group(group.id, patience, seen=Progress(nodes))
+        seen, idle = _watching(client, group.deployments, Progress(nodes))
+        group = client.deployments.wait_for_group(group.id, patience, seen=seen, idle=idle)
     if as_json:
         print_json(group)
     else:
         print_group(group)
     if not detach:
         require_all(group)
+
+
+def _watching(
+    client: Client, views: Sequence[DeploymentView], progress: Callable[[DeploymentEvent], None]
+) -> tuple[Callable[[DeploymentEvent], None], Callable[[], None]]:
+    """What to call with each event and in between: people see the states, and which agents are away."""
+    from overseer.cli.absent_agents import AbsentAgents
+
+    absent = AbsentAgents(client, views)
+
+    def seen(event: DeploymentEvent) -> None:
+        progress(event)
+        absent.heard(event)
+
+    absent()
+    return seen, absent
 
 
 def pairs(texts: Sequence[str], what: str) -> dict[str, str]:

@@ -16,7 +16,8 @@ def quickstart(once: bool, data_dir: Path | None) -> None:
     """Start everything on this machine and deploy the example.
 
     Sets up a server with a database of its own and the node 'local', deploys examples/shop with Docker (without Docker: runs a
-    process), proves that its secrets arrived, and stays until Ctrl-C, which stops what it started. Run again, it finds its data.
+    process), proves that its secrets arrived, and stays until Ctrl-C, which stops what it started; containers that you deployed
+    yourself keep running ('overseer undeploy' stops them). Run again, it finds its data.
     """
     from overseer.cli.quickstart import Quickstart
 
