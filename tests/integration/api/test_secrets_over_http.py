@@ -124,4 +124,4 @@ async def test_a_foreign_host_is_refused(server: Server) -> None:
 async def test_the_keyring_shows_no_key(server: Server) -> None:
     answer = (await server.ask("GET", "/api/keys")).json()
     assert answer["newest_term"] == 1
-    assert set(answer["keys"][0]) == {"purpose", "term", "created_at", "encryptions_reserved"}
+    assert set(answer["keys"][0]) == {"purpose", "term", "created_at", "encryptions_reserved", "rows"}
