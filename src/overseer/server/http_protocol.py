@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from overseer.server.joined_writes import JoinedWrites
+
 HEAD_SECONDS: Final = 20.0
 HEAD_BYTES: Final = 64 * 1024
 
@@ -30,7 +32,7 @@ class LimitedHttp(HttpToolsProtocol):
     _trailer = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(JoinedWrites(transport, self.loop))  # type: ignore[arg-type]
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import logging
 import sys
 
-from overseer.server.log_format import JsonFormatter
+from overseer.server.log_format import JoinedLines, JsonFormatter
 
 CANARY = "cAnArY-5e1f"
 
@@ -42,3 +44,25 @@ def test_asyncio_repeats_no_exception_and_no_argument() -> None:
     line = JsonFormatter().format(record)
     assert json.loads(line)["exception"][0]["type"] == "ValueError"
     assert CANARY not in line
+
+
+def test_lines_of_one_turn_are_written_together_and_a_warning_at_once() -> None:
+    stream = io.StringIO()
+    handler = JoinedLines(stream)
+
+    def say(level: int, text: str) -> None:
+        handler.handle(logging.makeLogRecord({"msg": text, "levelno": level}))
+
+    async def turn() -> None:
+        say(logging.INFO, "one")
+        say(logging.INFO, "two")
+        assert stream.getvalue() == ""
+        await asyncio.sleep(0)
+        assert stream.getvalue() == "one\ntwo\n"
+        say(logging.INFO, "three")
+        say(logging.WARNING, "four")
+        assert stream.getvalue() == "one\ntwo\nthree\nfour\n"
+
+    asyncio.run(turn())
+    say(logging.INFO, "five")  # no loop: nothing would write it later
+    assert stream.getvalue().endswith("four\nfive\n")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from starlette.routing import BaseRoute, Router
-from starlette.routing import Route as PathRoute
 
 from overseer.core.errors import Unavailable
 from overseer.server.api.catalogue import ROUTES
@@ -17,6 +16,7 @@ from overseer.server.api.endpoint import Edge, Endpoint
 from overseer.server.api.error_responses import problem_response
 from overseer.server.api.front import FACTS, App, Front, Receive, Scope, Send, respond
 from overseer.server.api.hosts import HostRule
+from overseer.server.api.path_index import PathIndex
 from overseer.server.api.peers import PeerRule
 from overseer.server.api.route import Route
 
@@ -36,9 +36,9 @@ def application(
         if route.method in methods:
             raise ValueError(f"{route.method} {route.path} is declared twice")
         methods[route.method] = route
-    paths: list[BaseRoute] = [PathRoute(path, Endpoint(methods, edge)) for path, methods in by_path.items()]
-    router = Router([*paths, *extra], redirect_slashes=False, default=_no_such_path)
-    return Front(router, HostRule(allowed_hosts), PeerRule(trusted_proxies))
+    pages = Router([*extra], redirect_slashes=False, default=_no_such_path)
+    index = PathIndex({path: Endpoint(methods, edge) for path, methods in by_path.items()}, pages)
+    return Front(index, HostRule(allowed_hosts), PeerRule(trusted_proxies))
 
 
 async def _no_such_path(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001  # the signature is ASGI's

@@ -30,7 +30,7 @@ class PeerRule:
         if direct is None:
             return ""
         if not self._trusted or not self._is_trusted(direct):
-            return str(direct)
+            return _text(direct)
         nearest = direct
         for text in reversed(_forwarded(scope["headers"])):
             hop = parse_address(_without_port(text))
@@ -55,6 +55,11 @@ def parse_address(text: str) -> Address | None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+@lru_cache(maxsize=1024)
+def _text(address: Address) -> str:
+    return str(address)
 
 
 def _forwarded(headers: RawHeaders) -> list[str]:

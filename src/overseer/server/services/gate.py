@@ -25,6 +25,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, NoReturn
 from uuid import UUID
@@ -320,6 +321,7 @@ class Gate:
             raise RateLimited("too many refused requests; wait and mend them", retry_after=self._limits.retry_after)
 
 
+@lru_cache(maxsize=1024)
 def peer_address(peer: str) -> str:
     """``peer`` in its normal form, '' where it is no address: the database casts it, and one bad row would abort a batch."""
     try:

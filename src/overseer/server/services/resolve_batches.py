@@ -65,7 +65,7 @@ class ResolveBatches:
         return _released(caller, resolved)
 
     async def _run(self, requests: Sequence[ResolveWanted]) -> list[Resolved | None]:
-        async with self._database.session() as session:
+        async with self._database.session(one_statement=True) as session:
             return await resolve_batch(session, requests, _BITS)
 
 

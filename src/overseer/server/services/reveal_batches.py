@@ -56,11 +56,12 @@ class RevealBatches:
         """
         if self._is_slow(caller):
             return None
-        request = RevealRequest(replace(caller, peer=peer_address(caller.peer)), secret_id, version)
+        peer = peer_address(caller.peer)
+        request = RevealRequest(caller if peer == caller.peer else replace(caller, peer=peer), secret_id, version)
         return self._judge(request, await self._batches.ask(request))
 
     async def _run(self, requests: Sequence[RevealRequest]) -> list[RevealResult]:
-        async with self._database.session() as session:
+        async with self._database.session(one_statement=True) as session:
             return await reveal_batch(session, requests)
 
     def _judge(self, request: RevealRequest, result: RevealResult) -> Released | None:

@@ -131,7 +131,7 @@ class SecretReading:
 
 
 def _with_reason(caller: Caller, reason: str) -> Caller:
-    return replace(caller, reason=reason or caller.reason)
+    return replace(caller, reason=reason) if reason else caller
 
 
 def _filter(names: Scope[str], scope: str | None, name: str | None, label: str | None, q: str | None) -> SecretFilter:

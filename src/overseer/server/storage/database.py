@@ -131,20 +131,29 @@ class Database:
         self._size = size
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
+        self._unchanged: set[int] = set()  # connections by their backend's number, between a block's end and its reset
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Session]:
-        """A connection from the pool; :class:`StoreUnavailable` where none is to be had within five seconds."""
+    async def session(self, *, one_statement: bool = False) -> AsyncIterator[Session]:
+        """A connection from the pool; :class:`StoreUnavailable` where none is to be had within five seconds.
+
+        ``one_statement``: nothing but single statements are run on it, none of which changes the session, so it needs no reset
+        when it is given back: on the hot path that would cost as much as the statement's own round trip.
+        """
         try:
             pool = await self._open()
             connection = await pool.acquire(timeout=ACQUIRE_SECONDS)
         except _PASSING:
             raise StoreUnavailable("the database cannot be reached; try again") from None
+        pid = connection.get_server_pid()
         try:
             yield Session(connection)
+            if one_statement and not connection.is_in_transaction():
+                self._unchanged.add(pid)
         finally:
             # Shielded: a cancelled request must give its connection back, or the pool drains.
             await asyncio.shield(_give_back(pool, connection))
+            self._unchanged.discard(pid)
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[Session]:
@@ -200,9 +209,18 @@ class Database:
                     timeout=ACQUIRE_SECONDS,
                     command_timeout=COMMAND_SECONDS,
                     init=self._setup,
+                    reset=self._reset,
                     **self._arguments,
                 )
             return self._pool
+
+    async def _reset(self, connection: asyncpg.Connection) -> None:
+        """What the pool does with a connection that is given back: back to the settings of the start-up packet, no locks."""
+        pid = connection.get_server_pid()
+        if pid in self._unchanged:
+            self._unchanged.discard(pid)
+        else:
+            await connection.execute(connection.get_reset_query())
 
 
 async def _give_back(pool: asyncpg.Pool, connection: Any) -> None:
