@@ -56,7 +56,8 @@ def _may_provision(provider: OidcProvider, held: list[str]) -> bool:
 async def _provisioned(entry: Entry, name: str, provider: OidcProvider, claims: Mapping[str, Any], *, may: bool) -> LinkedUser:
     subject = str(claims["sub"])
     if not may:
-        entry.refuse(Resource("identity", f"{name}: {subject}"), "not_linked")
+        entry.refuse(Resource("provider", name), "not_linked")
+        entry.amend(reason=f"subject {subject}")  # erasable, and what an administrator needs to tie it to a user
         raise _not_let_in()
     user_id = new_id(entry.now)
     chosen = await _free_name(entry, claims.get(provider.name_claim), subject)
