@@ -154,6 +154,9 @@ class Story:
         assert got == self.canaries.data("bytes")
         self.system.cli("run", *SCOPE, "--only", "nul", "--", "true", expect=65)
         self.system.cli("run", *SCOPE, "--only", "as-secret", "--", "/no/such/program", expect=127)
+        self.system.cli("key", "rotate", "--no-wait")
+        self.system.cli("key", "verify")
+        self.system.cli("key", "status")
 
     def deploy(self) -> None:
         """All forms at once, into real containers, and a look from inside."""

@@ -20,7 +20,9 @@ _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
 @json_option
 @click.pass_obj
 def doctor(connection: Connection, remote: bool, as_json: bool) -> None:
-    """Check the installation: one line a finding, with what to do. Changes nothing. Ends with 78 where there is a problem.
+    """Check an installation and say what to do.
+
+    One line a finding; nothing is changed. Ends with 78 where there is a problem.
 
     On a machine with a server's data directory it looks at files, seal, TLS, database and keys, with the server's settings (run
     it as the server's user); on a node at the agent; and at the server that the command line uses.

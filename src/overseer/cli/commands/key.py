@@ -88,8 +88,9 @@ def verify(client: Client, as_json: bool) -> None:
 @key.command()
 @click.argument("term", type=click.IntRange(min=1), metavar="TERM")
 @yes_option
+@json_option
 @pass_client
-def retire(client: Client, term: int, yes: bool) -> None:
+def retire(client: Client, term: int, yes: bool, as_json: bool) -> None:
     """Delete an old term of the key-encryption key that nothing uses, for good.
 
     A single row that is put back from an older backup then does not open; a whole backup brings its own copy of the key.
@@ -99,6 +100,8 @@ def retire(client: Client, term: int, yes: bool) -> None:
     if not yes:
         confirm(f"Delete term {term} for good?")
     client.keys.retire(term)
+    if as_json:
+        print_json({"term": term})
     say(f"term {term} is deleted")
 
 
