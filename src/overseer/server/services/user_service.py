@@ -18,8 +18,9 @@ from overseer.core.identifiers import check_name, new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller, PrincipalKind
 from overseer.crypto.tokens import TokenPrefix, new_token
+from overseer.server.services.cursors import MAX_LIMIT, part_of
 from overseer.server.services.gate import Entry, Gate
-from overseer.server.services.granted_rights import keep_an_owner, require_reach
+from overseer.server.services.granted_rights import keep_an_owner, require_grant, require_reach
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.scope_service import check_description
 from overseer.server.services.token_issuing import SELF
@@ -71,12 +72,12 @@ class UserService:
                 raise Conflict("the user that this idempotency key made was deleted meanwhile")
         return _view(row)
 
-    async def list_users(self, caller: Caller) -> Page[UserView]:
+    async def list_users(self, caller: Caller, cursor: str | None = None, limit: int = MAX_LIMIT) -> Page[UserView]:
         """Users by name."""
         async with self._gate.enter(caller, AuditAction.USER_LIST) as entry:
             entry.authorise(Permission.PRINCIPAL_LIST, Resource("user"))
-            found = await user_rows.all_users(entry.session)
-        return Page(items=[_view(row) for row in found])
+            found, after = part_of(await user_rows.all_users(entry.session), lambda row: row.name, cursor, limit)
+        return Page(items=[_view(row) for row in found], next_cursor=after)
 
     async def get_user(self, caller: Caller, user_id: UUID) -> UserView:
         """One user."""
@@ -105,7 +106,7 @@ class UserService:
         """It may sign in again, with the password and the rights that it had."""
         async with self._gate.enter(caller, AuditAction.USER_ENABLE) as entry:
             await self._known(entry, user_id, Permission.PRINCIPAL_WRITE)
-            await self._reached(entry, user_id, Permission.PRINCIPAL_WRITE)
+            await self._require_all_it_holds(entry, user_id, Permission.PRINCIPAL_WRITE)
             await user_rows.enable_user(entry.session, user_id)
             return await self._view_of(entry, user_id)
 
@@ -125,7 +126,7 @@ class UserService:
             if not MIN_INVITATION <= body.expires_in <= MAX_INVITATION:
                 rule = f"an invitation lives {MIN_INVITATION} to {MAX_INVITATION} seconds"
                 raise InvalidInput(rule, problems=[Problem("body.expires_in", rule, "bad_expiry")])
-            await self._reached(entry, user_id, Permission.USER_RESET)
+            await self._require_all_it_holds(entry, user_id, Permission.USER_RESET)
             if row.disabled_at is not None:
                 raise Conflict("the user is disabled; enable it first")
             await user_rows.lock_user(entry.session, user_id)
@@ -147,7 +148,7 @@ class UserService:
         async with self._gate.enter(caller, AuditAction.USER_LINK) as entry:
             await self._known(entry, user_id, Permission.USER_RESET)
             _check_identity(body)
-            await self._reached(entry, user_id, Permission.USER_RESET)
+            await self._require_all_it_holds(entry, user_id, Permission.USER_RESET)
             try:
                 await external_identity_rows.link(entry.session, body.issuer, body.subject, user_id)
             except AlreadyExists:
@@ -172,6 +173,12 @@ class UserService:
             entry.missing(Resource("user", id=user_id))
         entry.authorise(permission, Resource("user", row.name, id=user_id), hide_without=Permission.PRINCIPAL_LIST)
         return row
+
+    async def _require_all_it_holds(self, entry: Entry, user_id: UUID, permission: Permission) -> None:
+        """For what lets somebody act as the user: the caller holds all that the user holds, and for as long."""
+        subjects = await principal_rows.subjects_of(entry.session, user_id)
+        theirs = await principal_rows.all_bindings(entry.session, subjects)
+        require_grant(entry, permission, theirs, "you cannot let anybody act as a user who may do more than you")
 
     async def _reached(self, entry: Entry, user_id: UUID, permission: Permission) -> list[principal_rows.BindingRow]:
         """The user's bindings, its groups' too, all of which the caller contains; the user's own are what goes with it."""
