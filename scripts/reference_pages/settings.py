@@ -17,6 +17,8 @@ from scripts.reference_pages.markdown import Page, code, page, prose, table
 
 _ELSEWHERE: Final = {
     CONFIG_VARIABLE: "Read by server and agent: the path of their TOML file (default: `overseer.toml` in the data directory).",
+    "OVERSEER_NEW_ROOT_KEY": "Read by `overseer seal migrate --to env`: the new root key, as 64 hexadecimal digits. The systemd "
+    "credential `overseer-new-root-key` is the better way.",
     "OVERSEER_ROOT_KEY": "Read by the server with the seal `env`: the root key as 64 hexadecimal digits. It is taken out of the "
     f"environment at once. The systemd credential `{CREDENTIAL}` is the better way.",
     "OVERSEER_SECRETS_DIR": "Set by `overseer run --files` for the command that it runs: the directory of its files.",

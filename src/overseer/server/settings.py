@@ -122,7 +122,10 @@ SETTINGS: Final = (
         "OVERSEER_SEAL",
         "word",
         "file:<data dir>/root.key",
-        "What gives the root key: file:/path, env, or passphrase.",
+        "What gives the root key: file:/path; env; passphrase; shamir:K/N (K of N shares); awskms:KEY with the options region "
+        "and endpoint; vault-transit:https://HOST with key, mount, namespace, ca_file, token_file or token_env, or role_id with "
+        "secret_id_file or secret_id_env. Options stand after ? and are joined by &. Secrets stand in the files and variables "
+        "that it names, never in it.",
         secret=True,
     ),
     Setting("OVERSEER_SESSION_HOURS", "integer", "12", "How long somebody who signed in stays so, whatever they do; 1 to 720."),
