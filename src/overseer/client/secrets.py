@@ -145,7 +145,7 @@ class Secrets:
         """Make an existing version the active one; ``immediate`` as in update."""
         return self._changed("POST", secret_id, "/activate", SecretActivate(version=version, immediate=immediate), None)
 
-    def delete(self, secret_id: str, *, if_version: int | None = None, force: bool = False) -> list[str]:
+    def delete(self, secret_id: str, *, if_version: int | None = None, force: bool = False) -> Sequence[str]:
         """Delete the secret with all of its history; the ids of secrets that consumers may get instead from now on.
 
         :class:`InUse` where something that is deployed uses it, unless ``force``.
@@ -165,7 +165,7 @@ class Secrets:
         headers = _once() | _if_match(if_version)
         return self._http.request("POST", f"/api/secrets/{secret_id}/move", body, returns=SecretMoved, headers=headers).value
 
-    def batch(self, operations: Sequence[Operation]) -> list[BatchResult]:
+    def batch(self, operations: Sequence[Operation]) -> Sequence[BatchResult]:
         """Up to 500 operations of ``overseer.wire.secret_batches``, all or nothing; one result for each.
 
         Raises :class:`BatchRefused`, or another error whose ``problems`` name every operation that cannot be done.

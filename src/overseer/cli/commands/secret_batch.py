@@ -66,7 +66,7 @@ def read_operations(content: bytes, scope: Scope[str], *, immediate: bool) -> tu
             continue
         try:
             found = msgspec.json.decode(line, type=dict[str, Any])
-            operations.append(msgspec.convert(_completed(found, scope, immediate=immediate), Operation))  # type: ignore[arg-type]
+            operations.append(msgspec.convert(_completed(found, scope, immediate=immediate), Operation))
             numbers.append(number)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):  # their texts may quote the line
             problems.append(Problem(f"line {number}", _FORM, "bad_line"))

@@ -145,7 +145,7 @@ def _problem_statuses(route: Route) -> list[int]:
         statuses |= {401, 403}
     elif route.body is not None:
         statuses |= {401, 403, 404, 409}
-    if route.parameters:
+    if route.parameters or route.query is not None:  # a filter may name what is not there
         statuses.add(404)
     if route.body is not None:
         statuses |= {413, 415}

@@ -19,6 +19,7 @@ from overseer.crypto.envelope import PACK_PATH, BundleFileContext, EncryptedValu
 from overseer.crypto.keyring import Purpose
 from overseer.server.services.bundle_packing import PackedBundle, read_message, unpack
 from overseer.server.services.bundle_scanning import scan_bundle
+from overseer.server.services.cursors import check_limit, read_id_cursor, write_cursor
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
@@ -66,12 +67,17 @@ class BundleService:
             entry.amend(resource_id=row.id)
         return _view(row, [str(reference) for reference in scan.references])
 
-    async def list_bundles(self, caller: Caller, app: str) -> Page[BundleView]:
-        """The newest hundred bundles of an app, without their content."""
+    async def list_bundles(
+        self, caller: Caller, app: str, cursor: str | None = None, limit: int = 100
+    ) -> Page[BundleView]:
+        """The bundles of an app, newest first, without their content."""
         async with self._gate.enter(caller, AuditAction.BUNDLE_LIST) as entry:
             place = await self._app(entry, app, Permission.DEPLOYMENT_LIST)
-            rows = await deployment_rows.all_bundles(entry.session, place.id)
-        return Page(items=[_view(row, []) for row in rows])
+            before = None if cursor is None else read_id_cursor(cursor)
+            check_limit(limit)
+            rows = await deployment_rows.bundle_page(entry.session, place.id, before, limit + 1)
+        following = write_cursor(str(rows[limit - 1].id)) if len(rows) > limit else None
+        return Page(items=[_view(row, []) for row in rows[:limit]], next_cursor=following)
 
     async def open(self, row: BundleRow, released: AuditEvent | None = None) -> PackedBundle:
         """The content of a stored bundle, for other services only. Raises :class:`DecryptionFailed` naming the bundle.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from overseer.core.errors import InvalidInput, Problem
@@ -14,6 +15,7 @@ from overseer.core.identifiers import is_name
 CURSOR_RULE: Final = "cursor is the next_cursor of the page before, unchanged"
 LIMIT_RULE: Final = "limit is a number of 1 to 500"
 MAX_LIMIT: Final = 500
+Row = TypeVar("Row")
 
 
 def write_cursor(*fields: str | int) -> str:
@@ -50,6 +52,21 @@ def _id(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise bad_cursor() from None
+
+
+def part_of(
+    rows: Iterable[Row], key: Callable[[Row], str], cursor: str | None, limit: int, *, descending: bool = False
+) -> tuple[list[Row], str | None]:
+    """A page of rows that are few enough to be read as a whole, in the order of ``key``, which no two share; and the next cursor.
+
+    Raises :class:`InvalidInput` for the cursor and the limit.
+    """
+    check_limit(limit)
+    ordered = sorted(rows, key=key, reverse=descending)
+    if cursor is not None:
+        after: str = read_cursor(cursor, str)[0]
+        ordered = [row for row in ordered if (key(row) < after if descending else key(row) > after)]
+    return ordered[:limit], write_cursor(key(ordered[limit - 1])) if len(ordered) > limit else None
 
 
 def bad_cursor() -> InvalidInput:

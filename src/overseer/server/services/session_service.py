@@ -9,6 +9,7 @@ from overseer.core.audit_events import AuditAction
 from overseer.core.errors import Conflict
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
+from overseer.server.services.cursors import MAX_LIMIT, part_of
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.granted_rights import require_reach
 from overseer.server.storage import principal_rows, session_rows, user_rows
@@ -23,15 +24,20 @@ class SessionService:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    async def list_own_sessions(self, caller: Caller) -> Page[SessionView]:
+    async def list_own_sessions(
+        self, caller: Caller, cursor: str | None = None, limit: int = MAX_LIMIT
+    ) -> Page[SessionView]:
         """The caller's own live sessions, newest first; needs no permission."""
         async with self._gate.enter(caller, AuditAction.SESSION_LIST) as entry:
             entry.accept(Resource("session", entry.actor.name, id=entry.actor.id))
-            found = await session_rows.live_sessions(entry.session, user_id=entry.actor.id)
+            rows = await session_rows.live_sessions(entry.session, user_id=entry.actor.id)
+            found, after = part_of(rows, lambda row: str(row.id), cursor, limit, descending=True)
             current = entry.actor.token_id
-        return Page(items=[_view(row, current) for row in found])
+        return Page(items=[_view(row, current) for row in found], next_cursor=after)
 
-    async def list_sessions(self, caller: Caller, user_id: UUID) -> Page[SessionView]:
+    async def list_sessions(
+        self, caller: Caller, user_id: UUID, cursor: str | None = None, limit: int = MAX_LIMIT
+    ) -> Page[SessionView]:
         """The live sessions of a user, newest first."""
         async with self._gate.enter(caller, AuditAction.SESSION_LIST) as entry:
             user = await user_rows.user_by_id(entry.session, user_id)
@@ -40,9 +46,10 @@ class SessionService:
             entry.authorise(
                 Permission.TOKEN_LIST, Resource("user", user.name, id=user_id), hide_without=Permission.PRINCIPAL_LIST
             )
-            found = await session_rows.live_sessions(entry.session, user_id=user_id)
+            rows = await session_rows.live_sessions(entry.session, user_id=user_id)
+            found, after = part_of(rows, lambda row: str(row.id), cursor, limit, descending=True)
             current = entry.actor.token_id
-        return Page(items=[_view(row, current) for row in found])
+        return Page(items=[_view(row, current) for row in found], next_cursor=after)
 
     async def revoke_session(self, caller: Caller, session_id: UUID) -> None:
         """It is refused from the next request on. A user may always end its own."""

@@ -144,9 +144,9 @@ async def bundle_by_id(session: Session, bundle_id: UUID) -> BundleRow | None:
     return BundleRow(**dict(row)) if row else None
 
 
-async def all_bundles(session: Session, app_id: UUID) -> list[BundleSummary]:
-    """The newest hundred bundles of an app."""
-    return [BundleSummary(**dict(row)) for row in await session.fetch("bundle_all", app_id)]
+async def bundle_page(session: Session, app_id: UUID, before: UUID | None, limit: int) -> list[BundleSummary]:
+    """The newest ``limit`` bundles of an app that were stored before the one of that id."""
+    return [BundleSummary(**dict(row)) for row in await session.fetch("bundle_page", app_id, before, limit)]
 
 
 async def claim_project(session: Session, node_id: UUID, project: str, app_id: UUID, environment_id: UUID | None) -> bool:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from overseer.core.permissions import Permission
 from overseer.server.api.call import Call, EventStream
-from overseer.server.api.queries import DeploymentsQuery
+from overseer.server.api.queries import DeploymentsQuery, PageQuery
 from overseer.server.api.route import LARGE_BODY, route
 from overseer.server.services.deployment_watch import DeploymentWatch
 from overseer.wire.deployments import (
@@ -41,11 +41,12 @@ async def create_bundle(call: Call[BundleCreate, None], name: str) -> BundleView
     "GET",
     "/api/apps/{name}/bundles",
     permission=Permission.DEPLOYMENT_LIST,
-    summary="List the bundles of an app, without their contents",
+    summary="List the bundles of an app, newest first, without their contents",
+    query=PageQuery,
     returns=Page[BundleView],
 )
-async def list_bundles(call: Call[None, None], name: str) -> Page[BundleView]:
-    return await call.services.bundles.list_bundles(call.caller, name)
+async def list_bundles(call: Call[None, PageQuery], name: str) -> Page[BundleView]:
+    return await call.services.bundles.list_bundles(call.caller, name, call.query.cursor, call.query.limit)
 
 
 @route(

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from overseer.core.permissions import Permission
 from overseer.server.api.call import Call
+from overseer.server.api.queries import PageQuery
 from overseer.server.api.route import AnyIdentity, Open, route
 from overseer.wire.messages import Page
 from overseer.wire.people import (
@@ -125,10 +126,11 @@ async def renew_recovery_codes(call: Call[SecondFactorProof, None]) -> RecoveryC
     "/api/sessions",
     permission=AnyIdentity("everyone may see their own sessions"),
     summary="List your live sessions",
+    query=PageQuery,
     returns=Page[SessionView],
 )
-async def list_own_sessions(call: Call[None, None]) -> Page[SessionView]:
-    return await call.services.sessions.list_own_sessions(call.caller)
+async def list_own_sessions(call: Call[None, PageQuery]) -> Page[SessionView]:
+    return await call.services.sessions.list_own_sessions(call.caller, call.query.cursor, call.query.limit)
 
 
 @route(
@@ -147,10 +149,11 @@ async def revoke_session(call: Call[None, None], session_id: UUID) -> None:
     "/api/users/{user_id}/sessions",
     permission=Permission.TOKEN_LIST,
     summary="List the live sessions of a user",
+    query=PageQuery,
     returns=Page[SessionView],
 )
-async def list_sessions(call: Call[None, None], user_id: UUID) -> Page[SessionView]:
-    return await call.services.sessions.list_sessions(call.caller, user_id)
+async def list_sessions(call: Call[None, PageQuery], user_id: UUID) -> Page[SessionView]:
+    return await call.services.sessions.list_sessions(call.caller, user_id, call.query.cursor, call.query.limit)
 
 
 @route(

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from overseer.core.permissions import Permission
 from overseer.server.api.call import Call
+from overseer.server.api.queries import PageQuery
 from overseer.server.api.route import route
 from overseer.wire.messages import Page
 from overseer.wire.people import ExternalIdentity, InvitationCreated, UserCreate, UserPatch, UserReset, UserView
@@ -25,9 +26,16 @@ async def create_user(call: Call[UserCreate, None]) -> UserView:
     return await call.services.users.create_user(call.caller, call.body, call.idempotency)
 
 
-@route("GET", "/api/users", permission=Permission.PRINCIPAL_LIST, summary="List users", returns=Page[UserView])
-async def list_users(call: Call[None, None]) -> Page[UserView]:
-    return await call.services.users.list_users(call.caller)
+@route(
+    "GET",
+    "/api/users",
+    permission=Permission.PRINCIPAL_LIST,
+    summary="List users",
+    query=PageQuery,
+    returns=Page[UserView],
+)
+async def list_users(call: Call[None, PageQuery]) -> Page[UserView]:
+    return await call.services.users.list_users(call.caller, call.query.cursor, call.query.limit)
 
 
 @route("GET", "/api/users/{user_id}", permission=Permission.PRINCIPAL_LIST, summary="Show a user", returns=UserView)

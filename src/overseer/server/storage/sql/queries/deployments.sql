@@ -12,10 +12,10 @@ FROM bundle b JOIN app a ON a.id = b.app_id WHERE b.app_id = $1 AND b.digest = $
 SELECT b.id, b.app_id, a.name AS app, b.digest, b.format, b.kek_term, b.wrapped_dek, b.ciphertext, b.size, b.created_at
 FROM bundle b JOIN app a ON a.id = b.app_id WHERE b.id = $1;
 
--- name: bundle_all
--- Without the content: a hundred of them may be hundreds of megabytes.
+-- name: bundle_page
+-- Without the content: a hundred of them may be hundreds of megabytes. Ids are made in the order of time.
 SELECT b.id, a.name AS app, b.digest, b.size, b.created_at
-FROM bundle b JOIN app a ON a.id = b.app_id WHERE b.app_id = $1 ORDER BY b.created_at DESC LIMIT 100;
+FROM bundle b JOIN app a ON a.id = b.app_id WHERE b.app_id = $1 AND ($2::uuid IS NULL OR b.id < $2) ORDER BY b.id DESC LIMIT $3;
 
 -- name: deployment_place_lock
 -- One deployment is made at a time for a node, so that project names stay unique on it. Open deployments do not wait.
