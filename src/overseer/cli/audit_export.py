@@ -18,7 +18,6 @@ Evolution rule: another meaning of a line is another number in the first one; un
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -27,22 +26,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from uuid import UUID
 
+import msgspec
+
 from overseer.core.audit_record import decode
 from overseer.core.errors import InvalidInput
 from overseer.crypto.checkpoints import Checkpoint
 from overseer.crypto.log_report import LogHead, LogReport, Trust, keys_of, prepared
 from overseer.crypto.log_tiles import TILE_WIDTH
 from overseer.crypto.log_verification import MOST_FINDINGS, Finding, diagnose
-from overseer.crypto.merkle_log import HASH_BYTES, split_hashes
+from overseer.crypto.merkle_log import HASH_BYTES, leaf_hash, split_hashes
 
 if TYPE_CHECKING:
     from overseer.wire.audit_log import LogKeysView, RecordsView
 
 _Feed = Callable[[list[bytes]], None]
 _FORMAT: Final = 1
-_RECORD: Final = b'{"record":"'
-_RECORD_END: Final = b'"}\n'
-_MEMBERS: Final = {"record", "row", "leaves", "checkpoint", "end"}
+_BLOCK: Final = 1 << 17
 
 
 def write_head(keys: LogKeysView) -> bytes:
@@ -111,6 +110,28 @@ def verify_file(path: Path, trust: Trust) -> LogReport:
     )
 
 
+class _Line(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A line after the first: one of its members, or a record with its row."""
+
+    record: bytes | msgspec.UnsetType = msgspec.UNSET
+    row: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    leaves: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # only looked at where something differs
+    checkpoint: str | msgspec.UnsetType = msgspec.UNSET
+    end: int | msgspec.UnsetType = msgspec.UNSET
+
+
+_LINES: Final = msgspec.json.Decoder(_Line)
+
+
+def _line_of(line: bytes) -> _Line:
+    """One line; what cannot be read is a row whose bytes are no record."""
+    try:
+        found = _LINES.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = _Line()
+    return found if found != _Line() else _Line(record=b"unreadable: " + line)
+
+
 class _Reading:
     """One pass over the lines after the first: leaf hashes of rows, checkpoints and stored leaf hashes are given on, what is
     wrong with lines themselves is kept in ``problems``.
@@ -118,58 +139,65 @@ class _Reading:
     A line that cannot be read counts as a row that is none, so that it is located like a changed one.
     """
 
-    def __init__(self, feed: _Feed, head: Callable[[str], None], stored: _Feed = lambda _: None) -> None:
+    def __init__(self, feed: _Feed, head: Callable[[str], None], stored: _Feed | None = None) -> None:
         self._feed = feed
         self._head = head
         self._stored = stored
         self._count = 0
+        self._leaves: list[bytes] = []
         self._ended = False
         self.problems: list[Finding] = []
 
     def read(self, file: BinaryIO) -> list[Finding]:
         """To the end; the problems."""
-        leaves: list[bytes] = []
-        sha256, decode64, prefix, end, skip = hashlib.sha256, binascii.a2b_base64, _RECORD, _RECORD_END, len(_RECORD)
-        for line in file:
-            # Nearly every line: without a JSON parser, and so strict that no second text stands for the same row.
-            if line.startswith(prefix) and line.endswith(end) and not self._ended:
-                try:
-                    leaves.append(sha256(b"\x00" + decode64(line[skip:-3], strict_mode=True)).digest())
-                except binascii.Error:
-                    leaves.append(sha256(line).digest())
-                continue
-            self._give(leaves)
-            leaves = []
-            if self._ended:
-                self._problem("inserted", "there are lines behind the end")
-                return self.problems
-            self._other(line)
-        self._give(leaves)
+        rest = b""
+        while block := file.read(_BLOCK):
+            block = rest + block
+            end = block.rfind(b"\n") + 1
+            rest = block[end:]
+            self._block(block[:end])
+        self._block(rest)
+        self._give(self._leaves)
         if not self._ended:
             self._problem("truncated", "the file does not end as an export ends: it was cut off")
         return self.problems
 
-    def _other(self, line: bytes) -> None:
-        match _members(line):
-            case {"record": str(text), "row": row}:
-                record = _decoded(text)
-                if record and _readable(record) != row:
-                    self._problem("changed", "the readable fields are not those of the record", self._count)
-                self._give([hashlib.sha256(b"\x00" + record).digest()])
-            case {"checkpoint": str(note)}:
-                try:
-                    self._head(note)
-                except InvalidInput:
-                    self._problem("unsigned", "a checkpoint that cannot be read")
-            case {"leaves": str(text)}:
-                joined = _decoded(text)
-                self._stored(split_hashes(joined[: len(joined) // HASH_BYTES * HASH_BYTES]))
-            case {"end": number}:
-                self._ended = True
-                if number != self._count:
-                    self._problem("truncated", f"the file says {number} rows and holds {self._count}")
-            case _:
-                self._give([hashlib.sha256(line).digest()])
+    def _block(self, block: bytes) -> None:
+        """Whole lines. One by one only where they cannot be read together."""
+        try:
+            lines = _LINES.decode_lines(block)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            lines = [_line_of(line) for line in block.splitlines()]
+        leaves, sha256, unset = self._leaves, hashlib.sha256, msgspec.UNSET
+        for line in lines:
+            record = line.record
+            if record is not unset and line.row is unset and not self._ended:
+                leaves.append(sha256(b"\x00" + record).digest())
+                continue
+            self._give(leaves)  # whole tiles, as a rule: their hashes follow each
+            leaves = self._leaves = []
+            self._other(line)
+
+    def _other(self, line: _Line) -> None:
+        if self._ended:
+            if not self.problems or self.problems[-1].kind != "inserted":
+                self._problem("inserted", "there are lines behind the end")
+        elif line.record is not msgspec.UNSET:
+            if _readable(line.record) != (None if line.row is msgspec.UNSET else json.loads(bytes(line.row))):
+                self._problem("changed", "the readable fields are not those of the record", self._count)
+            self._give([leaf_hash(line.record)])
+        elif line.checkpoint is not msgspec.UNSET:
+            try:
+                self._head(line.checkpoint)
+            except InvalidInput:
+                self._problem("unsigned", "a checkpoint that cannot be read")
+        elif line.leaves is not msgspec.UNSET:
+            if self._stored is not None:
+                self._stored(_stored_hashes(bytes(line.leaves)))
+        elif line.end is not msgspec.UNSET:
+            self._ended = True
+            if line.end != self._count:
+                self._problem("truncated", f"the file says {line.end} rows and holds {self._count}")
 
     def _give(self, leaves: list[bytes]) -> None:
         self._count += len(leaves)
@@ -200,18 +228,16 @@ def _records_at(path: Path, findings: list[Finding]) -> dict[int, bytes]:
     """The rows that findings begin and end with, by their place in the file."""
     wanted = {place for one in findings if one.found is not None for place in (one.found, one.found + one.count - 1)}
     records = dict.fromkeys(wanted, b"")
-    if not wanted:
-        return records
-    with path.open("rb") as file:
-        file.readline()
-        place = 0
-        for line in file:
-            members = _members(line)
-            if "record" not in members and members.keys() & _MEMBERS:
-                continue
-            if place in wanted and isinstance(members.get("record"), str):
-                records[place] = _decoded(members["record"])
-            place += 1
+    if wanted:
+        with path.open("rb") as file:
+            file.readline()
+            place = 0
+            for text in file:
+                record = _line_of(text).record
+                if record is not msgspec.UNSET:
+                    if place in wanted:
+                        records[place] = record
+                    place += 1
     return records
 
 
@@ -226,20 +252,12 @@ def _head(line: bytes) -> LogHead:
         raise InvalidInput("this is no export of an audit log: make one with 'overseer audit export --format jsonl'") from None
 
 
-def _members(line: bytes) -> dict[str, Any]:
-    """The members of a line; none where it is no line of an export."""
+def _stored_hashes(text: bytes) -> list[bytes]:
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) and found.keys() <= _MEMBERS else {}
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        return binascii.a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError):
-        return b""
+        joined = msgspec.json.decode(text, type=bytes)
+    except msgspec.DecodeError:
+        return []
+    return split_hashes(joined[: len(joined) // HASH_BYTES * HASH_BYTES])
 
 
 def _readable(record: bytes) -> dict[str, Any] | None:

@@ -36,7 +36,8 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 def subtree_root(hashes: Sequence[bytes]) -> bytes:
     """The root over ``hashes``, whose number is a power of two."""
     while len(hashes) > 1:
-        hashes = [_sha256(b"\x01" + left + right).digest() for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
+        pairs = iter(hashes)
+        hashes = [_sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
     return hashes[0]
 
 

@@ -51,6 +51,7 @@ async def verify_database(url: str, trust: Trust) -> LogReport:
 
 async def _verify(connection: asyncpg.Connection, trust: Trust) -> LogReport:
     session = Session(connection)
+    await session.execute("log_read_in_order")
     instance = await load_instance(session)
     if instance is None:
         raise ConfigurationProblem("the database holds no Overseer instance yet")
