@@ -29,8 +29,8 @@ def _lazy(target: str, text: str) -> LazyCommand:
 SECTIONS: Final = {
     "Start": {
         "quickstart": _lazy("quickstart:quickstart", "Start everything on this machine and deploy the example."),
-        "login": _lazy("login:login", "Keep a server's URL and a token for later commands."),
-        "logout": _lazy("login:logout", "Forget the stored token."),
+        "login": _lazy("login:login", "Keep a server's URL and a token or a session for later commands."),
+        "logout": _lazy("login:logout", "Forget what is stored, and end it where it is a session."),
         "whoami": _lazy("login:whoami", "Show who the token speaks for and what it may do."),
     },
     "Secrets": {
@@ -53,6 +53,9 @@ SECTIONS: Final = {
         "node": _lazy("node:node", "Create, label, list, enrol, drain, revoke and delete nodes."),
     },
     "Access": {
+        "user": _lazy("user:user", "Create, invite, disable and delete users."),
+        "session": _lazy("user:session", "List and end sessions, your own and others'."),
+        "account": _lazy("account:account", "Set your password and your second factor."),
         "service-account": _lazy("access:service_account", "Create, list, show, change and delete service accounts."),
         "token": _lazy("access:token", "Create, list, show, rotate and revoke tokens."),
         "role": _lazy("grants:role", "Create, list, show, change and delete roles."),

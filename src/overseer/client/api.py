@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # each noun is imported when it is first used: a command star
     from overseer.client.deployments import Deployments
     from overseer.client.grants import Access, Bindings, Groups, Roles
     from overseer.client.keys import Keys
+    from overseer.client.people import Account, SignInRoutes, Users
     from overseer.client.rollouts import Rollouts
     from overseer.client.scopes import Apps, Environments, Nodes
     from overseer.client.secrets import Secrets
@@ -153,6 +154,24 @@ class Client:
         from overseer.client.grants import Bindings
 
         return Bindings(self._retrying)
+
+    @cached_property
+    def users(self) -> Users:
+        from overseer.client.people import Users
+
+        return Users(self._retrying)
+
+    @cached_property
+    def account(self) -> Account:
+        from overseer.client.people import Account
+
+        return Account(self._retrying)
+
+    @cached_property
+    def sign_in(self) -> SignInRoutes:
+        from overseer.client.people import SignInRoutes
+
+        return SignInRoutes(self._retrying)
 
     @cached_property
     def deployments(self) -> Deployments:

@@ -18,6 +18,7 @@ _OTHER_CODES = {
 _VARIABLES = {
     "OVERSEER_URL": "the server, or its replicas with commas between (default http://127.0.0.1:8420); plain http only here",
     "OVERSEER_TOKEN": "the token; set, it is used instead of the stored login",
+    "OVERSEER_CI_TOKEN": "a CI job's identity token, for 'overseer login --ci'",
     "OVERSEER_CA_FILE": "PEM file of the only CA to trust",
     "XDG_CONFIG_HOME": "where 'overseer login' keeps its file (default ~/.config)",
     "NO_COLOR": "set to anything: no colour",
