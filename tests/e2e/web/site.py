@@ -65,7 +65,7 @@ class Site:
 
 def sign_in(page: Page, name: str, password: str = PASSWORD, code: str = "") -> None:
     """Through the form of the sign-in page."""
-    page.goto("/login")
+    page.goto("/sign-in")
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("Password", exact=True).fill(password)
     if code:

@@ -58,7 +58,7 @@ def test_a_value_is_shown_on_a_click_and_hidden_again(site: Site, chromium: Brow
         page.clock.run_for(31_000)
         expect(page.locator("output")).to_have_count(0)
         assert VALUE not in page.content()
-    rows = site.asked(f"/api/audit?action=secret:reveal&resource=stripe-key")["items"]
+    rows = site.asked("/api/audit?action=secret:reveal&resource=stripe-key")["items"]
     assert rows[0]["actor"].startswith("developer-")
     assert rows[0]["client"] == "browser"
 
@@ -136,13 +136,13 @@ def test_somebody_is_invited_given_a_role_and_signs_in_with_a_second_factor(site
         page.get_by_role("button", name="Give it").click()
         expect(page.get_by_text("The binding holds")).to_be_visible()
         page.get_by_role("button", name="Sign out").click()
-        page.wait_for_url("**/login**")
+        page.wait_for_url("**/sign-in**")
         page.get_by_role("link", name="Set your password").click()
         page.locator("#invitation").fill(invitation)
         page.get_by_label("New password").fill(PASSWORD)
         page.get_by_label("The same again").fill(PASSWORD)
         page.get_by_role("button", name="Set the password").click()
-        page.wait_for_url("**/login**")
+        page.wait_for_url("**/sign-in**")
         sign_in(page, name)
         codes = _set_up_second_factor(page)
         page.get_by_role("button", name="Sign out").click()

@@ -82,7 +82,7 @@ async def somebody(server: Server, role: str | None = None, **selector: str) -> 
         where: dict[str, Any] = {"app": "*", "environment": "*", "node": "*", "name": "*"} | selector
         await server.made("/api/bindings", principal=name, role=role, **where)
     answer = await server.ask(
-        "POST", "/login", "", data={"name": name, "password": PASSWORD, "next": "/secrets"}, headers={"origin": HERE}
+        "POST", "/sign-in", "", data={"name": name, "password": PASSWORD, "next": "/secrets"}, headers={"origin": HERE}
     )
     assert (answer.status_code, answer.headers["location"]) == (303, "/secrets"), answer.text
     server.http.cookies.clear()  # the browsers of a test share one client, not one jar

@@ -36,16 +36,21 @@ def credential_hash(headers: Headers, method: str, *, secure: bool) -> bytes | N
 
 def session_hash(headers: Headers, *, secure: bool) -> bytes | None:
     """SHA-256 of the session in the cookie; None without one, or with several of that name (another page may have set one)."""
-    name = cookie_name(secure=secure).encode()
+    found = cookie_value(headers, cookie_name(secure=secure))
+    if found is None or not found.startswith(SESSION_PREFIX) or len(found) > MAX_CREDENTIAL_BYTES:
+        return None
+    return hashlib.sha256(found).digest()
+
+
+def cookie_value(headers: Headers, name: str) -> bytes | None:
+    """The value of the one cookie of that name; None without one, or with several."""
     found = []
     for line in headers.get(b"cookie", []):
         for part in line.split(b";"):
             key, _, value = part.strip(b" \t").partition(b"=")
-            if key == name:
+            if key == name.encode("ascii"):
                 found.append(value)
-    if len(found) != 1 or not found[0].startswith(SESSION_PREFIX) or len(found[0]) > MAX_CREDENTIAL_BYTES:
-        return None
-    return hashlib.sha256(found[0]).digest()
+    return found[0] if len(found) == 1 else None
 
 
 def cookie_name(*, secure: bool) -> str:

@@ -34,15 +34,16 @@ from overseer.server.api.error_responses import Headers, log_defect
 from overseer.server.api.front import FACTS, HEADERS, ROUTE, Receive, Scope, Send, respond
 from overseer.server.api.parameters import path_arguments
 from overseer.server.api.route import Open
-from overseer.server.api.session_cookies import no_session_cookie, session_hash
+from overseer.server.api.session_cookies import cookie_value, no_session_cookie, session_hash
 from overseer.server.web.assets import PREFIX, assets_by_path
 from overseer.server.web.csrf import CSRF_FIELD, check_proof, proof_of
 from overseer.server.web.forms import Form, read_form
+from overseer.server.web.oidc_cookie import ticket_cookie_name
 from overseer.server.web.page import Answer, Page, Redirect, View
 from overseer.server.web.rendering import PAGE_HEADERS, render_view
 from overseer.server.web.visit import Visit
 
-SIGN_IN: Final = "/login"
+SIGN_IN: Final = "/sign-in"
 UNSEAL: Final = "/unseal"
 FORM_MEDIA: Final = b"application/x-www-form-urlencoded"
 _KEPT: Final = b"public, max-age=31536000, immutable"
@@ -132,6 +133,7 @@ def _visit(scope: Scope, edge: Edge) -> Visit:
         csrf="" if session is None else proof_of(session),
         fragment=b"hx-request" in headers,
         secure=edge.secure_cookies,
+        ticket=cookie_value(headers, ticket_cookie_name(secure=edge.secure_cookies)),
     )
 
 

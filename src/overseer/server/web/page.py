@@ -35,7 +35,10 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Go to a path of this site (303, so that a reload repeats nothing), with headers such as cookies beside it."""
+    """Go to a path of this site (303, so that a reload repeats nothing), with headers such as cookies beside it.
+
+    Another site only where the operator's configuration names it: an identity provider's page.
+    """
 
     path: str
     headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)

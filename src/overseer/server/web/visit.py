@@ -18,7 +18,8 @@ class Visit:
     """One checked request of a browser. ``query`` are the fields of the address, ``form`` those of the body.
 
     ``me`` is who the session speaks for (None on open pages), ``csrf`` the proof that its forms carry, ``fragment`` whether htmx
-    asked for a part of a page, ``secure`` whether cookies may be bound to TLS, ``path`` where the visitor is.
+    asked for a part of a page, ``secure`` whether cookies may be bound to TLS, ``path`` where the visitor is, ``ticket`` what a
+    sign-in through a provider began with.
     """
 
     services: Services
@@ -30,6 +31,7 @@ class Visit:
     csrf: str = ""
     fragment: bool = False
     secure: bool = False
+    ticket: bytes | None = None
 
     def __repr__(self) -> str:
         return f"Visit(request_id={self.caller.request_id!r})"

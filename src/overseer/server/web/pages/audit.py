@@ -28,13 +28,15 @@ async def explore_audit(visit: Visit) -> Answer:
         )
     except InvalidInput as refused:
         error = refused
-    content = {
+    content: dict[str, Any] = {
         "found": found,
         "error": error,
         "wanted": {name: query.text(name) for name in (*_TEXTS, "resource_id", "since", "until")},
         "actions": sorted(AuditAction),
         "outcomes": OUTCOMES,
     }
+    if not visit.fragment:
+        content["integrity"] = await visit.services.audit_log.integrity(visit.caller)
     template = "audit/rows.html" if visit.fragment else "audit/explore.html"
     return View(template, content, status=422 if error and not visit.fragment else 200, fragment=visit.fragment)
 
