@@ -1,0 +1,2 @@
+-- Imports and their undo.
+SELECT 1;

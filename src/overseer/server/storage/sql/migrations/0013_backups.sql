@@ -1,0 +1,2 @@
+-- Backups: runs and schedules.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Rotation: policies, runs, rotators.
+SELECT 1;
