@@ -93,7 +93,7 @@ class Worker:
         except NotReady:
             return False
         except (KeyProblem, ConfigurationProblem) as error:
-            self._refused = Refused(exit_code=error.exit_code, message=error.message)
+            self._refused = Refused(exit_code=error.exit_code, message=error.message + await _present_seal(parts))
             return False
         return True
 
@@ -145,6 +145,15 @@ def server_config(parts: Composed, settings: Settings) -> uvicorn.Config:
         ssl_context_factory=None if context is None else lambda _config, _default: context,
         **protocol_options(),
     )
+
+
+async def _present_seal(parts: Composed) -> str:
+    """What to say behind a refusal where the seal was changed and the setting was not."""
+    with contextlib.suppress(OverseerError):
+        status = await parts.services.seal.status()
+        if status.kind != status.setting:
+            return f". The seal of this instance is {status.kind!r}: set OVERSEER_SEAL to it"
+    return ""
 
 
 async def _succeed(parts: Composed, root_key: RootKey) -> None:

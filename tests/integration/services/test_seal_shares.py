@@ -128,6 +128,16 @@ async def test_guesses_are_few_and_right_shares_cost_none(world: World) -> None:
     assert not (await here.give(8, peer="192.0.2.10")).sealed
 
 
+async def test_a_share_that_was_given_already_costs_a_try(world: World) -> None:
+    here = await shared(world, 3)
+    await here.give(0)
+    for number in range(BURST):
+        await here.give(0, anew=number % 2 == 0)
+    with pytest.raises(RateLimited):
+        await here.give(0)
+    assert here.box.given() == 1
+
+
 async def test_shares_of_another_keyring_are_forgotten_and_nothing_is_handed_on(world: World) -> None:
     here = await shared(world, 2)
     await world.sql("UPDATE instance SET check_value = set_byte(check_value, 20, get_byte(check_value, 20) # 1)")

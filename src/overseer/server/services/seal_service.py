@@ -127,15 +127,20 @@ class SealService:
         return await self.status()
 
     async def _open(self, caller: Caller, body: Unseal) -> None:
+        before = await self._given()
         async with self._gate.enter_open(caller, AuditAction.SEAL_UNSEAL) as entry:
             verified = await (self._by_share(entry, body) if self._kind == SHAMIR else self._by_passphrase(entry, body))
-        self._tries.give_back(caller.peer)
+        if verified is not None or await self._given() > before:  # a share that was known already is no progress
+            self._tries.give_back(caller.peer)
         if verified is not None:
             root_key, keyring = verified
             self._keys.publish(keyring)
             await self._unsealed(root_key)
             with suppress(NotReady):
                 await self._shares.forget()
+
+    async def _given(self) -> int:
+        return await self._shares.given() if self._kind == SHAMIR else 0
 
     async def _by_passphrase(self, entry: Entry, body: Unseal) -> tuple[RootKey, Keyring]:
         passphrase = _given(body.passphrase, "passphrase", f"a passphrase is text of 1 to {MAX_PASSPHRASE} characters")
