@@ -13,9 +13,11 @@ import asyncio
 import base64
 import json
 import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -42,9 +44,10 @@ class Answer:
 class Outgoing:
     """Requests to one service, called ``name`` in errors. A connection is not kept: they are rare."""
 
-    def __init__(self, name: str, *, allow_private: bool, seconds: float = SECONDS) -> None:
+    def __init__(self, name: str, *, allow_private: bool, ca_file: Path | None = None, seconds: float = SECONDS) -> None:
         self._name = name
         self._allow_private = allow_private
+        self._ca_file = ca_file
         self._seconds = seconds
 
     async def get(self, url: str) -> Answer:
@@ -74,7 +77,9 @@ class Outgoing:
     ) -> Answer:
         named = f"[{host}]" if ":" in host else host
         sent = {**headers, "host": named if url.port is None else f"{named}:{url.port}", "accept": "application/json"}
-        async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=self._seconds) as client:
+        async with httpx.AsyncClient(
+            verify=self._tls(), trust_env=False, follow_redirects=False, timeout=self._seconds
+        ) as client:
             request = client.build_request(
                 method, url, data=dict(form) if form else None, headers=sent, extensions={"sni_hostname": host}
             )
@@ -90,6 +95,13 @@ class Outgoing:
         if 300 <= answer.status_code < 400:
             raise self._failed("it answers with a redirect, which is not followed")
         return Answer(answer.status_code, _json(body))
+
+    def _tls(self) -> ssl.SSLContext:
+        """TLS 1.2 or later with the host name checked; where a CA file is given that CA alone is trusted."""
+        try:
+            return ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
+        except (OSError, ValueError):
+            raise self._failed("its CA file cannot be read") from None
 
     async def _judged(self, scheme: str, host: str, port: int) -> str:
         """The address to connect to; every one of the name has to be allowed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -58,6 +59,7 @@ class OidcProvider:
     )
     algorithms: tuple[str, ...] = key("Signatures that are accepted of it; never none and never HMAC.", ("RS256", "ES256"))
     allow_private: bool = key("Whether the provider may have a private or loopback address.", False)
+    ca_file: Path | None = key("PEM file of the only CA to trust for the provider; without it the system's are.", None)
 
     def __post_init__(self) -> None:
         check_issuer(self.issuer)
@@ -90,6 +92,7 @@ class CiIssuer:
     )
     algorithms: tuple[str, ...] = key("Signatures that are accepted of it; never none and never HMAC.", ("RS256", "ES256"))
     allow_private: bool = key("Whether the issuer may have a private or loopback address.", False)
+    ca_file: Path | None = key("PEM file of the only CA to trust for the issuer; without it the system's are.", None)
 
     def __post_init__(self) -> None:
         check_issuer(self.issuer)

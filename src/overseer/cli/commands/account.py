@@ -50,10 +50,8 @@ def change_password(client: Client) -> None:
 def start_second_factor(client: Client) -> None:
     """Ask for a code of an authenticator at each sign-in from now on. Recovery codes are printed, this once."""
     started = client.account.start_totp(ask_secret("password", instead=_TERMINAL))
-    say(
-        f"give this key to your authenticator (six digits, thirty seconds), or make a QR code of the address:\n\n  {started.secret}"
-    )
-    say(f"  {started.uri}\n")
+    say("give this key to your authenticator (six digits, thirty seconds), or make a QR code of the address:\n")
+    say(f"  {started.secret}\n  {started.uri}\n")
     _print_codes(client, client.account.confirm_totp(ask_secret("code that it shows", instead=_TERMINAL)), False)
 
 

@@ -70,6 +70,7 @@ class CiService:
                 f"the CI issuer {name}",
                 Rules(one.issuer, one.audience, one.algorithms),
                 allow_private=one.allow_private,
+                ca_file=one.ca_file,
                 jwks_uri=one.jwks_uri,
             )
             for name, one in issuers.items()

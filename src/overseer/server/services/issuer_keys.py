@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from overseer.core.errors import ConfigurationProblem, NotReady
@@ -43,6 +44,7 @@ class IssuerKeys:
         rules: Rules,
         *,
         allow_private: bool,
+        ca_file: Path | None = None,
         jwks_uri: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -50,7 +52,7 @@ class IssuerKeys:
         self._rules = rules
         self._jwks_uri = jwks_uri
         self._clock = clock
-        self.outgoing = Outgoing(name, allow_private=allow_private)
+        self.outgoing = Outgoing(name, allow_private=allow_private, ca_file=ca_file)
         self._document: _Kept | None = None
         self._keys: _Kept | None = None
         self._failed_at = float("-inf")

@@ -61,6 +61,7 @@ class OidcService:
                 f"the identity provider {name}",
                 Rules(provider.issuer, provider.client_id, provider.algorithms),
                 allow_private=provider.allow_private,
+                ca_file=provider.ca_file,
             )
             for name, provider in providers.items()
         }
