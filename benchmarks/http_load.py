@@ -1,7 +1,8 @@
-"""Requests per second of one path over real HTTP/1.1, from a process of its own: ``python -m benchmarks.http_load``.
+"""Requests per second over real HTTP/1.1, from a process of its own: ``python -m benchmarks.http_load PORT CLIENTS SECONDS``.
 
-Raw sockets and keep-alive, one request in flight a client, so that the client costs as little as Python lets it. Prints JSON:
-requests, seconds, p50 and p99 in milliseconds. Reads the token from standard input, never from an argument.
+Raw sockets and keep-alive, one request in flight a client, and as little work as Python lets it: what the client costs is taken
+from the same cores as the server. Prints JSON: requests, seconds, p50 and p99 in milliseconds. Standard input is JSON with the
+token (never an argument) and the requests as ``[method, path, body]``, which the clients go through in turns.
 """
 
 from __future__ import annotations
@@ -11,57 +12,98 @@ import json
 import statistics
 import sys
 import time
+from typing import Any
 
 
-async def client(port: int, paths: list[str], token: str, until: float, times: list[float], start: int) -> None:
+class Client(asyncio.Protocol):
     """One connection that asks until the time is over."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    number = start
-    while time.perf_counter() < until:
-        path = paths[number % len(paths)]
-        number += 7
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
-            "User-Agent: overseer-python/0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-        )
-        began = time.perf_counter()
-        writer.write(head.encode())
-        answer = await reader.readuntil(b"\r\n\r\n")
-        if not answer.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(answer[:200])
-        length = int(answer.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        await reader.readexactly(length)
-        times.append(time.perf_counter() - began)
-    writer.close()
+
+    def __init__(self, requests: list[bytes], start: int, until: float, times: list[float], done: asyncio.Future[None]) -> None:
+        self._requests = requests
+        self._number = start
+        self._until = until
+        self._times = times
+        self._done = done
+        self._answer = b""
+        self._began = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        self._ask()
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        head, end, body = self._answer.partition(b"\r\n\r\n")
+        if not end:
+            return
+        if not head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 201")):
+            self._fail(RuntimeError(self._answer[:400].decode("utf-8", "replace")))
+            return
+        length = int(head.rpartition(b"content-length: ")[2].partition(b"\r\n")[0])
+        if len(body) < length:
+            return
+        now = time.perf_counter()
+        self._times.append(now - self._began)
+        if now < self._until:
+            self._ask()
+        else:
+            self._transport.close()
+            self._done.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._done.done():
+            self._fail(exc or RuntimeError("the server closed the connection"))
+
+    def _ask(self) -> None:
+        self._answer = b""
+        request = self._requests[self._number % len(self._requests)]
+        self._number += 7
+        self._began = time.perf_counter()
+        self._transport.write(request)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._done.done():
+            self._done.set_exception(error)
 
 
-async def load(port: int, paths: list[str], token: str, clients: int, seconds: float) -> dict[str, float]:
+def request_bytes(port: int, token: str, method: str, path: str, body: str) -> bytes:
+    """One request, ready to be sent."""
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
+        f"User-Agent: overseer-python/0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return (head + body).encode()
+
+
+async def load(port: int, requests: list[bytes], clients: int, seconds: float) -> dict[str, float]:
     """``clients`` at once for ``seconds``."""
+    loop = asyncio.get_running_loop()
     times: list[float] = []
     began = time.perf_counter()
-    until = began + seconds
-    await asyncio.gather(*(client(port, paths, token, until, times, number) for number in range(clients)))
+    ends = [loop.create_future() for _ in range(clients)]
+    for number, end in enumerate(ends):
+        client = Client(requests, number * (len(requests) // clients or 1), began + seconds, times, end)
+        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
+    await asyncio.gather(*ends)
     spent = time.perf_counter() - began
     ordered = sorted(times)
     return {
         "requests": len(times),
         "seconds": spent,
+        "rate": len(times) / spent,
         "p50": statistics.median(ordered) * 1000,
         "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1000,
     }
 
 
 def main() -> None:
-    """Arguments: port, clients, seconds; standard input: the token, then a path a line."""
-    token, *paths = sys.stdin.read().split()
-    port, clients, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    try:
-        import uvloop
+    """See the module's text."""
+    import uvloop
 
-        runner = uvloop.run
-    except ImportError:
-        runner = asyncio.run
-    print(json.dumps(runner(load(port, paths, token, clients, seconds))))
+    given = json.load(sys.stdin)
+    port, clients, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    requests = [request_bytes(port, given["token"], *one) for one in given["requests"]]
+    print(json.dumps(uvloop.run(load(port, requests, clients, seconds))))
 
 
 if __name__ == "__main__":

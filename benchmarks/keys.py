@@ -127,9 +127,9 @@ async def _throughput(url: str, key_file: Path, rounds: int) -> tuple[float, flo
 
 
 def _load(made: Installation, seconds: float) -> dict[str, float]:
-    paths = "\n".join(f"/api/secrets/{secret}/value" for secret in made.secrets)
+    given = {"token": made.token, "requests": [("POST", f"/api/secrets/{secret}/value", "{}") for secret in made.secrets]}
     command = [sys.executable, "-m", "benchmarks.http_load", str(made.port), str(CLIENTS), str(seconds)]
-    done = subprocess.run(command, input=f"{made.token}\n{paths}".encode(), capture_output=True, check=True)
+    done = subprocess.run(command, input=json.dumps(given).encode(), capture_output=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 

@@ -6,12 +6,14 @@ aim}``. ``floor`` is what the same work costs at least, measured in the same run
 from below where more is better (a unit that ends in ``/s``). A benchmark that cannot run here gives rows without a value, and
 says why in ``unit``.
 
-``python -m benchmarks.run [NAME …] [--strict]``: NAMEs pick modules; with ``--strict`` a missed aim ends the run with 1.
+``python -m benchmarks.run [NAME …] [--quick] [--strict]``: NAMEs pick modules; ``--quick`` is a fast look, by those benchmarks
+whose ``measure`` takes ``quick``; with ``--strict`` a missed aim ends the run with 1.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 import platform
@@ -26,6 +28,7 @@ ROOT: Final = Path(__file__).resolve().parent
 RESULTS: Final = ROOT.parent / ".bench" / "latest.json"
 FIELDS: Final = ("name", "value", "unit", "floor", "ratio", "aim")
 USAGE: Final = 2
+OPTIONS: Final = ("--quick", "--strict")
 
 Row = dict[str, Any]
 
@@ -70,9 +73,13 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def measured(name: str) -> list[Row]:
-    """The rows of one benchmark, checked for their fields."""
-    rows: list[Row] = importlib.import_module(f"benchmarks.{name}").measure()
+def measured(name: str, *, quick: bool = False) -> list[Row]:
+    """The rows of one benchmark, checked for their fields; none where ``quick`` is asked for and it cannot be."""
+    measure = importlib.import_module(f"benchmarks.{name}").measure
+    takes_quick = "quick" in inspect.signature(measure).parameters
+    if quick and not takes_quick:
+        return []
+    rows: list[Row] = measure(quick=quick) if takes_quick else measure()
     for row in rows:
         if set(row) != set(FIELDS):
             raise ValueError(f"benchmarks/{name}.py: a row has exactly the fields {', '.join(FIELDS)}")
@@ -81,7 +88,7 @@ def measured(name: str) -> list[Row]:
 
 def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
     """Run, print, write; 0, or 1 with ``--strict`` where an aim was missed, 2 for a wrong argument."""
-    names = [one for one in arguments if one != "--strict"]
+    names = [one for one in arguments if one not in OPTIONS]
     unknown = [one for one in names if one not in modules()]
     if unknown:
         sys.stderr.write(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(modules())}\n")
@@ -91,7 +98,7 @@ def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
         began = time.monotonic()
         sys.stderr.write(f"{name} … ")
         sys.stderr.flush()
-        rows += measured(name)
+        rows += measured(name, quick="--quick" in arguments)
         sys.stderr.write(f"{time.monotonic() - began:.1f} s\n")
     print(table(rows))
     results.parent.mkdir(exist_ok=True)

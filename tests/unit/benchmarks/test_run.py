@@ -31,7 +31,7 @@ def test_rows_are_printed_and_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [ROW, {**ROW, "name": "slow", "ratio": 9.0}, {**ROW, "name": "free", "aim": None, "floor": None, "ratio": None}]
-    monkeypatch.setattr(run, "measured", lambda _name: rows)
+    monkeypatch.setattr(run, "measured", lambda _name, *, quick: [] if quick else rows)
     results = tmp_path / "bench" / "latest.json"
     assert run.main(["render"], results) == 0
     assert json.loads(results.read_text()) == rows
@@ -39,7 +39,17 @@ def test_rows_are_printed_and_written(
     assert [line.split()[-1] for line in lines[1:3]] == ["met", "MISSED"]
     assert "<= 2" in lines[1]
     assert run.main(["render", "--strict"], results) == 1
+    assert run.main(["render", "--quick", "--strict"], results) == 0
+    assert json.loads(results.read_text()) == []
     assert run.main(["nothing"], results) == 2
+
+
+def test_a_quick_look_is_that_of_those_who_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.render.measure", lambda: [ROW])
+    monkeypatch.setattr("benchmarks.cli_start.measure", lambda quick=False: [{**ROW, "value": 1.0 if quick else 2.0}])
+    assert run.measured("render", quick=True) == []
+    assert run.measured("render") == [ROW]
+    assert [run.measured("cli_start", quick=quick)[0]["value"] for quick in (True, False)] == [1.0, 2.0]
 
 
 def test_a_row_has_exactly_its_fields(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from overseer.server.storage.version_rows import StoredVersion
 
 MOST_IN_BATCH: Final = 16
 """Of requests; each has up to 500 names."""
-_BITS: Final = ResolveBits(*(to_bits(knowing(part)) for part in (Part.APP, Part.ENVIRONMENT, Part.NODE)))
+BITS: Final = ResolveBits(*(to_bits(knowing(part)) for part in (Part.APP, Part.ENVIRONMENT, Part.NODE)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class ResolveBatches:
 
     async def _run(self, requests: Sequence[ResolveWanted]) -> list[Resolved | None]:
         async with self._database.session(one_statement=True) as session:
-            return await resolve_batch(session, requests, _BITS)
+            return await resolve_batch(session, requests, BITS)
 
 
 def _released(caller: Caller, resolved: Resolved) -> list[ReleasedName]:
