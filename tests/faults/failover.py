@@ -14,7 +14,7 @@ from overseer.server.storage.postgres_account import Account, server_account
 from overseer.server.storage.postgres_cluster import ENVIRONMENT
 from overseer.server.storage.postgres_programs import find_programs, usable_programs
 from tests.faults.load import Load
-from tests.faults.stage import Stage
+from tests.faults.stage import Background, Stage
 from tests.faults.table import NotAsExpected, fault, require
 
 STANDBY = "standby"
@@ -64,6 +64,16 @@ class Standby:
     def promote(self) -> None:
         self._run("pg_ctl", "-D", self.data, "-w", "promote")
 
+    def receiver(self) -> int:
+        """The process that takes the log from the primary, and answers it."""
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                if f"{STANDBY}: walreceiver" in entry.read_text(errors="replace"):
+                    parent = (entry.parent / "stat").read_text().rpartition(")")[2].split()[1]
+                    if int(parent) == self.process.pid:
+                        return int(entry.parent.name)
+        raise NotAsExpected("the standby does not follow the primary")
+
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
         self.process.wait(30)
@@ -86,13 +96,51 @@ def _stage_of_its_own(home: Path, stage: Stage) -> Iterator[Stage]:
         made.close()
 
 
+@fault("synchronous standby does not answer", "503: nothing acknowledged, no value released; then all goes on")
+def standby_silent(stage: Stage) -> str:
+    with _stage_of_its_own(stage.home / "frozen", stage) as ha:
+        standby = Standby(ha)
+        try:
+            _make_synchronous(ha)
+            made = ha.create("kept", VALUE)
+            os.kill(standby.receiver(), signal.SIGSTOP)
+            began = time.monotonic()
+            asked = [
+                Background(lambda: ha.http("POST", "/api/secrets", {"name": "unsure", "value": VALUE})),
+                Background(lambda: ha.reveal(made["id"])),
+                Background(lambda: ha.http("POST", "/api/resolve", {"names": ["kept"]})),
+            ]
+            _cancel_waiting(ha, len(asked))  # as an administrator, or the statement's own time-out, would
+            timed = Background(lambda: ha.reveal(made["id"]))
+            refused = [one.result() for one in [*asked, timed]]
+            took = time.monotonic() - began
+            os.kill(standby.receiver(), signal.SIGCONT)
+            for answer in refused:
+                require(answer.status_code == 503, f"{answer.status_code}: {answer.text[:100]}")
+                require(VALUE not in answer.text, "a value was released")
+            ha.await_ready()
+            require(ha.reveal(made["id"]).status_code == 200, "it did not recover")
+            return f"{len(refused)} times 503 in {took:.1f} s, of which {len(asked)} had their wait cancelled; 200 afterwards"
+        finally:
+            ha.server.stop()
+            standby.stop()
+
+
+def _cancel_waiting(stage: Stage, number: int) -> None:
+    deadline = time.monotonic() + 8
+    waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    while int(stage.sql(f"SELECT count(*) {waiting}")) < number:
+        require(time.monotonic() < deadline, "the commits do not wait for the standby")
+        time.sleep(0.05)
+    stage.sql(f"SELECT pg_cancel_backend(pid) {waiting}")
+
+
 @fault("database fails over to a synchronous standby", "503 meanwhile; recovery without a restart; no acknowledged write lost")
 def failover(stage: Stage) -> str:
     with _stage_of_its_own(stage.home / "ha", stage) as ha:
         standby = Standby(ha)
         try:
-            ha.sql(f"ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'", "SELECT pg_reload_conf()")
-            _await_synchronous(ha)
+            _make_synchronous(ha)
             primary = os.fspath((ha.home / "data" / "postgres-socket").resolve())
             url = f"postgresql://overseer@/overseer?host={primary},{standby.sockets}"
             # A directory of its own: the server would close that of the database to all others again.
@@ -121,7 +169,8 @@ def failover(stage: Stage) -> str:
             standby.stop()
 
 
-def _await_synchronous(stage: Stage) -> None:
+def _make_synchronous(stage: Stage) -> None:
+    stage.sql(f"ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'", "SELECT pg_reload_conf()")
     deadline = time.monotonic() + 20
     while stage.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1":
         require(time.monotonic() < deadline, "the standby never was synchronous")

@@ -4,6 +4,10 @@
 of the driver becomes an error of the domain here: what a retry can mend is :class:`StoreUnavailable` (503 with Retry-After),
 a broken constraint is :class:`AlreadyExists` or :class:`Conflict`. Driver messages never travel on: they may quote parameters.
 
+A commit counts only where PostgreSQL says nothing beside it. When the wait for a synchronous standby is cancelled (by a time-out, by
+an administrator) it answers COMMIT all the same, with a warning that the standby may not have it; here that is
+:class:`StoreUnavailable`, for what a failover could lose must not be acknowledged.
+
 The pool connects lazily, so a server starts while its database is down and recovers without a restart.
 """
 
@@ -68,6 +72,12 @@ class Session:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
+        self._warned = False
+
+    def note(self, _: object, message: Any) -> None:
+        """Called by the driver with what PostgreSQL says beside its answers, before the answer itself is handed on."""
+        if message.severity_en == "WARNING":
+            self._warned = True
 
     async def fetch(self, query: str, *arguments: Any) -> list[Record]:
         """All rows of a named query."""
@@ -98,11 +108,19 @@ class Session:
         try:
             async with self._connection.transaction():
                 yield
+                self._warned = False
+            self._require_sure()
         except BaseException as error:
             translated = translate(error)
             if translated is error:
                 raise
             raise translated from None
+
+    def _require_sure(self) -> None:
+        """After a commit. Raises :class:`StoreUnavailable` where PostgreSQL warned with it."""
+        if self._warned:
+            self._warned = False
+            raise StoreUnavailable("the database could not say that a standby has it; try again")
 
     async def hear(self, channel: str, heard: Callable[[str], None]) -> None:
         """Call ``heard`` with the payload of each notification on ``channel`` that comes while this connection lives."""
@@ -113,7 +131,10 @@ class Session:
 
     async def _run(self, call: Callable[..., Awaitable[Any]], query: str, arguments: tuple[Any, ...]) -> Any:
         try:
-            return await call(named_queries()[query], *arguments)
+            answer = await call(named_queries()[query], *arguments)
+            if not self._connection.is_in_transaction():  # the statement was a transaction of its own
+                self._require_sure()
+            return answer
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
             translated = translate(error)
             if translated is error:
@@ -146,11 +167,15 @@ class Database:
         except _PASSING:
             raise StoreUnavailable("the database cannot be reached; try again") from None
         pid = connection.get_server_pid()
+        session = Session(connection)
+        connection.add_log_listener(session.note)
         try:
-            yield Session(connection)
+            yield session
             if one_statement and not connection.is_in_transaction():
                 self._unchanged.add(pid)
         finally:
+            with suppress(asyncpg.InterfaceError):  # it may have ended
+                connection.remove_log_listener(session.note)
             # Shielded: a cancelled request must give its connection back, or the pool drains.
             await asyncio.shield(_give_back(pool, connection))
             self._unchanged.discard(pid)
