@@ -4,8 +4,8 @@
 of the driver becomes an error of the domain here: what a retry can mend is :class:`StoreUnavailable` (503 with Retry-After),
 a broken constraint is :class:`AlreadyExists` or :class:`Conflict`. Driver messages never travel on: they may quote parameters.
 
-A commit counts only where PostgreSQL says nothing beside it. When the wait for a synchronous standby is cancelled (by a time-out, by
-an administrator) it answers COMMIT all the same, with a warning that the standby may not have it; here that is
+A commit counts only where PostgreSQL says nothing beside it. When the wait for a synchronous standby is cancelled (by a time-out
+or by an administrator) it answers COMMIT all the same, with a warning that the standby may not have it; here that is
 :class:`StoreUnavailable`, for what a failover could lose must not be acknowledged.
 
 The pool connects lazily, so a server starts while its database is down and recovers without a restart.
