@@ -28,7 +28,7 @@ from overseer.cli import example
 from overseer.cli.child_processes import ChildProcess
 from overseer.cli.output import paint, print_line, print_table, report, say
 from overseer.cli.progress import step
-from overseer.cli.server_setup import owner_token_path, renew_token, set_up
+from overseer.cli.server_setup import keep_invitation, owner_token_path, renew_token, set_up
 from overseer.client.addresses import DEFAULT_URL
 from overseer.client.api import Client
 from overseer.core.errors import (
@@ -72,7 +72,7 @@ class Quickstart:
             with Client(self._settings.url, token) as client:
                 engine = self._start_agent(started, client)
                 arrivals = self._prove(started, client, engine, directory, token)
-                self._tell(arrivals, staying=not once)
+                self._tell(arrivals, self._invitation(client), staying=not once)
                 if not once:
                     self._stay()
 
@@ -220,6 +220,13 @@ class Quickstart:
                 continue
         raise ConfigurationProblem(f"the owner's token in {path} does not work")
 
+    def _invitation(self, client: Client) -> Path | None:
+        """Where the invitation lies with which the owner sets a password for the web pages; None where there is one."""
+        owner = client.me()
+        if client.users.get(owner.id).has_password:
+            return None
+        return keep_invitation(self._settings, SecretValue(client.users.reset(owner.id).invitation))
+
     def _enrol(self, client: Client) -> None:
         directory = self._agent_settings.directory
         known = load_identity(directory)
@@ -247,7 +254,7 @@ class Quickstart:
             return Allow.SWAP
         return allow
 
-    def _tell(self, arrivals: list[example.Arrival], *, staying: bool) -> None:
+    def _tell(self, arrivals: list[example.Arrival], invitation: Path | None, *, staying: bool) -> None:
         say("")
         print_table(
             ("REFERENCE", "READ IN", "FORM", "VERSION", "FINGERPRINT"),
@@ -260,7 +267,7 @@ class Quickstart:
         seconds = time.monotonic() - self._began
         say(f"\nEvery secret arrived, as its fingerprint shows; no value was printed. {seconds:.0f} s after the start.\n")
         rows = [
-            ("server", self._settings.url),
+            ("web pages", self._settings.url + (f"/invitation with what is in {invitation}" if invitation else "")),
             ("owner's token", f"{token} (0600)"),
             ("data, logs", str(self._settings.data_dir)),
         ]

@@ -12,7 +12,7 @@ from overseer.core.secret_value import SecretValue
 from overseer.crypto.log_report import LogReport, Trust
 from overseer.server.data_directory import private_directory
 from overseer.server.services.bootstrap import Initialised, SealSetting, ShareDelivery, initialise, renew_owner_token
-from overseer.server.services.owner_token import FILE_NAME, owner_token_file
+from overseer.server.services.owner_token import FILE_NAME, INVITATION_FILE_NAME, owner_token_file
 from overseer.server.services.seal_migration import Moved, Proof, migrate_seal
 from overseer.server.settings import Settings
 from overseer.server.storage.embedded import EmbeddedPostgres
@@ -23,6 +23,13 @@ from overseer.server.storage.migrator import Migrated, migrate, pending_migratio
 def owner_token_path(settings: Settings) -> Path:
     """Where the owner's first token lies."""
     return settings.data_dir / FILE_NAME
+
+
+def keep_invitation(settings: Settings, invitation: SecretValue) -> Path:
+    """Write an invitation of the owner into the data directory, 0600; where it lies."""
+    path = settings.data_dir / INVITATION_FILE_NAME
+    owner_token_file(path, "the owner's invitation")(invitation)
+    return path
 
 
 def set_up(settings: Settings, given: SecretValue | None = None, deliver_shares: ShareDelivery | None = None) -> Initialised:

@@ -2,7 +2,7 @@
 
 A file that is there already is replaced: an earlier init that did not come to its commit left a token that is worth nothing.
 The token is the one secret that Overseer writes to a disk, because someone has to be let in first; exchange it for a token of
-your own and delete the file.
+your own and delete the file. The quickstart writes an invitation in the same way, which sets the owner's password once.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from overseer.core.errors import ConfigurationProblem
 from overseer.core.secret_value import SecretValue
 
 FILE_NAME = "owner-token"
+INVITATION_FILE_NAME = "owner-invitation"
 
 #: Gets the new token before the transaction that makes it valid is committed.
 Delivery = Callable[[SecretValue], None]
 
 
-def owner_token_file(path: Path) -> Delivery:
-    """A delivery into ``path``, complete or not at all. It raises :class:`ConfigurationProblem` where that cannot be written."""
+def owner_token_file(path: Path, what: str = "the owner's token") -> Delivery:
+    """A delivery of ``what`` into ``path``, complete or not at all. It raises :class:`ConfigurationProblem` where that cannot be written."""
 
     def deliver(token: SecretValue) -> None:
         fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -36,7 +37,7 @@ def owner_token_file(path: Path) -> Delivery:
         except OSError as error:
             fresh.unlink(missing_ok=True)
             raise ConfigurationProblem(
-                f"the owner's token cannot be written to {path} ({error.strerror}); nothing was made"
+                f"{what} cannot be written to {path} ({error.strerror}); nothing was made"
             ) from None
 
     return deliver
