@@ -5,6 +5,7 @@ from __future__ import annotations
 from overseer.cli.commands.help import exit_codes
 from overseer.core.errors import Unreachable, error_classes
 from scripts.reference_pages.markdown import Page, code, page, prose, table
+from scripts.reference_pages.problem_codes import problem_codes
 
 _INTERNAL = "A fault of Overseer itself; the server's log has it under the request id."
 _EXIT = (
@@ -19,6 +20,11 @@ next; neither ever holds a value. `current_version` comes with 412; `retry_after
 503.
 
 On the command line an error is one line on stderr, then one line for each problem. `code` decides the exit code."""
+
+_PROBLEMS = (
+    "Each entry of `problems` has a code of its own beside those above: in a batch the code of the error that its operation "
+    "alone would have ended with. The rules of `overseer compose lint` are codes as well and have [a page](lint-rules.md)."
+)
 
 
 def build() -> Page:
@@ -41,6 +47,12 @@ def build() -> Page:
         _FORM,
         "## Errors",
         table(("Code", "HTTP status", "Exit code", "Meaning"), rows),
+        "## Codes of single problems",
+        _PROBLEMS,
+        table(
+            ("Code", "Where it comes from"),
+            [(code(one), ", ".join(map(code, sorted(packages)))) for one, packages in sorted(problem_codes().items())],
+        ),
         "## Exit codes of `overseer`",
         _EXIT,
         table(("Exit code", "Error or meaning"), [(str(number), ", ".join(texts)) for number, texts in sorted(codes.items())]),

@@ -113,7 +113,19 @@ async def test_the_state_refuses_with_a_conflict_that_lists_all_of_it(world: Wor
             {"operation": "patch", "id": two.id, "owner": "o", "if_match": '"v9"'},
             {"operation": "create", "name": "fine", "value": "x"},
         )
-    assert codes(refused.value) == [("body.operations[1]", "precondition_failed")]
+    assert codes(refused.value) == [("body.operations[1]", "precondition_failed"), ("body.operations[0]", "already_exists")]
+    with pytest.raises(InvalidInput) as mixed:
+        await batch(
+            world,
+            {"operation": "create", "name": "one", "value": "x"},
+            {"operation": "create", "name": "bad", "value": "x", "labels": {"a b": ""}},
+            {"operation": "update", "id": two.id, "value": "x", "if_match": '"v9"'},
+        )
+    assert codes(mixed.value) == [
+        ("body.operations[1].labels", "bad_name"),
+        ("body.operations[2]", "precondition_failed"),
+        ("body.operations[0]", "already_exists"),
+    ]
     with pytest.raises(BatchRefused) as refused:
         await batch(world, *({"operation": "create", "name": name, "value": "x"} for name in ("fine", "one")))
     assert codes(refused.value) == [("body.operations[1]", "already_exists")]

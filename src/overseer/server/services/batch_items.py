@@ -44,6 +44,7 @@ from overseer.wire.secret_batches import (
     Operation,
 )
 
+REFUSED: Final = 2
 _PERMISSION: Final[dict[type, tuple[Permission, AuditAction]]] = {
     BatchActivate: (Permission.SECRET_ACTIVATE, AuditAction.SECRET_ACTIVATE),
     BatchDelete: (Permission.SECRET_DELETE, AuditAction.SECRET_DELETE),
@@ -82,6 +83,7 @@ class Items:
     def __init__(self, entry: Entry, operations: Sequence[Operation]) -> None:
         self._entry = entry
         self._problems: list[Problem] = []
+        self._bad: set[int] = set()
         self._worst: OverseerError | None = None
         self.all = [Item(index, operation) for index, operation in enumerate(operations)]
 
@@ -121,6 +123,7 @@ class Items:
 
     def note(self, item: Item, error: OverseerError) -> None:
         """Keep what is wrong with one operation."""
+        self._bad.add(item.index)
         place = f"body.operations[{item.index}]"
         parts = error.problems or (Problem("", error.message, error.code),)
         for part in parts:
@@ -131,14 +134,21 @@ class Items:
         if self._worst is None or _weight(error) > _weight(self._worst):
             self._worst = error
 
-    def stop(self) -> None:
-        """Raise the one error for all that was noted; nothing where nothing was."""
-        if self._worst is not None:
+    @property
+    def good(self) -> list[Item]:
+        """Those that nothing was noted of."""
+        return [item for item in self.all if item.index not in self._bad]
+
+    def stop(self, *, only_refusals: bool = False) -> None:
+        """Raise the one error for all that was noted; nothing where nothing was.
+
+        ``only_refusals``: go on where no operation was refused, to find out what the state says to the others.
+        """
+        if self._worst is not None and not (only_refusals and _weight(self._worst) < REFUSED):
             self._raise(self._worst)
 
     def _raise(self, worst: OverseerError) -> NoReturn:
-        bad = len({problem.place.partition("]")[0] for problem in self._problems})
-        message = f"nothing was changed: {bad} of {len(self.all)} operations cannot be done"
+        message = f"nothing was changed: {len(self._bad)} of {len(self.all)} operations cannot be done"
         kind = type(worst) if isinstance(worst, Denied | Unavailable) else InvalidInput if _weight(worst) == 1 else BatchRefused
         raise kind(message, problems=self._problems)
 
@@ -221,5 +231,5 @@ def _weight(error: OverseerError) -> int:
     if isinstance(error, Denied):
         return 3
     if isinstance(error, Unavailable):
-        return 2
+        return REFUSED
     return 1 if isinstance(error, InvalidInput) else 0

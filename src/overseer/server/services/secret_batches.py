@@ -13,7 +13,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from overseer.core.audit_events import AuditAction
-from overseer.core.errors import BatchRefused, OverseerError, Problem, Unavailable
+from overseer.core.errors import AlreadyExists, BatchRefused, OverseerError, Problem, Unavailable
 from overseer.core.identifiers import new_id
 from overseer.core.principals import Caller
 from overseer.server.services.batch_items import Item, Items
@@ -21,7 +21,7 @@ from overseer.server.services.gate import Entry
 from overseer.server.services.idempotency import Idempotency
 from overseer.server.services.secret_access import no_such_version
 from overseer.server.services.secret_consumers import refusal_of_use, used
-from overseer.server.services.secret_storing import store_new, store_version
+from overseer.server.services.secret_storing import TAKEN, store_new, store_version
 from overseer.server.services.secret_views import tagged_view
 from overseer.server.services.secret_writing import SecretWriting, patched, rotated_value
 from overseer.server.services.tagged import check_if_match
@@ -65,13 +65,14 @@ class SecretBatches(SecretWriting):
             items = Items(entry, body.operations)
             await items.admit(replayed)
             items.read()
-            items.stop()
+            items.stop(only_refusals=replayed is None)
             if replayed is not None:
                 for item, secret_id in zip(items.all, replayed, strict=True):
                     items.amend(item, code="replayed", resource_id=secret_id)
                 return await _answer(entry, replayed)
             await self._lock(entry, items)
             await self._check(entry, items)
+            await self._complete(entry, items)
             items.stop()
             ids = await self._apply(entry, items)
             items.stop()
@@ -89,12 +90,11 @@ class SecretBatches(SecretWriting):
                 item.row = rows.get(item.row.id)
                 if item.row is None:
                     items.note(item, Unavailable("the secret was deleted meanwhile"))
-        items.stop()
 
     async def _check(self, entry: Entry, items: Items) -> None:
         """What the present state says to each operation on a secret that exists."""
         in_use = await used(entry, [item.row.id for item in items.all if item.row is not None])
-        for item in items.all:
+        for item in items.good:
             if item.row is None:
                 continue
             try:
@@ -102,6 +102,17 @@ class SecretBatches(SecretWriting):
                 await self._check_one(entry, item, item.row, in_use=item.row.id in in_use)
             except OverseerError as error:
                 items.note(item, error)
+
+    async def _complete(self, entry: Entry, items: Items) -> None:
+        """Where the batch is refused already, say of new secrets as well whether their place is taken; else inserting tells."""
+        if len(items.good) == len(items.all):
+            return
+        for item in items.good:
+            operation, place = item.operation, item.place
+            if not isinstance(operation, BatchCreate) or place is None:
+                continue
+            if await secret_rows.secrets_at(entry.session, place.scope, operation.name):
+                items.note(item, AlreadyExists(TAKEN))
 
     async def _check_one(self, entry: Entry, item: Item, row: SecretRow, *, in_use: bool) -> None:
         operation = item.operation

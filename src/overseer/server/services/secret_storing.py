@@ -6,6 +6,7 @@ envelope, so a row that is moved elsewhere does not open. It decides nothing: ca
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
 from overseer.core.errors import AlreadyExists
@@ -18,6 +19,8 @@ from overseer.server.services.secret_input import Metadata, NewValue
 from overseer.server.storage import secret_rows
 from overseer.server.storage.secret_rows import NewSecret
 from overseer.server.storage.version_rows import StoredVersion, insert_version
+
+TAKEN: Final = "there is a secret of that name at that scope already; add a version to it instead"
 
 
 async def store_new(
@@ -37,7 +40,7 @@ async def store_new(
         created_by=entry.actor.id,
     )
     if not await secret_rows.insert_secret(entry.session, new):
-        raise AlreadyExists("there is a secret of that name at that scope already; add a version to it instead")
+        raise AlreadyExists(TAKEN)
     await store_version(entry, keys, secret_id, scope_id, 1, value.value)
 
 
