@@ -33,6 +33,7 @@ from overseer.server.share_channel import ChannelShares
 
 DRAIN_SECONDS = 20
 RETRY_SECONDS = 2.0
+GRACE_SECONDS = 1.0
 _LOG = logging.getLogger("overseer.server")
 
 
@@ -61,6 +62,8 @@ class Worker:
         self._sockets = sockets
         self._settings = settings_from_wire(start.settings)
         self._shares = ChannelShares(channel)
+        self._newest: RootKey | None = None
+        self._told = asyncio.Event()
         self._refused: Refused | None = None
 
     async def run(self) -> int:
@@ -93,9 +96,18 @@ class Worker:
         except NotReady:
             return False
         except (KeyProblem, ConfigurationProblem) as error:
+            newer = await self._newer_key(root_key)
+            if newer is not None:
+                return await self._opened(parts, newer)
             self._refused = Refused(exit_code=error.exit_code, message=error.message + await _present_seal(parts))
             return False
         return True
+
+    async def _newer_key(self, refused: RootKey) -> RootKey | None:
+        """The seal may have been changed while this process started: then the supervisor has sent another key, or does so now."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._told.wait(), GRACE_SECONDS)
+        return self._newest if self._newest != refused else None
 
     async def _keep_opening(self, parts: Composed, root_key: RootKey, server: uvicorn.Server) -> None:
         while parts.keys.sealed:
@@ -114,7 +126,8 @@ class Worker:
             if isinstance(message, ShareState):
                 self._shares.answered(message)
             elif isinstance(message, Unsealed):
-                root_key = RootKey(message.root_key)
+                root_key = self._newest = RootKey(message.root_key)
+                self._told.set()
                 work = self._keep_opening_now(parts, root_key, server) if parts.keys.sealed else _succeed(parts, root_key)
                 opening.add(task := asyncio.create_task(work))
                 task.add_done_callback(opening.discard)

@@ -26,7 +26,7 @@ from overseer.server.services.bootstrap import SealSetting, open_keyring
 from overseer.server.services.gate import Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.seal_migration import Moved, migrate_seal
-from overseer.server.services.seal_succession import SealSuccession
+from overseer.server.services.seal_succession import AGAIN_SECONDS, SealSuccession
 from overseer.server.storage.database import Database, Session
 from overseer.server.storage.keyring_rows import load_instance
 from overseer.wire.secrets import ValueRequest
@@ -286,6 +286,21 @@ async def test_running_replicas_learn_it_and_go_on(place: Place) -> None:
     made = await place.world.secret("after", "written-after")
     value = await place.world.secrets.reveal(place.world.owner, UUID(made.id), ValueRequest())
     assert text(value.value) == "written-after"
+
+
+async def test_a_lost_connection_is_made_anew_at_once(place: Place) -> None:
+    taken = asyncio.Queue[RootKey]()
+    listening = asyncio.create_task(SealSuccession(place.world.database, place.world.keys, taken.put).run())
+    try:
+        await asyncio.sleep(0.3)
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'overseer seal news'"
+        assert len(await place.world.sql(ended)) == 1
+        await asyncio.sleep(AGAIN_SECONDS + 0.7)
+        await place.move(place.target("shamir"))
+        await asyncio.wait_for(taken.get(), 5)
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
 
 
 async def test_news_that_are_not_from_a_migration_are_not_believed(place: Place, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,7 +22,7 @@ from overseer.server.storage.database import Database
 from overseer.server.storage.seal_news import seal_news
 
 LOOK_SECONDS: Final = 30.0
-AGAIN_SECONDS: Final = 5.0
+AGAIN_SECONDS: Final = 1.0
 _LOG: Final = logging.getLogger("overseer.server")
 
 
@@ -57,13 +57,12 @@ class SealSuccession:
         async with seal_news(self._database, take, ended) as session:
             await self._look_for_missed()
             while not ended.is_set():
-                try:
-                    payload = await asyncio.wait_for(heard.get(), self._look)
-                except TimeoutError:
+                payload = await _next(heard, ended, self._look)
+                if payload is not None:
+                    await self.succeed(payload)
+                elif not ended.is_set():
                     await session.fetchval("database_clock")  # a connection that broke silently shows itself
                     await self._look_for_missed()
-                else:
-                    await self.succeed(payload)
 
     async def succeed(self, handed_over: bytes) -> bool:
         """Take the root key in what a migration sent; False where it is not for this process."""
@@ -98,3 +97,14 @@ class SealSuccession:
         except KeyProblem:
             self._warned = True
             _LOG.error("the seal was changed and this process did not hear of it: start it again with the new OVERSEER_SEAL")
+
+
+async def _next(heard: asyncio.Queue[bytes], ended: asyncio.Event, seconds: float) -> bytes | None:
+    """The next payload; None after ``seconds``, or as soon as the connection has ended."""
+    getting, ending = asyncio.create_task(heard.get()), asyncio.create_task(ended.wait())
+    try:
+        await asyncio.wait((getting, ending), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return getting.result() if getting.done() else None
+    finally:
+        getting.cancel()
+        ending.cancel()
