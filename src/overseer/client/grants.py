@@ -163,7 +163,7 @@ class Access:
         """Whether a principal may do something, and why."""
         return self._http.request("POST", "/api/access/explain", request, returns=AccessExplanation, repeatable=True).value
 
-    def review(self, *, limit: int = 1000, **filters: str | None) -> Iterator[AccessEntry]:
+    def review(self, *, limit: int = 5000, **filters: str | None) -> Iterator[AccessEntry]:
         """Who may do what; filters: permission, principal, secret (an id), app, environment, node, name."""
         return every(self._http, "/api/access/review", Page[AccessEntry], {**filters, "limit": limit})
 

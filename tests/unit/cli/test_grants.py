@@ -180,7 +180,7 @@ def test_a_review_as_csv_is_one_that_a_reader_reads(overseer: Overseer) -> None:
     assert json.loads(listed.out)[0]["secret"] == "db"
     assert "IN AN EMERGENCY" in table.text
     assert both.code == 2
-    assert server.asked[0].path == "/api/access/review?permission=secret%3Areveal&limit=1000"
+    assert server.asked[0].path == "/api/access/review?permission=secret%3Areveal&limit=5000"
 
 
 def test_the_permissions_of_roles_are_known_without_a_server(overseer: Overseer) -> None:

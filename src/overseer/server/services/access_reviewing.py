@@ -96,8 +96,10 @@ async def _page(
             return Page(items=found, next_cursor=_write(by_id[last.secret_id], last))
         if only is not None or len(secrets) < step:
             return Page(items=found)
-        looked, step, within = looked + step, min(4 * step, LONGEST_STEP), None
+        looked, within = looked + len(secrets), None
         after = secrets[-1].name, secrets[-1].id
+        # As many as should fill the page, by what the ones before gave: what does not fit would have been looked for in vain.
+        step = min(max(FIRST_STEP, looked * (limit - len(found)) // max(1, len(found))), 4 * step, LONGEST_STEP)
         if len(found) == limit or looked >= MOST_SECRETS:
             return Page(items=found, next_cursor=write_cursor(after[0], str(after[1]), "", ""))
 
@@ -142,6 +144,6 @@ def _entry(secret: SecretRow, row: AccessRow) -> AccessEntry:
         dormant=sorted(from_bits(row.dormant_bits & ~row.bits)),
         via=[
             AccessVia(binding_id=str(binding), role=role, group=group)
-            for binding, role, group in zip(row.bindings, row.roles, row.groups, strict=True)
+            for binding, role, group in sorted(zip(row.bindings, row.roles, row.groups, strict=True))
         ],
     )
