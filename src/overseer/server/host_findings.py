@@ -35,7 +35,7 @@ def _files(settings: Settings) -> Iterator[Finding]:
         yield _private("configuration file", configuration, 0o600)
     token = settings.data_dir / FILE_NAME
     if token.exists():
-        advice = f"run `overseer login --token-file {token}`, make tokens for people, then delete the file"
+        advice = f"run `overseer login --token-file PATH` with {token}, make tokens for people, then delete the file"
         yield warning("owner token", f"the owner's first token still lies in {token}", advice)
 
 
