@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import asyncpg
 
+from benchmarks.contest import Contest, Effort, database_url
 from benchmarks.installation import Installation, installation
-from benchmarks.reveal import _database_url, _over_http
 from overseer.cli.audit_export import verify_file
 from overseer.cli.commands.audit_log import export_jsonl
 from overseer.client.api import Client
@@ -46,10 +46,11 @@ FROM generate_series(1, $1::integer) n
 """
 
 
-def measure(rows: int = ROWS) -> list[dict[str, Any]]:
+def measure(quick: bool = False) -> list[dict[str, Any]]:
     """Rows ``{name, value, unit, floor, ratio, aim}``; values are rows or requests per second, higher is better."""
+    rows = QUICK_ROWS if quick else ROWS
     with installation(secrets=200) as made:
-        url = _database_url(made)
+        url = database_url(made)
         found = [_sealing(made, url)]
         asyncio.run(_fill(url, rows))
         began = time.perf_counter()
@@ -115,20 +116,20 @@ def _rate(verify: Any) -> float:
 
 def _sealing(made: Installation, url: str) -> dict[str, Any]:
     """Reveals a second while the log is sealed, over those while it is not."""
+    contest = Contest(made, Effort(1.5, TURNS))
     on, off = [], []
     for _ in range(TURNS):
         with _no_sealing(url):
-            off.append(_reveals(made))
+            off.append(_reveals(made, contest))
         _await_sealed(made)
-        on.append(_reveals(made))
+        on.append(_reveals(made, contest))
         _await_sealed(made)
     sealed, unsealed = statistics.median(on), statistics.median(off)
     return _row(f"reveal at {CLIENTS} clients while sealing / without", sealed, "req/s", unsealed, 0.9)
 
 
-def _reveals(made: Installation) -> float:
-    load = _over_http(made, CLIENTS)
-    return load["requests"] / load["seconds"]
+def _reveals(made: Installation, contest: Contest) -> float:
+    return contest.http(CLIENTS, [("POST", f"/api/secrets/{secret}/value", "{}") for secret in made.secrets])["rate"]
 
 
 @contextmanager
@@ -150,7 +151,7 @@ def _row(name: str, value: float, unit: str, floor: float, aim: float | None) ->
 
 def main() -> None:
     """Print the rows."""
-    for row in measure(QUICK_ROWS if "--quick" in sys.argv[1:] else ROWS):
+    for row in measure(quick="--quick" in sys.argv[1:]):
         print(f"{row['name']}: {row['value']} {row['unit']}, floor {row['floor']}, ratio {row['ratio']} (aim {row['aim']})")
 
 
