@@ -47,7 +47,7 @@ GRANT SELECT, INSERT, DELETE, UPDATE (kek_term, wrapped_dek, readable_until) ON 
 GRANT SELECT, INSERT, UPDATE ON instance, key_rotation TO overseer_service;
 GRANT SELECT ON current_deployment, schema_migration, audit_incarnation TO overseer_service;
 GRANT SELECT, INSERT ON audit_checkpoint, audit_log_key, audit_tile, audit_retention TO overseer_service;
-GRANT SELECT, INSERT, UPDATE ON audit_self_check TO overseer_service;
+GRANT SELECT, INSERT, UPDATE ON audit_self_check, audit_reader, audit_seen TO overseer_service;
 
 -- incarnation, xact, id and at are the database's alone: no row can be forged into the past.
 GRANT SELECT ON audit TO overseer_service;
@@ -55,6 +55,8 @@ GRANT INSERT (request_id, actor_id, actor_name, actor_kind, on_behalf_of, token_
               resource_id, resource_name, app, environment, node, version, peer, client, repeats, text_id, text_commitment)
     ON audit TO overseer_service;
 GRANT SELECT, INSERT, DELETE ON audit_text TO overseer_service;
+-- The one way that rows leave: the oldest, with a statement, none of the last 30 days.
+GRANT EXECUTE ON FUNCTION audit_forget (bigint) TO overseer_service;
 
 -- name: service_role_excess
 -- What the role can do to the log beyond appending, by whatever way it got there.
