@@ -37,6 +37,12 @@ WHILE_SEALED = {
     "GET /health/live",
     "GET /health/ready",
     "POST /api/seal/unseal",
+    "GET /api/auth/oidc",
+    "POST /api/auth/exchange",
+    "POST /api/auth/invitation",
+    "POST /api/auth/oidc/begin",
+    "POST /api/auth/oidc/finish",
+    "POST /api/auth/sign-in",
 }
 MISSION = {
     "POST /api/secrets",
@@ -58,6 +64,14 @@ OWN = {
     "GET /api/me",
     "POST /api/bindings/{binding_id}/activate",
     "POST /api/bindings/{binding_id}/deactivate",
+    "GET /api/sessions",
+    "POST /api/access/explain",
+    "POST /api/auth/sign-out",
+    "POST /api/me/password",
+    "POST /api/me/recovery-codes",
+    "POST /api/me/totp",
+    "POST /api/me/totp/confirm",
+    "POST /api/me/totp/remove",
 }
 
 
