@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from overseer.crypto.log_report import LogReport, Trust
 from overseer.crypto.signed_notes import VerifierKey
 from overseer.server.services.audit_log_service import AuditLogService
 from overseer.server.storage.log_reading import verify_database
+from tests.faults.sealed_log import the_log_verifies
 from tests.integration.services.sealing import sealer, write_rows
 from tests.integration.services.world import World
 
@@ -281,3 +283,13 @@ async def test_a_beginning_that_was_removed_on_purpose(log: Log) -> None:
     await log.world.sql("UPDATE audit_retention SET size = 303")
     with pytest.raises(InvalidInput, match="beginning"):
         await verify_database(log.world.url, log.trust)
+
+
+async def test_the_word_of_the_fault_harness(log: Log) -> None:
+    await sealer(log.world).run()
+    assert log.trust.checkpoints
+    said = await asyncio.to_thread(the_log_verifies, log.world.url, log.trust.checkpoints, within=1.0)
+    assert "verify" in said
+    await log.tampered(f"DELETE FROM audit WHERE {KEY} = {AT.format(302)}")
+    with pytest.raises(AssertionError, match="removed at 302"):
+        await asyncio.to_thread(the_log_verifies, log.world.url)
