@@ -4,7 +4,8 @@ A real server with its database, a real agent and a real engine handle canaries 
 is left of it. The exceptions, all of them:
 
 - answers to reveal and resolve, the output of ``secret get``, and what ``overseer run`` gives to its program;
-- the tokens in the answers that make them, and the owner's in its file ``owner-token``;
+- the tokens, sessions, invitations and second factors in the answers that make them, and the owner's token in its file
+  ``owner-token``;
 - of the two references that the plan marks ``persists``, and only of those: the engine's own files of that one container (their
   path holds its id) and the metadata database of containerd, which keeps a copy of the container's configuration and does not
   wipe pages that it freed.
@@ -25,6 +26,7 @@ import pytest
 from examples.shop.images import ensure_image
 from tests.e2e.canary.disk import LARGEST, changed_since, disks, is_core
 from tests.e2e.canary.markers import Canaries, Marks
+from tests.e2e.canary.people import sign_people_in
 from tests.e2e.canary.processes import ProcessWatch
 from tests.e2e.canary.search import Finding, Search, files_below
 from tests.e2e.canary.story import PERSISTING, Story
@@ -80,6 +82,7 @@ def _happened(docker_engine: list[str], engine: Path, home: Path, memory: Path) 
         story = Story(system, canaries, search, docker_engine, memory / "scratch", home / "project")
         try:
             story.set_up()
+            sign_people_in(system, canaries, search)
             story.put_in()
             story.take_out()
             story.deploy()
