@@ -184,13 +184,13 @@ async def test_readers_see_all_old_or_all_new(world: World) -> None:
 
 
 async def test_batches_in_opposite_orders_do_not_wait_for_each_other(world: World) -> None:
-    ids = [(await world.secret(f"d{n}", "0")).id for n in range(30)]
+    ids = [(await world.secret(f"d{n}", "0")).id for n in range(12)]
 
     def operations(order: list[str], mark: str) -> list[dict[str, Any]]:
         fresh = [{"operation": "set", "name": f"f{one[-4:]}", "value": mark, "app": "shop"} for one in order]
         return [{"operation": "update", "id": one, "value": mark} for one in order] + fresh
 
-    results = await together(*(batch(world, *operations(ids if n % 2 else ids[::-1], str(n))) for n in range(8)))
+    results = await together(*(batch(world, *operations(ids if n % 2 else ids[::-1], str(n))) for n in range(6)))
     # Those that found no row and lost the race for a name are refused as a whole; none ends in a deadlock.
     assert all(isinstance(one, SecretBatchAnswer | BatchRefused) for one in results), results
     values = {await value(world, one) for one in ids}
