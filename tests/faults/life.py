@@ -10,6 +10,9 @@ from tests.faults.stage import Stage
 from tests.faults.table import fault, require
 from tests.integration.server_process.installation import RunningServer
 
+#: For the next leader to come, and to seal what was written before it.
+SEALED_SECONDS = 30.0
+
 
 @fault("SIGTERM under load", "drains, exit code 0, no acknowledged write lost")
 def sigterm(stage: Stage) -> str:
@@ -25,7 +28,10 @@ def sigterm(stage: Stage) -> str:
     return f"exit code 0 after {took:.1f} s; {load.verify()}"
 
 
-@fault("random kills of two servers and the database", "no acknowledged write lost, every release audited, every row decrypts")
+@fault(
+    "random kills of two servers and the database",
+    "no acknowledged write lost, every release audited, every row decrypts, the log verifies",
+)
 def random_kills(stage: Stage) -> str:
     chance = random.Random(stage.seed)  # noqa: S311  # the same kills again, where one shows something
     done = {"server": 0, "replica": 0, "database": 0}
@@ -55,4 +61,17 @@ def random_kills(stage: Stage) -> str:
     answers = load.answers
     require(stage.kills == 0 or answers[0] + answers[503] > 0, "no request met a kill")
     kills = f"{done['server']} and {done['replica']} kills of the servers, {done['database']} of the database"
-    return f"{kills}; {load.verify()}"
+    return f"{kills}; {load.verify()}; the log of {_verified_rows(stage)} rows verifies"
+
+
+def _verified_rows(stage: Stage) -> int:
+    """Export the sealed log and verify it away from the server; it has to hold every row that is there now."""
+    rows, deadline = stage.count("audit", "true"), time.monotonic() + SEALED_SECONDS
+    while int(stage.sql("SELECT coalesce(max(size), 0) FROM audit_checkpoint")) < rows:
+        require(time.monotonic() < deadline, "rows are not sealed")
+        time.sleep(0.2)
+    exported = stage.home / "log.jsonl"
+    for arguments in (("audit", "export", "--file", str(exported)), ("audit", "verify", str(exported))):
+        done = stage.cli(*arguments)
+        require(done.returncode == 0, f"{' '.join(arguments[:2])}: {done.stderr.decode(errors='replace')[-300:]}")
+    return rows

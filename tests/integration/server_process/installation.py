@@ -36,7 +36,11 @@ class Installation:
         setting = SealSetting(self.seal, SecretValue(passphrase) if passphrase else None)
         self.shares: list[SecretValue] = []
         deliver = owner_token_file(home / "owner-token")
-        asyncio.run(initialise(self.url, setting, deliver, datetime.now(UTC), self.shares.extend))
+        try:
+            asyncio.run(initialise(self.url, setting, deliver, datetime.now(UTC), self.shares.extend))
+        except BaseException:
+            self.postgres.stop()  # nobody gets this object, so nobody else would
+            raise
         self.owner_token = (home / "owner-token").read_text().strip()
 
     def settings(self, **more: str) -> dict[str, str]:
