@@ -77,9 +77,7 @@ class Held:
 
     def __init__(self, installation: Installation) -> None:
         self._loop = asyncio.new_event_loop()
-        self._connection = self._loop.run_until_complete(
-            asyncpg.connect(installation.url.replace("overseer@", "postgres@", 1))
-        )
+        self._connection = self._loop.run_until_complete(asyncpg.connect(installation.url.replace("overseer@", "postgres@", 1)))
         self._do("BEGIN")
         self._do("LOCK TABLE audit IN ACCESS EXCLUSIVE MODE")
 
