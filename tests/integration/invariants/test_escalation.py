@@ -57,7 +57,7 @@ WRITES = frozenset(
         Permission.SECRET_LIST,
     }
 )
-EVERYWHERE = {"app": "*", "environment": "*", "node": "*", "name": "*"}
+EVERYWHERE: dict[str, Any] = {"app": "*", "environment": "*", "node": "*", "name": "*"}
 #: Methods of these services change who may do what, or as whom somebody may act.
 SERVICES = ("identity", "users")
 #: Nothing is given or taken by these, and why.
