@@ -40,7 +40,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION audit_forget(up_to bigint) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, public, pg_temp SET overseer.audit_forget = 'on' AS $$
+SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     edge record;
     removed bigint;
@@ -56,8 +56,11 @@ BEGIN
     END IF;
     DELETE FROM public.audit_text t USING public.audit a
     WHERE t.id = a.text_id AND (a.incarnation, a.xact) < (edge.incarnation, edge.horizon);
+    -- Not in the function's head: only a superuser may write a setting there that PostgreSQL does not know.
+    PERFORM set_config('overseer.audit_forget', 'on', true);
     DELETE FROM public.audit a WHERE (a.incarnation, a.xact) < (edge.incarnation, edge.horizon);
     GET DIAGNOSTICS removed = ROW_COUNT;
+    PERFORM set_config('overseer.audit_forget', 'off', true);
     RETURN removed;
 END $$;
 REVOKE ALL ON FUNCTION audit_forget(bigint) FROM PUBLIC;
