@@ -29,20 +29,21 @@ OPEN = {
     "POST /api/agent/enrol",
     "POST /api/agent/token",
     "POST /api/seal/unseal",
-}
-WHILE_SEALED = {
-    "GET /api/docs",
-    "GET /api/openapi.json",
-    "GET /api/seal",
-    "GET /health/live",
-    "GET /health/ready",
-    "POST /api/seal/unseal",
     "GET /api/auth/oidc",
     "POST /api/auth/exchange",
     "POST /api/auth/invitation",
     "POST /api/auth/oidc/begin",
     "POST /api/auth/oidc/finish",
     "POST /api/auth/sign-in",
+}
+WHILE_SEALED = {
+    "GET /api/docs",
+    "GET /api/openapi.json",
+    "GET /api/seal",
+    "GET /health/live",
+    "GET /metrics",
+    "GET /health/ready",
+    "POST /api/seal/unseal",
 }
 MISSION = {
     "POST /api/secrets",
