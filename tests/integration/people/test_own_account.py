@@ -133,3 +133,17 @@ async def test_a_second_factor_s_secret_opens_in_its_place_alone(people: People)
     await people.world.sql("UPDATE user_totp SET ciphertext = set_byte(ciphertext, 20, get_byte(ciphertext, 20) # 1)")
     with pytest.raises(DecryptionFailed):
         await people.sign_in("ann", code=await people.code(secret))
+
+
+async def test_a_second_factor_goes_on_under_the_next_key(people: People) -> None:
+    """Its envelope is one of those that a key rotation wraps anew."""
+    await people.user("ann")
+    session, _ = await people.sign_in("ann")
+    secret, _, _ = await people.second_factor(session)
+    rotation, owner = people.services.key_rotation, people.world.owner
+    await rotation.rotate(owner)
+    for _ in range(5):
+        await rotation.run()
+    [row] = await people.world.sql("SELECT kek_term FROM user_totp")
+    assert row["kek_term"] == 2
+    await people.sign_in("ann", code=await people.code(secret))
