@@ -23,7 +23,6 @@ from overseer.server.services.idempotency import Idempotency
 from overseer.wire.agent import ConfirmRequest, EnrolRequest, KeysRequest, LostRequest, ReleaseRequest
 from overseer.wire.deployments import BundleFile, DeploymentCreate
 from overseer.wire.reviews import AccessExplainRequest
-from overseer.wire.reviews import AccessExplainRequest
 
 #: Methods for the server itself: they take no caller because no edge may call them, or because they tell nothing.
 INTERNAL = {
@@ -69,7 +68,6 @@ SELF = {
 
 _B32 = base64.b64encode(bytes(32)).decode()
 _SPECIAL: dict[type, msgspec.Struct] = {
-    AccessExplainRequest: AccessExplainRequest(principal="ci", permission="secret:reveal", name="db-password", app="shop"),
     AccessExplainRequest: AccessExplainRequest(principal="ci", permission="secret:reveal", name="db-password", app="shop"),
     EnrolRequest: EnrolRequest(
         token="ovse_x", encryption_key=_B32, signing_key=_B32, nonce=_B32, proof=base64.b64encode(bytes(64)).decode()

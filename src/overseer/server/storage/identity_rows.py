@@ -12,7 +12,6 @@ from overseer.core.access import Binding, Match, NamePattern, PartSelector
 from overseer.core.principals import Actor, PrincipalKind
 from overseer.server.storage.database import Session
 
-
 # In the order in which batched reveals look (queries/reveals.sql).
 _REFUSALS: Final = (
     ("token_revoked", "token_revoked"),
