@@ -53,9 +53,7 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
         url = database_url(made)
         found = [_sealing(made, url)]
         asyncio.run(_fill(url, rows))
-        began = time.perf_counter()
         _await_sealed(made)
-        sealing = rows / (time.perf_counter() - began)
         file = made.home / "audit.jsonl"
         with Client(made.url, made.token) as client, file.open("wb") as target:
             export_jsonl(client, target)
@@ -66,7 +64,6 @@ def measure(quick: bool = False) -> list[dict[str, Any]]:
         _row(f"audit verify: file of {rows:,} rows / hash only", of_file, "rows/s", floor, 0.3),
         _row(f"audit verify: database of {rows:,} rows / hash only", of_database, "rows/s", floor, 0.15),
         *found,
-        _row("audit sealing of a backlog / hash only", sealing, "rows/s", floor, None),
     ]
 
 
