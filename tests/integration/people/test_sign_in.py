@@ -12,6 +12,7 @@ from overseer.core.secret_value import SecretValue
 from overseer.core.sign_in_limits import FREE_FROM_EVERYWHERE, FREE_FROM_PEER
 from overseer.crypto.passwords import Argon2Parameters, hash_password, password_matches
 from overseer.server.services import password_work
+from overseer.server.services.sign_in_tries import SignInTries
 from overseer.wire.people import InvitationAccept, SignIn, UserReset
 from tests.integration.people.conftest import PASSWORD, People
 from tests.integration.services.world import together
@@ -311,3 +312,22 @@ async def test_housekeeping_forgets_what_nobody_needs_and_nothing_else(people: P
     assert [row["peer"] for row in await people.world.sql("SELECT peer FROM sign_in_try")] == ["192.0.2.50"]
     assert await people.world.sql("SELECT FROM token WHERE kind = 'session'") == []
     assert await people.world.sql("SELECT FROM invitation") == []
+
+
+async def test_giving_a_try_back_leaves_the_wait_that_another_one_set(people: People) -> None:
+    """Else whoever knows the password frees guesses of the code from their waits by asking without one at the same time."""
+    tries = SignInTries(people.world.keys)
+    async with people.world.database.work() as session:
+        for _ in range(FREE_FROM_PEER):
+            taken = await tries.take(session, "ann", "203.0.113.9")
+    another = "UPDATE sign_in_try SET failures = failures + 1, blocked_until = now() + interval '5 minutes' WHERE peer <> ''"
+    await people.world.sql(another)
+    async with people.world.database.work() as session:
+        await tries.give_back(session, taken)
+    [row] = await people.world.sql("SELECT failures, blocked_until > now() AS waits FROM sign_in_try WHERE peer <> ''")
+    assert (row["failures"], row["waits"]) == (FREE_FROM_PEER, True)
+    await people.world.sql("UPDATE sign_in_try SET blocked_until = $1 WHERE peer <> ''", taken.blocks_peer)
+    async with people.world.database.work() as session:
+        await tries.give_back(session, taken)
+    [row] = await people.world.sql("SELECT failures, blocked_until FROM sign_in_try WHERE peer <> ''")
+    assert (row["failures"], row["blocked_until"]) == (FREE_FROM_PEER - 1, None)
