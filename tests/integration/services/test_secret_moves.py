@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -21,8 +23,8 @@ from overseer.core.errors import (
 from overseer.core.permissions import Permission
 from overseer.server.services.idempotency import Idempotency
 from overseer.server.storage.scope_rows import ensure_scope
-from overseer.wire.secret_batches import ScopeTarget, SecretBatch, SecretMove
-from overseer.wire.secrets import SecretUpdate, ValueRequest
+from overseer.wire.secret_batches import BatchUpdate, ScopeTarget, SecretBatch, SecretMove
+from overseer.wire.secrets import SecretActivate, SecretPatch, SecretRotate, SecretUpdate, ValueRequest
 from tests.integration.services.delivery import Delivery
 from tests.integration.services.world import World, text
 
@@ -179,3 +181,37 @@ async def test_a_batch_begins_no_rollout(delivery: Delivery) -> None:
     with pytest.raises(Conflict):
         await world.secrets.move(world.owner, UUID(one.id), to(app="shop", force=True))
     assert not isinstance(await batch(world, {"operation": "delete", "id": one.id, "force": True}), OverseerError)
+
+
+@pytest.mark.parametrize("change", ["update", "rotate", "patch", "activate", "delete", "move", "batch"])
+async def test_a_change_that_was_authorised_elsewhere_does_not_reach_a_secret_that_moved(world: World, change: str) -> None:
+    """The decision is made, then the row is locked: a move that commits in between ends the change."""
+    one = UUID((await world.secret("db", "v1", app="shop")).id)
+    there = UUID((await world.secret("other", "v1", app="blog")).id)
+    scope = (await world.sql("SELECT scope_id FROM secret WHERE id = $1", there))[0]["scope_id"]
+    caller = await world.service_account(frozenset(Permission) - {Permission.NODE_SERVE}, app="shop")
+    calls = {
+        "update": lambda: world.secrets.update(caller, one, SecretUpdate(value="stolen", activate=False)),
+        "rotate": lambda: world.secrets.rotate(caller, one, SecretRotate()),
+        "patch": lambda: world.secrets.patch(caller, one, SecretPatch(description="stolen")),
+        "activate": lambda: world.secrets.activate(caller, one, SecretActivate(version=1)),
+        "delete": lambda: world.secrets.delete(caller, one),
+        "move": lambda: world.secrets.move(caller, one, to(app="shop", name="mine")),
+        "batch": lambda: world.secrets.batch(
+            caller, SecretBatch(operations=[BatchUpdate(id=one, value="stolen", activate=False)])
+        ),
+    }
+    connection = await asyncpg.connect(world.url)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM secret WHERE id = $1 FOR UPDATE", one)
+            call = asyncio.ensure_future(calls[change]())
+            await asyncio.sleep(0.3)
+            assert not call.done()
+            await connection.execute("UPDATE secret SET scope_id = $2 WHERE id = $1", one, scope)
+        with pytest.raises((Conflict, BatchRefused, Unavailable)):
+            await call
+    finally:
+        await connection.close()
+    [left] = await world.sql("SELECT * FROM secret WHERE id = $1", one)
+    assert (left["latest_version"], left["description"], left["name"], left["scope_id"]) == (1, "", "db", scope)

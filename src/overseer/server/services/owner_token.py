@@ -23,7 +23,10 @@ Delivery = Callable[[SecretValue], None]
 
 
 def owner_token_file(path: Path, what: str = "the owner's token") -> Delivery:
-    """A delivery of ``what`` into ``path``, complete or not at all. It raises :class:`ConfigurationProblem` where that cannot be written."""
+    """A delivery of ``what`` into ``path``, complete or not at all.
+
+    It raises :class:`ConfigurationProblem` where that cannot be written.
+    """
 
     def deliver(token: SecretValue) -> None:
         fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

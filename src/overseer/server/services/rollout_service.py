@@ -16,9 +16,10 @@ from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.rollout_driver import RolloutDriver
+from overseer.server.services.secret_access import lock_as_seen
 from overseer.server.storage import rollout_rows
 from overseer.server.storage.rollout_rows import RolloutNodeRow, RolloutRow, StepRow
-from overseer.server.storage.secret_rows import SecretRow, lock_secret, secret_by_id, secrets_by_id
+from overseer.server.storage.secret_rows import SecretRow, secret_by_id, secrets_by_id
 from overseer.wire.messages import Page
 from overseer.wire.rollouts import RolloutNodeView, RolloutStepView, RolloutView
 from overseer.wire.secrets import ScopeView
@@ -78,11 +79,10 @@ class RolloutService:
         Raises :class:`Conflict` where the rollout has ended. The deployments that bring it back are then on their way.
         """
         async with self._gate.enter(caller, AuditAction.ROLLOUT_WITHDRAWN) as entry:
-            await self._known(entry, rollout_id, Permission.SECRET_ACTIVATE)
-            found = await rollout_rows.rollout_by_id(entry.session, rollout_id)
-            secret = await lock_secret(entry.session, found.secret_id) if found else None
+            _, seen = await self._known(entry, rollout_id, Permission.SECRET_ACTIVATE)
+            secret = await lock_as_seen(entry, seen)
             row = await rollout_rows.rollout_by_id(entry.session, rollout_id)
-            if secret is None or row is None:
+            if row is None:
                 raise Conflict("the secret was deleted meanwhile, and the rollout with it")
             if row.state != "running":
                 raise Conflict(f"this rollout has ended already ({row.state}); to go back activate the version that you want")

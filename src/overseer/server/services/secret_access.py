@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 from uuid import UUID
 
 from overseer.core.access import Resource
-from overseer.core.errors import Unavailable
+from overseer.core.errors import Conflict, Unavailable
 from overseer.core.permissions import Permission
 from overseer.core.scope_selection import covering_scopes
 from overseer.server.services.gate import Entry
 from overseer.server.storage.secret_rows import SecretRow, lock_secret, secret_by_id
+
+MOVED: Final = "the secret was moved or renamed meanwhile; try again"
 
 
 def may_be_told_missing(entry: Entry, resource: Resource) -> bool:
@@ -40,11 +43,26 @@ async def locked_secret(entry: Entry, secret_id: UUID, permission: Permission) -
 
     Authorised first: somebody who may not write a secret must not make its writers wait.
     """
-    await known_secret(entry, secret_id, permission)
-    row = await lock_secret(entry.session, secret_id)
+    return await lock_as_seen(entry, await known_secret(entry, secret_id, permission))
+
+
+async def lock_as_seen(entry: Entry, seen: SecretRow) -> SecretRow:
+    """The secret that was authorised as ``seen``, locked until the transaction ends, as it is under the lock.
+
+    Raises :class:`Conflict` where it has another name or scope by then (it was not authorised there), :class:`Unavailable` where
+    it is gone.
+    """
+    row = await lock_secret(entry.session, seen.id)
     if row is None:
-        entry.hide("secret")
+        raise Unavailable("the secret was deleted meanwhile")
+    if not stands_as_seen(seen, row):
+        raise Conflict(MOVED)
     return row
+
+
+def stands_as_seen(seen: SecretRow, row: SecretRow) -> bool:
+    """Whether a decision about ``seen`` is one about ``row``: the same name at the same scope."""
+    return (seen.scope_id, seen.name) == (row.scope_id, row.name)
 
 
 def no_such_version() -> Unavailable:

@@ -13,13 +13,13 @@ from __future__ import annotations
 from uuid import UUID
 
 from overseer.core.audit_events import AuditAction
-from overseer.core.errors import AlreadyExists, BatchRefused, OverseerError, Problem, Unavailable
+from overseer.core.errors import AlreadyExists, BatchRefused, Conflict, OverseerError, Problem, Unavailable
 from overseer.core.identifiers import new_id
 from overseer.core.principals import Caller
 from overseer.server.services.batch_items import Item, Items
 from overseer.server.services.gate import Entry
 from overseer.server.services.idempotency import Idempotency
-from overseer.server.services.secret_access import no_such_version
+from overseer.server.services.secret_access import MOVED, no_such_version, stands_as_seen
 from overseer.server.services.secret_consumers import refusal_of_use, used
 from overseer.server.services.secret_storing import TAKEN, store_new, store_version
 from overseer.server.services.secret_views import tagged_view
@@ -87,9 +87,11 @@ class SecretBatches(SecretWriting):
         rows = await secret_rows.lock_secrets(entry.session, known)
         for item in items.all:
             if item.row is not None:
-                item.row = rows.get(item.row.id)
+                seen, item.row = item.row, rows.get(item.row.id)
                 if item.row is None:
                     items.note(item, Unavailable("the secret was deleted meanwhile"))
+                elif not stands_as_seen(seen, item.row):
+                    items.note(item, Conflict(MOVED))
 
     async def _check(self, entry: Entry, items: Items) -> None:
         """What the present state says to each operation on a secret that exists."""

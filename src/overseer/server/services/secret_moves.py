@@ -21,7 +21,7 @@ from overseer.core.scopes import Scope
 from overseer.server.services.gate import Entry
 from overseer.server.services.idempotency import Idempotency
 from overseer.server.services.places import authorise_at, find_place
-from overseer.server.services.secret_access import known_secret
+from overseer.server.services.secret_access import known_secret, lock_as_seen
 from overseer.server.services.secret_consumers import check_unused, overlapping, shadowed_by
 from overseer.server.services.secret_input import check_secret_name
 from overseer.server.services.secret_storing import seal_version
@@ -80,9 +80,7 @@ class SecretMoves(SecretWriting):
         return Tagged(view, tagged_view(moved).etag)
 
     async def _locked(self, entry: Entry, row: SecretRow, if_match: str | None) -> SecretRow:
-        locked = await secret_rows.lock_secret(entry.session, row.id)
-        if locked is None:
-            entry.hide("secret")
+        locked = await lock_as_seen(entry, row)
         check_if_match(if_match, locked.latest_version, locked.revision)
         await self._rollouts.check_none_runs(entry.session, locked.id)
         return locked

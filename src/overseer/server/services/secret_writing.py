@@ -15,7 +15,7 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from overseer.core.audit_events import AuditAction
-from overseer.core.errors import Conflict, Unavailable
+from overseer.core.errors import Conflict
 from overseer.core.generators import DEFAULT_SPEC, parse_spec
 from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
@@ -26,7 +26,7 @@ from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.places import authorise_at, find_place
 from overseer.server.services.rollout_driver import RolloutDriver
-from overseer.server.services.secret_access import known_secret, locked_secret, no_such_version
+from overseer.server.services.secret_access import known_secret, lock_as_seen, locked_secret, no_such_version
 from overseer.server.services.secret_consumers import check_unused, shadowed_by
 from overseer.server.services.secret_input import (
     Metadata,
@@ -148,7 +148,7 @@ class SecretWriting:
             async def change(row: SecretRow) -> None:
                 await self._add_version(entry, row, value or rotated_value(row), activate=True, immediate=body.immediate)
 
-            changed = await self._change_locked(entry, secret_id, change, if_match, idempotency)
+            changed = await self._change_locked(entry, row, change, if_match, idempotency)
         self._rollouts.wake()
         return changed
 
@@ -225,19 +225,21 @@ class SecretWriting:
         if_match: str | None,
         idempotency: Idempotency | None = None,
     ) -> Tagged[SecretView]:
-        await known_secret(entry, secret_id, permission)
-        return await self._change_locked(entry, secret_id, change, if_match, idempotency)
+        seen = await known_secret(entry, secret_id, permission)
+        return await self._change_locked(entry, seen, change, if_match, idempotency)
 
     async def _change_locked(
-        self, entry: Entry, secret_id: UUID, change: Change, if_match: str | None, idempotency: Idempotency | None
+        self, entry: Entry, seen: SecretRow, change: Change, if_match: str | None, idempotency: Idempotency | None
     ) -> Tagged[SecretView]:
-        """One change of an authorised secret. The key is asked before If-Match, which a replay cannot meet any more."""
+        """One change of the secret that was authorised as ``seen``.
+
+        The key is asked before If-Match, which a replay cannot meet any more.
+        """
+        secret_id = seen.id
         first = await self._idempotency.first_result(entry, idempotency, target=secret_id)
         if first is not None:
             return await _read_again(entry, first.resource_id)
-        row = await secret_rows.lock_secret(entry.session, secret_id)
-        if row is None:
-            raise Unavailable("the secret was deleted meanwhile")
+        row = await lock_as_seen(entry, seen)
         check_if_match(if_match, row.latest_version, row.revision)
         await change(row)
         version = entry.events[-1].version
