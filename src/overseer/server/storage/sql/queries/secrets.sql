@@ -72,7 +72,11 @@ LIMIT $4;
 -- $1 principal, $2 bit of the permission, $3 now: the decision of core.access.decide in SQL (a test compares the two).
 -- $4-$6 names of app, environment, node; $7 rank of the scope (core.scopes); $8 name, $9 whether it is a prefix; $10 label key,
 -- $11 label value; $12 text in name or description; $13, $14 the last row of the page before; $15 limit. NULL: no such filter.
-@{secret_rows}
+-- In two steps: which ids, then their columns. In one, names and rollouts were looked up for every row that is sorted.
+WITH page AS MATERIALIZED (
+SELECT s.id
+FROM secret s
+JOIN scope c ON c.id = s.scope_id
 WHERE EXISTS (
     SELECT FROM binding b
     WHERE b.subject_id = ANY (ARRAY(SELECT m.group_id FROM group_member m WHERE m.principal_id = $1) || $1::uuid)
@@ -83,7 +87,9 @@ WHERE EXISTS (
            OR (b.environment_match = 'is' AND c.environment_id = b.environment_id))
       AND (b.node_match = 'any' OR (b.node_match = 'unset' AND c.node_id IS NULL) OR (b.node_match = 'is' AND c.node_id = b.node_id))
       AND CASE WHEN b.name_is_prefix THEN starts_with(s.name, b.name) ELSE s.name = b.name END)
-  AND ($4::text IS NULL OR a.name = $4) AND ($5::text IS NULL OR e.name = $5) AND ($6::text IS NULL OR n.name = $6)
+  AND ($4::text IS NULL OR c.app_id = (SELECT id FROM app WHERE name = $4))
+  AND ($5::text IS NULL OR c.environment_id = (SELECT id FROM environment WHERE name = $5))
+  AND ($6::text IS NULL OR c.node_id = (SELECT id FROM node WHERE name = $6))
   AND ($7::integer IS NULL
        OR $7 = 4 * (c.app_id IS NOT NULL)::integer + 2 * (c.node_id IS NOT NULL)::integer + (c.environment_id IS NOT NULL)::integer)
   AND ($8::text IS NULL OR CASE WHEN $9::boolean THEN starts_with(s.name, $8) ELSE s.name = $8 END)
@@ -91,7 +97,13 @@ WHERE EXISTS (
   AND ($12::text IS NULL OR strpos(lower(s.name), lower($12)) > 0 OR strpos(lower(s.description), lower($12)) > 0)
   AND ($13::text IS NULL OR (s.name, s.id) > ($13, $14::uuid))
 ORDER BY s.name, s.id
-LIMIT $15;
+LIMIT $15)
+@{secret_columns}
+FROM page
+JOIN secret s USING (id)
+JOIN scope c ON c.id = s.scope_id
+@{scope_parts}
+ORDER BY s.name, s.id;
 
 -- name: secret_insert
 -- No row: the name is taken at that scope. The foreign key of active_version is checked at the end of the transaction.
