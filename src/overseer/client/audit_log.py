@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from overseer.client.pages import every
 from overseer.client.retries import IDEMPOTENCY_KEY, RetryingClient
+from overseer.wire.audit import AuditErase, AuditErased, AuditExport
 from overseer.wire.audit_log import (
     CheckpointView,
     ConsistencyProof,
@@ -64,6 +65,22 @@ class AuditLog:
                 return
             yield part
             first += len(part.records)
+
+    def export_rows(self, form: str = "jsonl", **filters: str | None) -> Iterator[AuditExport]:
+        """Rows that match, as JSON Lines or CSV, newest first, part by part; the whole is their texts, joined."""
+        cursor: str | None = None
+        while True:
+            query = {**filters, "format": form, "limit": 5000, "cursor": cursor}
+            part = self._http.request("GET", "/api/audit/export", query=query, returns=AuditExport).value
+            yield part
+            if part.next_cursor is None or part.next_cursor == cursor:
+                return
+            cursor = part.next_cursor
+
+    def erase_texts(self, *, actor: str | None = None, row: str | None = None) -> AuditErased:
+        """Erase reasons and user agents beside the rows of a principal (name or id), or beside one row."""
+        body = AuditErase(actor=actor, row=row)
+        return self._http.request("POST", "/api/audit/erase-text", body, returns=AuditErased).value
 
     def integrity(self) -> IntegrityView:
         """How the log stands."""

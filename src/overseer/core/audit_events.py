@@ -21,15 +21,32 @@ class AuditAction(StrEnum):
 
     ACCESS_EXPLAIN = "access:explain"
     ACCESS_REVIEW = "access:review"
+    ALARM_AUDIT_BROKEN = "alarm:audit_broken"
     ALARM_BREAK_GLASS = "alarm:break_glass"
+    ALARM_DECRYPT_FAILED = "alarm:decrypt_failed"
+    ALARM_NODE_KEY_MISMATCH = "alarm:node_key_mismatch"
+    ALARM_SINK_BEHIND = "alarm:sink_behind"
+    ALARM_UNSEAL_FAILED = "alarm:unseal_failed"
     APP_CREATE = "app:create"
     APP_DELETE = "app:delete"
     APP_LIST = "app:list"
     APP_PATCH = "app:patch"
+    APPROVAL_CREATE = "approval:create"
+    APPROVAL_DECIDE = "approval:decide"
+    APPROVAL_LIST = "approval:list"
+    APPROVAL_POLICY_CREATE = "approval_policy:create"
+    APPROVAL_POLICY_DELETE = "approval_policy:delete"
+    APPROVAL_POLICY_LIST = "approval_policy:list"
+    APPROVAL_POLICY_PATCH = "approval_policy:patch"
+    APPROVAL_READ = "approval:read"
+    APPROVAL_USE = "approval:use"
+    APPROVAL_WITHDRAW = "approval:withdraw"
     AUDIT_CHECKPOINT = "audit:checkpoint"
+    AUDIT_ERASE_TEXT = "audit:erase_text"
     AUDIT_EXPORT = "audit:export"
     AUDIT_LIST = "audit:list"
     AUDIT_PROVE = "audit:prove"
+    AUDIT_REMOVE = "audit:remove"
     AUDIT_ROTATE_KEY = "audit:rotate_key"
     BINDING_CREATE = "binding:create"
     BINDING_DEACTIVATE = "binding:deactivate"
@@ -138,15 +155,32 @@ class AuditAction(StrEnum):
 ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.ACCESS_EXPLAIN: "somebody asked why a principal may, or may not, do something with a secret",
     AuditAction.ACCESS_REVIEW: "somebody listed who may do what with secrets",
+    AuditAction.ALARM_AUDIT_BROKEN: "the server's own check found sealed rows that are not what was sealed",
     AuditAction.ALARM_BREAK_GLASS: "an emergency binding was activated, or somebody tried; the reason says why",
+    AuditAction.ALARM_DECRYPT_FAILED: "a stored value did not decrypt: it was changed, or its key is not the one that made it",
+    AuditAction.ALARM_NODE_KEY_MISMATCH: "an enrolment token came a second time, with the keys of another machine",
+    AuditAction.ALARM_SINK_BEHIND: "a sink has not taken rows for longer than its limit; the resource is its name",
+    AuditAction.ALARM_UNSEAL_FAILED: "somebody tried to unseal the server with what does not fit",
     AuditAction.APP_CREATE: "an app was created",
     AuditAction.APP_DELETE: "an app was deleted",
     AuditAction.APP_LIST: "apps were listed, or one was shown",
     AuditAction.APP_PATCH: "an app's description was changed",
+    AuditAction.APPROVAL_CREATE: "somebody asked for an approval",
+    AuditAction.APPROVAL_DECIDE: "somebody decided about what another person asks for; the code says which way",
+    AuditAction.APPROVAL_LIST: "requests for approval were listed",
+    AuditAction.APPROVAL_POLICY_CREATE: "a policy of approvals was made: something waits for a second person from now on",
+    AuditAction.APPROVAL_POLICY_DELETE: "a policy of approvals was deleted",
+    AuditAction.APPROVAL_POLICY_LIST: "policies of approvals were read",
+    AuditAction.APPROVAL_POLICY_PATCH: "a policy of approvals was changed",
+    AuditAction.APPROVAL_READ: "a request for approval was read",
+    AuditAction.APPROVAL_USE: "an approval was used up by the action of the same request; code break_glass: by an emergency",
+    AuditAction.APPROVAL_WITHDRAW: "somebody took their request for approval back",
     AuditAction.AUDIT_CHECKPOINT: "signed checkpoints, the log's public keys or its state were read",
+    AuditAction.AUDIT_ERASE_TEXT: "free text beside audit rows was erased; the code counts the texts",
     AuditAction.AUDIT_EXPORT: "audit rows were exported",
     AuditAction.AUDIT_LIST: "the audit log was read",
     AuditAction.AUDIT_PROVE: "a proof about the audit log was made",
+    AuditAction.AUDIT_REMOVE: "old rows left the log as the setting says; the code counts them",
     AuditAction.AUDIT_ROTATE_KEY: "a new key signs the audit log's checkpoints; the version is its term",
     AuditAction.BINDING_CREATE: "a role was given over a selector",
     AuditAction.BINDING_DEACTIVATE: "an emergency binding was ended before its time",

@@ -21,6 +21,10 @@ class Permission(StrEnum):
     APP_DEPLOY = "app:deploy"
     APP_LIST = "app:list"
     APP_WRITE = "app:write"
+    APPROVAL_DECIDE = "approval:decide"
+    APPROVAL_LIST = "approval:list"
+    APPROVAL_POLICY_WRITE = "approval_policy:write"
+    AUDIT_ERASE = "audit:erase"
     AUDIT_READ = "audit:read"
     BINDING_LIST = "binding:list"
     BINDING_WRITE = "binding:write"
@@ -80,6 +84,10 @@ PERMISSION_BITS: Final[dict[Permission, int]] = {
     Permission.ROLE_WRITE: 26,
     Permission.ACCESS_REVIEW: 27,
     Permission.USER_RESET: 30,
+    Permission.AUDIT_ERASE: 33,
+    Permission.APPROVAL_DECIDE: 34,
+    Permission.APPROVAL_LIST: 35,
+    Permission.APPROVAL_POLICY_WRITE: 36,
 }
 
 #: One line a permission for people; the reference page is made from it.
@@ -89,6 +97,10 @@ PERMISSION_MEANING: Final[dict[Permission, str]] = {
     Permission.APP_DEPLOY: "deploy or undeploy a stored bundle of an app on a node; acts with the node's engine",
     Permission.APP_LIST: "see apps",
     Permission.APP_WRITE: "create and delete apps",
+    Permission.APPROVAL_DECIDE: "approve or refuse what somebody else asks for; people only, never one's own request",
+    Permission.APPROVAL_LIST: "see policies of approvals, and requests that others made",
+    Permission.APPROVAL_POLICY_WRITE: "say what waits for a second person, and put secrets out of a policy's reach",
+    Permission.AUDIT_ERASE: "erase free text (reasons, user agents) beside audit rows; the rows stay",
     Permission.AUDIT_READ: "read the audit log",
     Permission.BINDING_LIST: "see roles and bindings",
     Permission.BINDING_WRITE: "create and delete bindings; nobody can grant what they do not hold",
@@ -125,6 +137,7 @@ BUILT_IN_ROLES: Final[dict[str, frozenset[Permission]]] = {
     "auditor": _READ_ONLY
     | {
         Permission.ACCESS_REVIEW,
+        Permission.APPROVAL_LIST,
         Permission.AUDIT_READ,
         Permission.BINDING_LIST,
         Permission.KEY_READ,

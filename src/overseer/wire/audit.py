@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from overseer.wire.messages import Answer
+from overseer.wire.messages import Answer, Request
 
 
 class AuditView(Answer, frozen=True):
@@ -32,3 +32,24 @@ class AuditView(Answer, frozen=True):
     client: str
     reason: str
     repeats: int
+
+
+class AuditExport(Answer, frozen=True):
+    """A part of an export: ``rows`` records as text. The whole is the texts of all parts, one after the other."""
+
+    text: str
+    rows: int
+    next_cursor: str | None
+
+
+class AuditErase(Request, frozen=True):
+    """Whose free text to erase: of all rows of ``actor`` (a name or an id), or of one ``row``; exactly one of both."""
+
+    actor: str | None = None
+    row: str | None = None
+
+
+class AuditErased(Answer, frozen=True):
+    """How many texts were erased."""
+
+    erased: int

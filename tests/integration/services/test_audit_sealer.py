@@ -282,3 +282,15 @@ async def racing(world: World) -> list[AuditSealer]:
 async def _count(world: World, table: str = "audit") -> int:
     [row] = await world.sql(f"SELECT count(*) AS n FROM {table}")
     return int(row["n"])
+
+
+async def test_a_batch_ends_behind_its_last_transaction_whatever_its_number_of_digits(world: World) -> None:
+    """As texts, 100 would come before 99: the next batch would then seal rows a second time."""
+    forge = (
+        "INSERT INTO audit (xact, id, request_id, action, outcome) OVERRIDING SYSTEM VALUE"
+        " SELECT n::text::xid8, n, 'forged', 'secret:reveal', 'allowed' FROM generate_series(96, 103) n"
+    )
+    await world.sql(forge)
+    await sealer(world, batch=5).run()
+    [count] = await world.sql("SELECT (SELECT max(size) FROM audit_checkpoint) AS sealed, (SELECT count(*) FROM audit) AS rows")
+    assert count["sealed"] == count["rows"]

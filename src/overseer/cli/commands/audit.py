@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from overseer.cli.commands import audit_log
+from overseer.cli.audit_filters import filter_options, moment_of, period_options
+from overseer.cli.commands import audit_log, audit_rows
 from overseer.cli.options import json_option, pass_client
 from overseer.cli.output import moment, print_bytes, print_json, print_line, print_table, printable
 
@@ -18,37 +18,20 @@ if TYPE_CHECKING:
     from overseer.client.api import Client
     from overseer.wire.audit import AuditView
 
-_FILTERS = {
-    "actor": "Who.",
-    "action": "What, such as secret:reveal.",
-    "outcome": "allowed, denied or failed.",
-    "request-id": "One request.",
-    "resource": "The name of what was acted upon.",
-    "app": "At a scope with this app.",
-}
-
-
-def _filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    for name, text in reversed(_FILTERS.items()):
-        function = click.option(f"--{name}", metavar="TEXT", help=text)(function)
-    return function
-
-
 @click.group()
 def audit() -> None:
     """Read, export and verify the audit log."""
 
 
 @audit.command("list")
-@_filter_options
-@click.option("--since", metavar="TIME", help="From this moment on: 2026-01-31T12:00:00Z, or 24h for the last day.")
-@click.option("--until", metavar="TIME", help="Before this moment.")
+@filter_options
+@period_options
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="At most N rows.")
 @json_option
 @pass_client
 def list_(client: Client, since: str | None, until: str | None, limit: int, as_json: bool, **filters: str | None) -> None:
     """List what happened, newest first."""
-    pages = client.audit(limit=min(limit, 100), since=_moment(since), until=_moment(until), **filters)
+    pages = client.audit(limit=min(limit, 100), since=moment_of(since), until=moment_of(until), **filters)
     rows = list(islice(pages, limit))
     if as_json:
         print_json(rows)
@@ -61,7 +44,7 @@ def list_(client: Client, since: str | None, until: str | None, limit: int, as_j
 
 
 @audit.command()
-@_filter_options
+@filter_options
 @json_option
 @pass_client
 def tail(client: Client, as_json: bool, **filters: str | None) -> None:
@@ -85,7 +68,7 @@ def tail(client: Client, as_json: bool, **filters: str | None) -> None:
             sys.stdout.flush()
 
 
-for _command in audit_log.COMMANDS:
+for _command in (*audit_log.COMMANDS, *audit_rows.COMMANDS):
     audit.add_command(_command)
 
 
@@ -97,17 +80,6 @@ def _rows_after(client: Client, last: str | None, filters: dict[str, str | None]
             break
         fresh.append(row)
     return fresh[::-1]
-
-
-def _moment(text: str | None) -> str | None:
-    """RFC 3339 as it is, a duration as that long ago."""
-    if text is None or not text[-1:].isalpha() or text.endswith(("Z", "z")):
-        return text
-    from datetime import UTC, datetime, timedelta
-
-    from overseer.cli.options import DURATION
-
-    return (datetime.now(UTC) - timedelta(seconds=DURATION.convert(text, None, None))).isoformat()
 
 
 def _outcome(row: AuditView) -> str:

@@ -1,4 +1,4 @@
-"""``overseer audit checkpoint``, ``export``, ``verify``, ``integrity`` and ``rotate-key``: the sealed log."""
+"""``overseer audit checkpoint``, ``verify``, ``integrity`` and ``rotate-key``: the sealed log."""
 
 from __future__ import annotations
 
@@ -99,29 +99,6 @@ def integrity(client: Client, as_json: bool) -> None:
         )
     if view.state in ("broken", "behind"):
         click.get_current_context().exit(DIFFERS)
-
-
-@click.command("export")
-@click.option("--format", "form", type=click.Choice(["jsonl"]), default="jsonl", show_default=True, help="How rows are written.")
-@click.option("--readable", is_flag=True, help="With the fields of each row beside its canonical bytes; verifying takes longer.")
-@click.option("--file", "file", type=_FILE, metavar="PATH", help="Write to a file (replaced at once) instead of stdout.")
-@pass_client
-def export(client: Client, form: str, readable: bool, file: Path | None) -> None:
-    """Export every sealed row so that 'audit verify' can check them anywhere."""
-    del form  # the only one
-    if file is None:
-        count = export_jsonl(client, sys.stdout.buffer, readable=readable)
-    else:
-        beside = file.with_name(f".{file.name}.new")
-        try:
-            with beside.open("wb") as target:
-                count = export_jsonl(client, target, readable=readable)
-            beside.replace(file)
-        except OSError as error:
-            raise InvalidInput(f"{file} cannot be written: {error.strerror}") from None
-        finally:
-            beside.unlink(missing_ok=True)
-    say(f"{count} rows")
 
 
 @click.command("verify")
@@ -267,4 +244,4 @@ def _replace(path: Path, content: bytes) -> None:
         raise InvalidInput(f"{path} cannot be written: {error.strerror}") from None
 
 
-COMMANDS: Final = (checkpoint, export, integrity, key, rotate_key, verify)
+COMMANDS: Final = (checkpoint, integrity, key, rotate_key, verify)

@@ -112,16 +112,33 @@ class DriftQuery(Query, frozen=True):
 
 
 class AuditQuery(PageQuery, frozen=True):
-    """``resource`` is a name; ``since`` is inclusive, ``until`` is not."""
+    """``actor`` and ``on_behalf_of`` are names or ids; ``action`` may end in ``*``; ``resource`` is a name; ``since`` is
+    inclusive, ``until`` is not; ``text`` stands in the reason, in any case of letters."""
 
     actor: Text | None = None
+    on_behalf_of: Text | None = None
     action: Text | None = None
     outcome: Text | None = None
-    request_id: Text | None = None
+    code: Text | None = None
+    resource_kind: Text | None = None
     resource: Text | None = None
+    resource_id: UUID | None = None
     app: Text | None = None
+    environment: Text | None = None
+    node: Text | None = None
+    peer: Text | None = None
+    request_id: Text | None = None
+    token_id: UUID | None = None
     since: Moment | None = None
     until: Moment | None = None
+    text: Text | None = None
+
+
+class AuditExportQuery(AuditQuery, frozen=True):
+    """``format``: jsonl or csv."""
+
+    format: Text = "jsonl"
+    limit: Annotated[int, Meta(ge=1, le=5000, description="how many rows at most")] = 5000
 
 
 Size = Annotated[int, Meta(ge=0, le=(1 << 62) - 1, description="how many rows a checkpoint counts")]

@@ -76,6 +76,10 @@ async def _verify(connection: asyncpg.Connection, trust: Trust) -> LogReport:
         await _Reader(found.extend).read(connection, bound)
         findings = diagnose(check, lambda: make(notes), await _stored_leaves(session, first, last.checkpoint.size), found)
     findings += await _impossible(session, check.size)
+    findings += await _wrong_texts(session, check.size)
+    erased = await session.fetchval("audit_texts_erased")
+    if erased:
+        warnings += (f"{erased} free texts beside rows were erased on purpose; the rows are whole",)
     unsealed, _ = await rows.unsealed_backlog(session, *_start(last), None)
     records = await _records_at(session, findings, bound)
     return LogReport(
@@ -113,6 +117,13 @@ async def _impossible(session: Session, size: int) -> list[Finding]:
     found = await session.fetch("log_impossible", _LISTED)
     details = (f"row {row['incarnation']}.{row['xact']}.{row['id']} names a transaction that has not begun" for row in found)
     return [Finding("impossible", size, 1, None, detail) for detail in details]
+
+
+async def _wrong_texts(session: Session, size: int) -> list[Finding]:
+    """Free texts that are not those that their rows are bound to. One that was erased is none of them."""
+    found = await session.fetch("audit_texts_wrong", _LISTED)
+    details = (f"the free text of row {row['incarnation']}.{row['xact']}.{row['id']} was changed" for row in found)
+    return [Finding("changed", size, 1, None, detail) for detail in details]
 
 
 async def _records_at(session: Session, findings: Sequence[Finding], bound: tuple[int, str]) -> dict[int, bytes]:

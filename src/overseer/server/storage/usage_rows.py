@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from overseer.core.scopes import Scope
+from overseer.server.storage.audit_reading import SEEN, read_reader
 from overseer.server.storage.database import Session
 
 Services = list[dict[str, Any]]
@@ -146,7 +147,9 @@ async def seen_by_node(session: Session, node_id: UUID) -> list[SeenRow]:
 
 async def seen_by_principal(session: Session, principal_id: UUID) -> list[SeenRow]:
     """Every version that a principal was shown or made, by audit action."""
-    return [SeenRow(**dict(row)) for row in await session.fetch("seen_by_principal", principal_id)]
+    reader = await read_reader(session, SEEN)
+    found = await session.fetch("seen_by_principal", principal_id, *reader.key.arguments)
+    return [SeenRow(**dict(row)) for row in found]
 
 
 def _services(text: str | None) -> Services | None:

@@ -39,7 +39,7 @@ from overseer.server.web.assets import PREFIX, assets_by_path
 from overseer.server.web.csrf import CSRF_FIELD, check_proof, proof_of
 from overseer.server.web.forms import Form, read_form
 from overseer.server.web.oidc_cookie import ticket_cookie_name
-from overseer.server.web.page import Answer, Page, Redirect, View
+from overseer.server.web.page import Answer, Download, Page, Redirect, View
 from overseer.server.web.rendering import PAGE_HEADERS, render_view
 from overseer.server.web.visit import Visit
 
@@ -142,6 +142,11 @@ def _rendered(answer: Answer, visit: Visit) -> tuple[int, Headers, bytes]:
         if visit.fragment:  # htmx follows a 303 by itself and would put the whole page into a part of it
             return 200, [*PAGE_HEADERS, (b"hx-redirect", answer.path.encode("ascii")), *answer.headers], b""
         return 303, [(b"location", answer.path.encode("ascii")), *answer.headers], b""
+    if isinstance(answer, Download):
+        headers = {key: value for key, value in PAGE_HEADERS if key != b"content-type"}
+        headers[b"content-type"] = answer.media_type.encode("ascii")
+        headers[b"content-disposition"] = f'attachment; filename="{answer.name}"'.encode("ascii")
+        return 200, list(headers.items()), answer.content
     return answer.status, [*PAGE_HEADERS, *answer.headers], render_view(answer, visit)
 
 

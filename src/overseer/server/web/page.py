@@ -44,7 +44,16 @@ class Redirect:
     headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
 
 
-Answer = View | Redirect
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file for the browser to save; its name is plain ASCII without quotes."""
+
+    name: str
+    media_type: str
+    content: bytes = field(repr=False)
+
+
+Answer = View | Redirect | Download
 Handler = Callable[..., Awaitable[Answer]]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from overseer.core.audit_filter import AuditFilter
 from overseer.core.errors import Denied, OverseerError
 from overseer.core.permissions import Permission
 from overseer.server.api.route import AnyIdentity
@@ -28,5 +29,5 @@ async def overview(visit: Visit) -> Answer:
             content["nodes"] = await services.nodes.list_nodes(caller)
     with suppress(OverseerError):
         if visit.may(Permission.AUDIT_READ):
-            content["denials"] = await services.audit.list(caller, outcome="denied", limit=8)
+            content["denials"] = await services.audit.list(caller, AuditFilter(outcome="denied"), limit=8)
     return View("overview.html", content)

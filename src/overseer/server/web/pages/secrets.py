@@ -13,6 +13,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from overseer.core.audit_events import AuditAction
+from overseer.core.audit_filter import AuditFilter
 from overseer.core.errors import Denied, InvalidInput, OverseerError
 from overseer.core.permissions import Permission
 from overseer.core.scopes import PRECEDENCE
@@ -199,7 +200,7 @@ async def _shown(visit: Visit, secret_id: UUID, error: OverseerError | None = No
         usage = await visit.services.usage.usage(caller, secret_id)
     if visit.may(Permission.AUDIT_READ):
         with suppress(Denied):
-            rows = await visit.services.audit.list(caller, resource_id=secret_id, limit=_AUDIT_LOOKED_AT)
+            rows = await visit.services.audit.list(caller, AuditFilter(resource_id=secret_id), limit=_AUDIT_LOOKED_AT)
             audit = [row for row in rows.items if row.action not in _LOOKS][:AUDIT_ROWS]
     content = {
         "secret": tagged.view,

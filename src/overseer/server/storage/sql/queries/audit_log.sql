@@ -30,7 +30,7 @@ taken AS MATERIALIZED (
 )
 SELECT string_agg(t.leaf, ''::bytea ORDER BY t.incarnation, t.xact, t.id) AS leaves, count(*) AS rows,
        max(t.incarnation) AS last_incarnation,
-       (SELECT xact::text FROM taken ORDER BY incarnation DESC, xact DESC LIMIT 1) AS last_xact,
+       (SELECT k.xact::text FROM taken k ORDER BY k.incarnation DESC, k.xact DESC LIMIT 1) AS last_xact,
        (SELECT horizon::text FROM bound) AS horizon, (SELECT incarnation FROM bound) AS incarnation,
        ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer AS timeline,
        clock_timestamp() AS at

@@ -55,9 +55,13 @@ WHERE d.node_id = $1 AND d.released_at IS NOT NULL
 GROUP BY s.secret_id, s.version, a.name ORDER BY s.secret_id, s.version, a.name;
 
 -- name: seen_by_principal
--- What the log says that a principal was shown, or wrote: reads the whole log, so it is asked seldom.
-SELECT resource_id AS secret_id, version, action AS subject, max(at) AS at
-FROM audit
-WHERE actor_id = $1 AND outcome = 'allowed' AND resource_kind = 'secret' AND resource_id IS NOT NULL AND version IS NOT NULL
-  AND action IN ('secret:reveal', 'secret:resolve', 'secret:create', 'secret:update', 'secret:rotate')
-GROUP BY resource_id, version, action ORDER BY resource_id, version, action;
+-- What the log says that a principal was shown, or wrote: from the summary, and from the rows that are not in it yet.
+SELECT f.secret_id, f.version, f.subject, max(f.at) AS at FROM (
+    SELECT secret_id, version, action AS subject, at FROM audit_seen WHERE actor_id = $1
+    UNION ALL
+    SELECT resource_id, version, action, at FROM audit
+    WHERE (incarnation, xact, id) > ($2::integer, $3::text::xid8, $4::bigint) AND actor_id = $1 AND outcome = 'allowed'
+      AND resource_kind = 'secret' AND resource_id IS NOT NULL AND version IS NOT NULL
+      AND action IN ('secret:reveal', 'secret:resolve', 'secret:create', 'secret:update', 'secret:rotate')
+) f
+GROUP BY f.secret_id, f.version, f.subject ORDER BY f.secret_id, f.version, f.subject;
