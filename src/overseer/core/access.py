@@ -70,6 +70,8 @@ class Binding:
     node: PartSelector
     pattern: NamePattern
     expires_at: datetime | None = None
+    emergency: bool = False
+    """One that was made for an emergency; live only while somebody has activated it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,12 @@ class AuditAction(StrEnum):
     AUDIT_PROVE = "audit:prove"
     AUDIT_REMOVE = "audit:remove"
     AUDIT_ROTATE_KEY = "audit:rotate_key"
+    BACKEND_CREATE = "backend:create"
+    BACKEND_DELETE = "backend:delete"
+    BACKEND_LIST = "backend:list"
+    BACKEND_PATCH = "backend:patch"
+    BACKEND_REFS = "backend:refs"
+    BACKEND_TEST = "backend:test"
     BINDING_CREATE = "binding:create"
     BINDING_DEACTIVATE = "binding:deactivate"
     BINDING_DELETE = "binding:delete"
@@ -115,10 +121,12 @@ class AuditAction(StrEnum):
     SECRET_LIST = "secret:list"
     SECRET_MOVE = "secret:move"
     SECRET_PATCH = "secret:patch"
+    SECRET_PULL = "secret:pull"
     SECRET_READ = "secret:read"
     SECRET_RESOLVE = "secret:resolve"
     SECRET_REVEAL = "secret:reveal"
     SECRET_ROTATE = "secret:rotate"
+    SECRET_SOURCE = "secret:source"
     SECRET_UPDATE = "secret:update"
     SECRET_USAGE = "secret:usage"
     SECRET_USE = "secret:use"
@@ -182,6 +190,12 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.AUDIT_PROVE: "a proof about the audit log was made",
     AuditAction.AUDIT_REMOVE: "old rows left the log as the setting says; the code counts them",
     AuditAction.AUDIT_ROTATE_KEY: "a new key signs the audit log's checkpoints; the version is its term",
+    AuditAction.BACKEND_CREATE: "a backend was set up",
+    AuditAction.BACKEND_DELETE: "a backend was deleted with its credentials",
+    AuditAction.BACKEND_LIST: "backends were listed, or one was shown",
+    AuditAction.BACKEND_PATCH: "settings or credentials of a backend were changed",
+    AuditAction.BACKEND_REFS: "the references that a backend has were listed, without values",
+    AuditAction.BACKEND_TEST: "somebody tried whether a backend answers; the code is what was wrong",
     AuditAction.BINDING_CREATE: "a role was given over a selector",
     AuditAction.BINDING_DEACTIVATE: "an emergency binding was ended before its time",
     AuditAction.BINDING_DELETE: "a role was taken away",
@@ -249,10 +263,12 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.SECRET_LIST: "secrets were listed",
     AuditAction.SECRET_MOVE: "a secret was moved or renamed: one row for where it was, one for where it is",
     AuditAction.SECRET_PATCH: "metadata of a secret was changed",
+    AuditAction.SECRET_PULL: "a new value came from a backend as a version, or (failed) the backend began to refuse or to be away",
     AuditAction.SECRET_READ: "metadata of a secret was shown",
     AuditAction.SECRET_RESOLVE: "values were shown to whoever asked for what applies at a scope; one row for each name",
     AuditAction.SECRET_REVEAL: "the value of a secret was shown",
     AuditAction.SECRET_ROTATE: "a version was made by rotation",
+    AuditAction.SECRET_SOURCE: "a secret was tied to a reference of a backend, or (code detached) untied",
     AuditAction.SECRET_UPDATE: "a version was added",
     AuditAction.SECRET_USAGE: "somebody asked which containers use a secret, or which secrets are unused or stale",
     AuditAction.SECRET_USE: "a deployment was allowed, or refused, to consume a secret",

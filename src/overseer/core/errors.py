@@ -17,6 +17,7 @@ that was broken and what to do next; it never holds a value of a secret.
     ├── Unauthenticated         unauthenticated          401, exit 77   no or no live credential
     │   └── SecondFactorNeeded  second_factor_needed     401, exit 77   the password was right; a code is needed
     ├── Denied                  denied                   403, exit 77   the gate said no
+    │   └── ApprovalRequired    approval_required        403, exit 77   a second person has to agree first
     ├── Unavailable             unavailable              404, exit 66   does not exist, or not for this caller
     ├── Conflict                conflict                 409, exit 75   the state forbids it
     │   ├── AlreadyExists       already_exists           409, exit 75
@@ -30,10 +31,12 @@ that was broken and what to do next; it never holds a value of a secret.
     │   ├── Sealed              sealed                   503, exit 69   no root key yet
     │   ├── StoreUnavailable    store_unavailable        503, exit 69   database down, slow or full
     │   ├── AuditUnavailable    audit_unavailable        503, exit 69   cannot audit, cannot serve
+    │   ├── BackendUnavailable  backend_unavailable      503, exit 69   a backend is away, and what is kept is too old
     │   └── Unreachable         unreachable              503, exit 69   a client's own: no answer from the server
     ├── DecryptionFailed        decryption_failed        500, exit 70   an authentication tag did not verify
     ├── KeyProblem              key_problem              500, exit 78   wrong, missing or unreadable key
     ├── ConfigurationProblem    configuration_problem    500, exit 78   a setting is wrong
+    ├── BackendRefused          backend_refused          502, exit 76   a backend said no, or not what it should
     └── NodeProblem             node_problem             502, exit 76   an agent, an engine or Compose failed
 
 Exit codes follow ``sysexits.h``; RFC 9457 gives the HTTP form (``overseer.wire.problems``).
@@ -145,6 +148,12 @@ class Denied(OverseerError):
     exit_code = 77
 
 
+class ApprovalRequired(Denied):
+    """A policy makes this wait for a second person; ``problems`` says how to ask, and which requests of the caller there are."""
+
+    code = "approval_required"
+
+
 class Unavailable(OverseerError):
     """It does not exist, or this caller may not know that it does: the two look the same."""
 
@@ -247,6 +256,12 @@ class AuditUnavailable(NotReady):
     code = "audit_unavailable"
 
 
+class BackendUnavailable(NotReady):
+    """A backend does not answer, and what was taken from it earlier is too old to be given."""
+
+    code = "backend_unavailable"
+
+
 class Unreachable(NotReady):
     """No answer came from the server; raised by clients, never sent by a server. What was asked may have been done."""
 
@@ -271,6 +286,14 @@ class ConfigurationProblem(OverseerError):
 
     code = "configuration_problem"
     exit_code = 78
+
+
+class BackendRefused(OverseerError):
+    """A backend refused, does not know the reference, or is not what it should be: somebody has to mend that."""
+
+    code = "backend_refused"
+    status = 502
+    exit_code = 76
 
 
 class NodeProblem(OverseerError):

@@ -26,6 +26,9 @@ class Permission(StrEnum):
     APPROVAL_POLICY_WRITE = "approval_policy:write"
     AUDIT_ERASE = "audit:erase"
     AUDIT_READ = "audit:read"
+    BACKEND_LIST = "backend:list"
+    BACKEND_USE = "backend:use"
+    BACKEND_WRITE = "backend:write"
     BINDING_LIST = "binding:list"
     BINDING_WRITE = "binding:write"
     DEPLOYMENT_LIST = "deployment:list"
@@ -84,6 +87,9 @@ PERMISSION_BITS: Final[dict[Permission, int]] = {
     Permission.ROLE_WRITE: 26,
     Permission.ACCESS_REVIEW: 27,
     Permission.USER_RESET: 30,
+    Permission.BACKEND_LIST: 38,
+    Permission.BACKEND_USE: 39,
+    Permission.BACKEND_WRITE: 40,
     Permission.AUDIT_ERASE: 33,
     Permission.APPROVAL_DECIDE: 34,
     Permission.APPROVAL_LIST: 35,
@@ -102,6 +108,9 @@ PERMISSION_MEANING: Final[dict[Permission, str]] = {
     Permission.APPROVAL_POLICY_WRITE: "say what waits for a second person, and put secrets out of a policy's reach",
     Permission.AUDIT_ERASE: "erase free text (reasons, user agents) beside audit rows; the rows stay",
     Permission.AUDIT_READ: "read the audit log",
+    Permission.BACKEND_LIST: "see backends, where they are and how they are doing, never a credential",
+    Permission.BACKEND_USE: "let a secret of a scope come from a backend: the binding's name is BACKEND:REFERENCE, or a prefix of it",
+    Permission.BACKEND_WRITE: "create, change, test and delete backends and their credentials",
     Permission.BINDING_LIST: "see roles and bindings",
     Permission.BINDING_WRITE: "create and delete bindings; nobody can grant what they do not hold",
     Permission.DEPLOYMENT_LIST: "see deployments, their states and their redacted output",

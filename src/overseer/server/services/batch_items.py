@@ -73,6 +73,11 @@ class Item:
         return isinstance(self.operation, BatchCreate | BatchSet)
 
     @property
+    def name(self) -> str:
+        """Of a new secret."""
+        return str(getattr(self.operation, "name", ""))
+
+    @property
     def if_match(self) -> str | None:
         return getattr(self.operation, "if_match", None)
 

@@ -14,11 +14,13 @@ from uuid import UUID
 
 from overseer.compose.references import BundleScan
 from overseer.core.access import Resource
+from overseer.core.approvals import Asked, Operation
 from overseer.core.audit_events import AuditAction
 from overseer.core.errors import Conflict, Denied, InvalidInput, Problem, ReferencesRefused, TooLarge, Unavailable
 from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
+from overseer.server.services.approval_guard import deployment_place, guard
 from overseer.server.services.bundle_packing import PackedBundle
 from overseer.server.services.bundle_scanning import beside, scan_bundle
 from overseer.server.services.bundle_service import BundleService
@@ -113,6 +115,8 @@ class DeploymentMaking:
             first = await self._idempotency.first_result(entry, idempotency)
             if first is not None:
                 return await _view(entry, first.resource_id)
+            for number, place in enumerate(places):
+                await _guard(entry, place, await _asked(entry, body, place), decided + number)
             if bundle is not None:
                 await self._check_bundle(entry, body, places, bundle)
             ordered = [await self._ordered(entry, body, place, bundle) for place in places]
@@ -156,10 +160,11 @@ class DeploymentMaking:
                 return await _view(entry, first.resource_id)
             if old.action != "deploy" or old.bundle_id is None or old.state != "succeeded":
                 raise Conflict("only a deployment that succeeded can be gone back to: see `overseer deployment list`")
+            place = Place(old.scope, old.scope_names)
+            await _guard(entry, place, rollback_of(entry, old))
             await check_nodes(entry, [old.node], old.action)
             new = new_id(entry.now)
             rows = await _pinned(entry, old, new)
-            place = Place(old.scope, old.scope_names)
             await _claim(entry, [place])
             options: dict[str, Any] = {"rollback_of": str(old.id)}
             options |= {key: old.options[key] for key in ("allow_persisting", "wait_timeout", "target") if key in old.options}
@@ -219,6 +224,36 @@ class DeploymentMaking:
             entry.session, one.id, one.place.scope, action, bundle_id, project, options, entry.actor.id, group=member
         )
         await deployment_rows.insert_deployment_secrets(entry.session, one.rows)
+
+
+async def _guard(entry: Entry, place: Place, asked: Asked, event: int = -1) -> None:
+    await guard(entry, asked, [deployment_place(asked.name, place.scope, place.names)], [Permission.APP_DEPLOY], event=event)
+
+
+async def _asked(entry: Entry, body: DeploymentCreate, place: Place) -> Asked:
+    """What is about to be done at one place, as an approval has to say it."""
+    if body.action == "deploy":
+        return deployment_of(entry, place, body.plan, body.target)
+    return await undeployment_of(entry, place)
+
+
+def deployment_of(entry: Entry, place: Place, plan: str | None, target: str) -> Asked:
+    """To carry out a plan; without one there is nothing that could be approved."""
+    return Asked(entry.actor.id, Operation.DEPLOY, place.names.app or "", place.scope, plan=plan, runtime=target)
+
+
+async def undeployment_of(entry: Entry, place: Place) -> Asked:
+    """To take down what runs there now."""
+    assert place.scope.node is not None  # noqa: S101  # a place of a deployment has a node
+    project = project_name(place.names.app or "", place.names.environment)
+    running = await deployment_rows.current_deployment(entry.session, place.scope.node, project)
+    deployment = None if running is None else running.id
+    return Asked(entry.actor.id, Operation.UNDEPLOY, place.names.app or "", place.scope, deployment=deployment)
+
+
+def rollback_of(entry: Entry, old: DeploymentRow) -> Asked:
+    """To repeat an earlier deployment."""
+    return Asked(entry.actor.id, Operation.ROLLBACK, old.scope_names.app or "", old.scope, deployment=old.id)
 
 
 async def _claim(entry: Entry, places: Sequence[Place]) -> None:

@@ -57,6 +57,7 @@ class Entry:
         self._actor: Actor | None = None
         self._now: datetime | None = None
         self._events: list[AuditEvent] = []
+        self._beside: list[AuditEvent] = []
         self._decided = False
 
     @property
@@ -80,6 +81,11 @@ class Entry:
     @property
     def events(self) -> list[AuditEvent]:
         return self._events
+
+    @property
+    def beside(self) -> list[AuditEvent]:
+        """What happened with the request besides its decisions; written only where it is committed."""
+        return self._beside
 
     def identified(self, actor: Actor | None, now: datetime) -> None:
         """Called by the gate alone, once."""
@@ -147,10 +153,18 @@ class Entry:
         self._decided = True
         self._events.append(self._event(resource, Outcome.ALLOWED, action=action))
 
+    def note_beside(self, resource: Resource, action: AuditAction, code: str = "") -> None:
+        """A row beside the decisions, for what the request used up; it counts only where the request is committed."""
+        self._beside.append(self._event(resource, Outcome.ALLOWED, code, action=action))
+
     def deny(self, code: str, message: str) -> NoReturn:
         """Turn the newest decision into a denial for a reason that no binding expresses, and raise :class:`Denied`."""
-        self._events[-1] = replace(self._events[-1], outcome=Outcome.DENIED, code=code)
+        self.deny_event(-1, code)
         raise Denied(message)
+
+    def deny_event(self, position: int, code: str) -> None:
+        """Turn one decision into such a denial; the service raises."""
+        self._events[position] = replace(self._events[position], outcome=Outcome.DENIED, code=code)
 
     def amend(self, **fields: Any) -> None:
         """Complete the newest row with what the work found out (``resource_id``, ``version``, …)."""
@@ -273,7 +287,7 @@ class Gate:
                     yield entry
                     if not entry.decided:
                         raise RuntimeError(f"{action} ended without passing the gate")
-                    await insert_events(session, entry.events)
+                    await insert_events(session, [*entry.events, *entry.beside])
             except AuditUnavailable:
                 raise
             except OverseerError as error:

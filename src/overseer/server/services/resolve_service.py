@@ -1,9 +1,10 @@
 """Which secrets a consumer at a place gets: their values (resolve), or why those (explain).
 
 Guarantees: the winner of a name is chosen by precedence alone and the permission is asked *on the winner*: a refused winner
-never falls through to a less specific secret. All names are available or none is given, with one problem per unavailable
-name; each name has its audit row, committed before anything is decrypted. Missing and refused look the same to a caller who
-may not list there, and a place with a part that the caller may not know of looks the same whether or not it exists.
+never falls through to a less specific secret. All names are available or none is given, with one problem per unavailable name;
+each name has its audit row, committed before anything is decrypted. What waits for an approval is refused alike. Missing and
+refused look the same to a caller who may not list there, and a place with a part that the caller may not know of looks the same
+whether or not it exists.
 
 A value whose ``expires_at`` has passed is given all the same, as in ``secret_reading``.
 """
@@ -15,13 +16,15 @@ from dataclasses import replace
 from typing import Final
 
 from overseer.core.access import Resource
+from overseer.core.approvals import Operation
 from overseer.core.audit_events import AuditAction, Outcome
-from overseer.core.errors import Conflict, Problem, TooLarge, Unavailable
+from overseer.core.errors import ApprovalRequired, Conflict, Problem, TooLarge, Unavailable
 from overseer.core.identifiers import check_name
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.scope_selection import by_precedence, select_winners
 from overseer.core.scopes import PRECEDENCE, Scope
+from overseer.server.services.approval_guard import CODE, refusal_of, requirement_of, reveal_of, secret_place
 from overseer.server.services.gate import HIDDEN_MESSAGE, Entry, Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.places import Place, find_place
@@ -141,14 +144,27 @@ async def _named(entry: Entry, place: Place, known: bool, names: Sequence[str]) 
         winner = winners.get(name)
         if winner is not None and entry.permits(Permission.SECRET_REVEAL, winner.resource()):
             entry.authorise(Permission.SECRET_REVEAL, winner.resource(winner.active_version))
+            waits = await _guarded(entry, winner)
+            if waits is not None:
+                entry.deny_event(-1, CODE)
+                problems.append(Problem(name, waits.message, CODE))
             continue
         code = _refused(entry, place, known, name, winner)
         problems.append(Problem(name, _RULES[code], code))
+    if problems and all(problem.code == CODE for problem in problems):
+        message = f"nothing was released: {len(problems)} of {len(names)} names wait for approval"
+        raise ApprovalRequired(message, problems=problems)
     if problems:
         listed = ", ".join(problem.place for problem in problems[:10]) + ", …" * (len(problems) > 10)
         message = f"nothing was released: {len(problems)} of {len(names)} names are unavailable ({listed})"
         raise Unavailable(message, problems=problems)
     return [winners[name] for name in names]
+
+
+async def _guarded(entry: Entry, winner: SecretRow) -> ApprovalRequired | None:
+    """Why a name that its caller may reveal is not released; None where it is, an approval used up where one was needed."""
+    asked = reveal_of(entry, winner, winner.active_version)
+    return await refusal_of(entry, asked, [secret_place(Operation.REVEAL, winner)], [Permission.SECRET_REVEAL])
 
 
 def _refused(entry: Entry, place: Place, known: bool, name: str, winner: SecretRow | None) -> str:
@@ -162,12 +178,16 @@ def _refused(entry: Entry, place: Place, known: bool, name: str, winner: SecretR
 
 
 async def _revealable(entry: Entry, place: Place, known: bool) -> list[SecretRow]:
-    """Every winner that the caller may reveal, by name, each with its ``allowed`` row; one row where there is none."""
+    """Every winner that the caller may reveal, by name, each with its ``allowed`` row; one row where there is none.
+
+    What waits for an approval is not among them: an approval is for what somebody asked for by name.
+    """
     found = await all_candidates(entry.session, place.scope, _MAX_CANDIDATES + 1) if known else []
     winners = select_winners(found, place.scope)
     chosen = [
         winners[name] for name in sorted(winners) if entry.permits(Permission.SECRET_REVEAL, winners[name].resource())
     ]
+    chosen = [row for row in chosen if await requirement_of(entry.session, [secret_place(Operation.REVEAL, row)]) is None]
     if len(chosen) > MAX_NAMES or len(found) > _MAX_CANDIDATES:
         rule = f"more than {MAX_NAMES} secrets apply at this place; ask for them by name"
         raise TooLarge(rule, problems=[Problem("body.names", rule, "too_large")])

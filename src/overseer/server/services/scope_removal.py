@@ -1,8 +1,9 @@
 """The end of an app, an environment or a node together with what belongs to it: secrets, bindings and the history of deployments.
 
-Guarantees: refused while anything is deployed there or about to be; each secret is authorised (``secret:delete``) and audited by
-itself, as are bindings (``binding:write``, and nobody takes away what they do not hold); one transaction, in which nothing new
-can come to live at the part. Without the cascade a part goes only when nothing belongs to it. The audit log keeps everything.
+Guarantees: refused while anything is deployed there or about to be, and while a secret waits for an approval to go; each secret
+is authorised (``secret:delete``) and audited by itself, as are bindings (``binding:write``, and nobody takes away what they do
+not hold); one transaction, in which nothing new can come to live at the part. Without the cascade a part goes only when nothing
+belongs to it. The audit log keeps everything.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from overseer.core.access import Resource
+from overseer.core.approvals import Operation
 from overseer.core.audit_events import AuditAction
-from overseer.core.errors import Conflict, InUse, Problem
+from overseer.core.errors import ApprovalRequired, Conflict, InUse, Problem
 from overseer.core.permissions import Permission
 from overseer.core.scopes import Scope
+from overseer.server.services.approval_guard import CODE, requirement_of, secret_place
 from overseer.server.services.binding_selectors import binding_view
 from overseer.server.services.gate import Entry
 from overseer.server.services.granted_rights import keep_an_owner, read_scope, require_reach
@@ -86,7 +89,10 @@ async def remove_alone(entry: Entry, part: Part, part_id: UUID) -> None:
     try:
         await delete_part(entry.session, part, part_id)
     except Conflict:
-        rule = f"the {part} is still in use: delete what belongs to it, or look at its contents and ask for the cascade"
+        rule = (
+            f"the {part} is still in use: delete what belongs to it, and policies of approvals that name it, "
+            "or look at its contents and ask for the cascade"
+        )
         raise Conflict(rule) from None
 
 
@@ -102,9 +108,17 @@ async def remove_with_contents(entry: Entry, part: Part, name: str, scope: Scope
         problems = [_standing(one) for one in view.deployed]
         rule = f"{len(found.deployed)} deployments of this {part} run or are about to: undeploy them first"
         raise InUse(rule, problems=problems)
+    guarded = []
     for secret in found.secrets:
         entry.authorise(Permission.SECRET_DELETE, secret.resource(), action=AuditAction.SECRET_DELETE)
+        if await requirement_of(entry.session, [secret_place(Operation.DELETE, secret)]) is not None:
+            entry.deny_event(-1, CODE)
+            guarded.append(Problem(secret.name, f"at {secret.scope_names}: delete it by itself, with its approval", CODE))
+            continue
         await delete_secret(entry.session, secret.id)
+    if guarded:
+        rule = f"{len(guarded)} secrets of this {part} wait for an approval to be deleted; nothing was deleted"
+        raise ApprovalRequired(rule, problems=guarded)
     for binding in found.bindings:
         entry.authorise(Permission.BINDING_WRITE, _binding(binding), action=AuditAction.BINDING_DELETE)
         require_reach(entry, Permission.BINDING_WRITE, [binding])

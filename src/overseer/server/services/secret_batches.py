@@ -13,9 +13,11 @@ from __future__ import annotations
 from uuid import UUID
 
 from overseer.core.audit_events import AuditAction
-from overseer.core.errors import AlreadyExists, BatchRefused, Conflict, OverseerError, Problem, Unavailable
+from overseer.core.errors import AlreadyExists, BatchRefused, Conflict, Denied, OverseerError, Problem, Unavailable
 from overseer.core.identifiers import new_id
+from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
+from overseer.server.services.approval_guard import guard_activation, guard_creation, guard_deletion
 from overseer.server.services.batch_items import Item, Items
 from overseer.server.services.gate import Entry
 from overseer.server.services.idempotency import Idempotency
@@ -23,7 +25,7 @@ from overseer.server.services.secret_access import MOVED, no_such_version, stand
 from overseer.server.services.secret_consumers import refusal_of_use, used
 from overseer.server.services.secret_storing import TAKEN, store_new, store_version
 from overseer.server.services.secret_views import tagged_view
-from overseer.server.services.secret_writing import SecretWriting, patched, rotated_value
+from overseer.server.services.secret_writing import SecretWriting, keep_guarded, patched, rotated_value
 from overseer.server.services.tagged import check_if_match
 from overseer.server.storage import batch_rows, secret_rows
 from overseer.server.storage.scope_rows import ensure_scope
@@ -72,6 +74,7 @@ class SecretBatches(SecretWriting):
                 return await _answer(entry, replayed)
             await self._lock(entry, items)
             await self._check(entry, items)
+            await self._guard(entry, items)
             await self._complete(entry, items)
             items.stop()
             ids = await self._apply(entry, items)
@@ -104,6 +107,33 @@ class SecretBatches(SecretWriting):
                 await self._check_one(entry, item, item.row, in_use=item.row.id in in_use)
             except OverseerError as error:
                 items.note(item, error)
+
+    async def _guard(self, entry: Entry, items: Items) -> None:
+        """What waits for an approval: each operation needs, and uses up, its own."""
+        for item in items.good:
+            try:
+                await self._guard_one(entry, item)
+            except Denied as error:
+                items.note(item, error)
+
+    async def _guard_one(self, entry: Entry, item: Item) -> None:
+        operation, row = item.operation, item.row
+        if row is None:
+            assert item.place is not None  # noqa: S101  # a new secret has a place,
+            assert item.metadata is not None  # noqa: S101  # and metadata, read before
+            await guard_creation(entry, item.place.resource(item.name), item.metadata.labels, event=item.event)
+            return
+        if isinstance(operation, BatchDelete):
+            await guard_deletion(entry, row, event=item.event)
+        elif isinstance(operation, BatchActivate):
+            if row.active_version != operation.version or row.rollout is not None:
+                await guard_activation(entry, row, operation.version, Permission.SECRET_ACTIVATE, event=item.event)
+        elif isinstance(operation, BatchRotate):
+            await guard_activation(entry, row, row.latest_version + 1, Permission.SECRET_ROTATE, event=item.event)
+        elif isinstance(operation, BatchUpdate | BatchSet) and operation.activate:
+            await guard_activation(entry, row, row.latest_version + 1, Permission.SECRET_WRITE, event=item.event)
+        if isinstance(operation, BatchPatch | BatchSet):
+            await keep_guarded(entry, row, patched(row, operation).labels, event=item.event)
 
     async def _complete(self, entry: Entry, items: Items) -> None:
         """Where the batch is refused already, say of new secrets as well whether their place is taken; else inserting tells."""

@@ -12,12 +12,14 @@ from __future__ import annotations
 from uuid import UUID
 
 from overseer.core.access import Resource
+from overseer.core.approvals import Operation
 from overseer.core.audit_events import AuditAction
 from overseer.core.errors import AlreadyExists
 from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.scopes import Scope
+from overseer.server.services.approval_guard import guard, move_of, new_place, secret_place
 from overseer.server.services.gate import Entry
 from overseer.server.services.idempotency import Idempotency
 from overseer.server.services.places import authorise_at, find_place
@@ -93,6 +95,9 @@ class SecretMoves(SecretWriting):
             await check_unused(entry, row.id)
         if await secret_rows.secrets_at(entry.session, scope, name):
             raise AlreadyExists("there is a secret of that name at that scope already; delete or move that one first")
+        places = [secret_place(Operation.MOVE, row), new_place(Resource("secret", name, scope), row.labels)]
+        rights = [Permission.SECRET_DELETE, Permission.SECRET_REVEAL, Permission.SECRET_WRITE]
+        await guard(entry, move_of(entry, row, scope, name), places, rights)
         unshadowed = await shadowed_by(entry, row)
         scope_id = await ensure_scope(entry.session, new_id(entry.now), scope)
         if scope_id != row.scope_id:

@@ -15,6 +15,7 @@ from overseer.core.audit_events import AuditAction
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.scopes import PRECEDENCE, Scope
+from overseer.server.services.approval_guard import guard_reveal
 from overseer.server.services.cursors import bad_cursor, check_limit, read_cursor, write_cursor
 from overseer.server.services.gate import Gate
 from overseer.server.services.key_service import KeyService
@@ -85,7 +86,8 @@ class SecretReading:
     async def reveal(self, caller: Caller, secret_id: UUID, body: ValueRequest) -> Revealed:
         """The value of the active version, or of the one that ``body`` names. Needs ``secret:reveal`` on the secret.
 
-        The audit row is committed before anything is decrypted. Raises :class:`Unavailable`, :class:`DecryptionFailed`.
+        The audit row is committed before anything is decrypted. Raises :class:`Unavailable`, :class:`DecryptionFailed`, and
+        :class:`ApprovalRequired` where a policy guards it.
         """
         _ = self._keys.keyring  # sealed: say so before a row claims that a value was released
         caller = _with_reason(caller, body.reason)
@@ -103,6 +105,7 @@ class SecretReading:
             found = await stored_versions(entry.session, [(row.id, version)])
             if not found:
                 raise no_such_version()
+            await guard_reveal(entry, row, version)
             entry.amend(version=version)
         return Released(row.name, found[row.id, version], entry.events[-1])
 

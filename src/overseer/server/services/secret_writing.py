@@ -3,7 +3,8 @@
 Guarantees: each change and its audit row commit together; a secret's row is locked while it changes, and If-Match is compared
 under that lock, so of two writers with one entity tag one gets 412; versions are never changed, only added. The value lies in
 memory only between the request and its envelope. A version that is to become the active one while containers run with another
-one does so by a rollout (``rollout_driver``), unless the request says ``immediate``.
+one does so by a rollout (``rollout_driver``), unless the request says ``immediate``. What a policy guards waits for an approval
+(``approval_guard``), which is used up in the same transaction.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from overseer.core.audit_events import AuditAction
-from overseer.core.errors import Conflict
-from overseer.core.generators import DEFAULT_SPEC, parse_spec
+from overseer.core.errors import Conflict, Denied
+from overseer.core.generators import DEFAULT_SPEC, Generator, parse_spec
 from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.scopes import Scope
+from overseer.server.services.approval_guard import guard_activation, guard_creation, guard_deletion, guards_lost
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
@@ -38,10 +40,13 @@ from overseer.server.services.secret_input import (
     optional_value,
     read_metadata,
     read_value,
+    wanted_generator,
 )
 from overseer.server.services.secret_storing import store_new, store_version
 from overseer.server.services.secret_views import secret_view, tagged_view
 from overseer.server.services.tagged import Tagged, check_if_match
+from overseer.server.services.value_making import ValueMaking
+from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.write_batches import WriteBatches
 from overseer.server.storage import secret_rows
 from overseer.server.storage.scope_rows import ensure_scope
@@ -63,6 +68,7 @@ class SecretWriting:
         self._keys = keys
         self._idempotency = idempotency
         self._write_batches = WriteBatches(gate, keys, idempotency)
+        self._values = ValueMaking(gate, ValueOpener(keys, gate))
 
     async def create(
         self, caller: Caller, body: SecretCreate, idempotency: Idempotency | None = None
@@ -73,11 +79,18 @@ class SecretWriting:
         does not exist, :class:`InvalidInput` and :class:`TooLarge` by the rules of ``secret_input``.
         """
         await self._keys.prepare_to_encrypt()
-        made = await self._write_batches.create(caller, body, idempotency)
-        return made or await self._create_alone(caller, body, idempotency)
+
+        async def admit(entry: Entry) -> None:
+            name = check_secret_name(body.name)
+            place = await find_place(entry.session, Scope(body.app, body.environment, body.node))
+            authorise_at(entry, place, Permission.SECRET_WRITE, name)
+
+        value = await self._values.made(caller, AuditAction.SECRET_CREATE, wanted_generator(body), admit)
+        made = None if value else await self._write_batches.create(caller, body, idempotency)
+        return made or await self._create_alone(caller, body, value, idempotency)
 
     async def _create_alone(
-        self, caller: Caller, body: SecretCreate, idempotency: Idempotency | None
+        self, caller: Caller, body: SecretCreate, value: NewValue | None, idempotency: Idempotency | None
     ) -> Tagged[SecretView]:
         """One create through the gate: whatever is not plain, and every refusal."""
         async with self._gate.enter(caller, AuditAction.SECRET_CREATE) as entry:
@@ -87,9 +100,10 @@ class SecretWriting:
             first = await self._idempotency.first_result(entry, idempotency)
             if first is not None:
                 return await _read_again(entry, first.resource_id)
+            await guard_creation(entry, place.resource(name), metadata.labels)
             secret_id = new_id(entry.now)
             scope_id = await ensure_scope(entry.session, new_id(entry.now), place.scope)
-            await store_new(entry, self._keys, secret_id, scope_id, name, metadata, read_value(body))
+            await store_new(entry, self._keys, secret_id, scope_id, name, metadata, value or read_value(body))
             await self._idempotency.remember(entry, idempotency, status=201, resource_id=secret_id, version=1)
             entry.amend(resource_id=secret_id, version=1)
             return await _read_again(entry, secret_id)
@@ -107,17 +121,30 @@ class SecretWriting:
         Needs ``secret:write``. Raises :class:`PreconditionFailed`, and :class:`Conflict` while a rollout is running.
         """
         await self._keys.prepare_to_encrypt()
-        changed = await self._write_batches.update(caller, secret_id, body, if_match, idempotency)
-        return changed or await self._update_alone(caller, secret_id, body, if_match, idempotency)
+
+        async def admit(entry: Entry) -> None:
+            await known_secret(entry, secret_id, Permission.SECRET_WRITE)
+
+        made = await self._values.made(caller, AuditAction.SECRET_UPDATE, wanted_generator(body), admit)
+        changed = None if made else await self._write_batches.update(caller, secret_id, body, if_match, idempotency)
+        return changed or await self._update_alone(caller, secret_id, body, made, if_match, idempotency)
 
     async def _update_alone(
-        self, caller: Caller, secret_id: UUID, body: SecretUpdate, if_match: str | None, idempotency: Idempotency | None
+        self,
+        caller: Caller,
+        secret_id: UUID,
+        body: SecretUpdate,
+        made: NewValue | None,
+        if_match: str | None,
+        idempotency: Idempotency | None,
     ) -> Tagged[SecretView]:
         """One new version through the gate: whatever is not plain, and every refusal."""
         async with self._gate.enter(caller, AuditAction.SECRET_UPDATE) as entry:
-            value = read_value(body)
+            value = made or read_value(body)
 
             async def change(row: SecretRow) -> None:
+                if body.activate:
+                    await guard_activation(entry, row, row.latest_version + 1, Permission.SECRET_WRITE)
                 await self._add_version(entry, row, value, activate=body.activate, immediate=body.immediate)
 
             changed = await self._change(entry, secret_id, Permission.SECRET_WRITE, change, if_match, idempotency)
@@ -139,13 +166,21 @@ class SecretWriting:
         Without value and generator: the rotation policy's generator, else the one it was made with, else ``password:32``.
         """
         await self._keys.prepare_to_encrypt()
+
+        async def admit(entry: Entry) -> Generator:
+            return rotation_generator(await known_secret(entry, secret_id, Permission.SECRET_ROTATE))
+
+        made = None
+        if not gives_value(body):
+            made = await self._values.made(caller, AuditAction.SECRET_ROTATE, wanted_generator(body), admit)
         async with self._gate.enter(caller, AuditAction.SECRET_ROTATE) as entry:
-            value = optional_value(body)
+            value = made or optional_value(body)
             row = await known_secret(entry, secret_id, Permission.SECRET_ROTATE)
             if gives_value(body) and not entry.permits(Permission.SECRET_WRITE, row.resource()):
                 entry.deny("no_binding", f"a value of your own needs {Permission.SECRET_WRITE}, too; rotate without one")
 
             async def change(row: SecretRow) -> None:
+                await guard_activation(entry, row, row.latest_version + 1, Permission.SECRET_ROTATE)
                 await self._add_version(entry, row, value or rotated_value(row), activate=True, immediate=body.immediate)
 
             changed = await self._change_locked(entry, row, change, if_match, idempotency)
@@ -172,6 +207,7 @@ class SecretWriting:
                 entry.amend(version=body.version)
                 if row.active_version == body.version and row.rollout is None:
                     return
+                await guard_activation(entry, row, body.version, Permission.SECRET_ACTIVATE)
                 if await self._starts_rollout(entry, row, body.version, immediate=body.immediate):
                     await secret_rows.touch_secret(entry.session, row.id)
                 else:
@@ -190,6 +226,7 @@ class SecretWriting:
 
             async def change(row: SecretRow) -> None:
                 new = patched(row, body)
+                await keep_guarded(entry, row, new.labels)
                 if new != Metadata(row.description, row.labels, row.owner, row.expires_at, row.rotation):
                     fields = (new.description, new.labels, new.owner, new.expires_at, new.rotation)
                     await secret_rows.patch_secret(entry.session, row.id, *fields)
@@ -209,6 +246,7 @@ class SecretWriting:
             check_if_match(if_match, row.latest_version, row.revision)
             if not force:
                 await check_unused(entry, row.id)
+            await guard_deletion(entry, row)
             unshadowed = await shadowed_by(entry, row)
             if unshadowed:
                 entry.amend(code=f"unshadows:{len(unshadowed)}")
@@ -265,10 +303,15 @@ class SecretWriting:
         return not immediate and await self._rollouts.start(entry, row, version) is not None
 
 
-def rotated_value(row: SecretRow) -> NewValue:
-    """A value by the secret's rotation policy, else as it was made, else the default password."""
+def rotation_generator(row: SecretRow) -> Generator:
+    """What makes the next value: the secret's rotation policy, else what it was made with, else the default password."""
     policy = (row.rotation or {}).get("generate")
-    return generated(parse_spec(policy or row.generator or DEFAULT_SPEC))
+    return parse_spec(policy or row.generator or DEFAULT_SPEC)
+
+
+def rotated_value(row: SecretRow) -> NewValue:
+    """A value by :func:`rotation_generator`. Raises :class:`InvalidInput` where it makes keys."""
+    return generated(rotation_generator(row))
 
 
 def patched(row: SecretRow, body: SecretPatch | BatchPatch | BatchSet) -> Metadata:
@@ -280,6 +323,15 @@ def patched(row: SecretRow, body: SecretPatch | BatchPatch | BatchSet) -> Metada
         _sent(body.expires_at, row.expires_at),
         _sent(body.rotation, row.rotation),
     )
+
+
+async def keep_guarded(entry: Entry, row: SecretRow, labels: dict[str, str], *, event: int = -1) -> None:
+    """Only who may change policies takes a secret out of a policy's reach by its labels. Raises :class:`Denied`."""
+    if await guards_lost(entry, row, labels) and not entry.permits(Permission.APPROVAL_POLICY_WRITE, row.resource()):
+        entry.deny_event(event, "guarding_label")
+        raise Denied(
+            f"these labels would take the secret out of a policy of approvals; that needs {Permission.APPROVAL_POLICY_WRITE}"
+        )
 
 
 def _sent(field: Field | UnsetType, present: Field) -> Field:

@@ -1,9 +1,9 @@
 """Concurrent creates and new versions of one process, gathered into transactions: decided, locked, written and audited together.
 
-Guarantees: only the plain case is done here, and it is done as ``secret_writing`` does it alone: the caller may, If-Match holds
-under the lock, the idempotency key is new, no rollout is running or needed, the name is free. One audit row for each write
-commits with it. For everything else the answer is None and nothing was done: the gate's own transaction then does or refuses
-it, and audits that. Tests hold the decisions in SQL against the gate's.
+Guarantees: only the plain case is done here, and it is done as ``secret_writing`` does it alone: the caller may, no approval is
+needed, If-Match holds under the lock, the idempotency key is new, no rollout is running or needed, the name is free. One audit
+row for each write commits with it. For everything else the answer is None and nothing was done: the gate's own transaction then
+does or refuses it, and audits that. Tests hold the decisions in SQL against the gate's.
 
 Locks are taken in one order (idempotency keys, then secrets by id, then names by scope), and what somebody else holds is left out
 rather than waited for, so batches of several replicas neither wait for each other nor deadlock. Two writes of one secret are
@@ -123,7 +123,7 @@ class WriteBatches:
     async def _run_updates(self, updates: Sequence[_Update]) -> list[_Written]:
         try:
             async with self._gate.own_work() as (session, events):
-                asked = [(one.caller.token_hash, peer_address(one.caller.peer), one.secret_id) for one in updates]
+                asked = [(one.caller.token_hash, peer_address(one.caller.peer), one.secret_id, one.activate) for one in updates]
                 permitted = await decide_updates(session, asked)
                 entries = _entries(session, AuditAction.SECRET_UPDATE, updates, permitted)
                 await self._claim(session, updates, entries)
@@ -148,8 +148,9 @@ class WriteBatches:
         for at, entry in entries.items():
             one = updates[at]
             row = rows.get(one.secret_id)
-            # What was decided was decided for that name at that scope: a secret that was moved meanwhile is decided again.
-            if row is None or (row.scope_id, row.name) != (permitted[at].scope_id, permitted[at].name):
+            # What was decided was decided for that name at that scope, with those labels: what was moved or labelled meanwhile is
+            # decided again.
+            if row is None or (row.scope_id, row.name, row.labels) != _decided_for(permitted[at]):
                 continue
             if not _matches(one.if_match, row):
                 continue
@@ -164,7 +165,10 @@ class WriteBatches:
     async def _run_creates(self, creates: Sequence[_Create]) -> list[_Written]:
         try:
             async with self._gate.own_work() as (session, events):
-                asked = [(one.caller.token_hash, peer_address(one.caller.peer), one.place, one.name) for one in creates]
+                asked = [
+                    (one.caller.token_hash, peer_address(one.caller.peer), one.place, one.name, one.metadata.labels)
+                    for one in creates
+                ]
                 permitted = await decide_creates(session, asked)
                 entries = _entries(session, AuditAction.SECRET_CREATE, creates, permitted)
                 await self._claim(session, creates, entries)
@@ -244,6 +248,10 @@ def _entries(
         entries[at] = Entry(session, writes[at].caller, action)
         entries[at].identified(one.actor, one.now)
     return entries
+
+
+def _decided_for(permitted: PermittedUpdate) -> tuple[UUID, str, dict[str, str]]:
+    return permitted.scope_id, permitted.name, permitted.labels
 
 
 def _matches(if_match: str | None, row: SecretRow) -> bool:

@@ -71,4 +71,5 @@ def _binding(row: Mapping[str, Any]) -> Binding:
         node=PartSelector(Match(row["node_match"]), row["binding_node_id"]),
         pattern=NamePattern(row["pattern"], row["name_is_prefix"]),
         expires_at=row["binding_expires_at"],
+        emergency=row["emergency"],
     )

@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from overseer.core.approvals import GUARD_BITS, GuardedAction
 from overseer.core.audit_events import MAX_FREE_TEXT
 from overseer.core.errors import AuditUnavailable, InvalidInput, StoreUnavailable
 from overseer.core.permissions import Permission, to_bits
@@ -24,6 +25,7 @@ from overseer.server.storage.audit_rows import MAX_NAME, commitment, storable
 from overseer.server.storage.database import Session
 from overseer.server.storage.version_rows import MAX_READ_BYTES, StoredVersion
 
+_GUARDS_REVEAL: Final = GUARD_BITS[GuardedAction.REVEAL]
 _REVEAL: Final = to_bits({Permission.SECRET_REVEAL})
 
 
@@ -80,7 +82,7 @@ async def resolve_batch(session: Session, requests: Sequence[ResolveWanted], bit
             column.append(value)
         for column, values in zip(wanted, zip(*_names(number, request.names, reason, agent), strict=True), strict=True):
             column.extend(values)
-    limits = (_REVEAL, bits.app, bits.environment, bits.node, MAX_READ_BYTES)
+    limits = (_REVEAL, bits.app, bits.environment, bits.node, MAX_READ_BYTES, _GUARDS_REVEAL)
     try:
         rows = await session.fetch("resolve_batch", *columns, *wanted, *limits)
     except asyncpg.DataError:

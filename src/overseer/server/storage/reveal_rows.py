@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from overseer.core.approvals import GUARD_BITS, GuardedAction
 from overseer.core.audit_events import MAX_FREE_TEXT
 from overseer.core.errors import AuditUnavailable, InvalidInput, StoreUnavailable
 from overseer.core.permissions import PERMISSION_BITS, Permission
@@ -25,6 +26,7 @@ from overseer.server.storage.database import Session
 from overseer.server.storage.version_rows import MAX_READ_BYTES, MAX_VERSION, StoredVersion
 
 _REVEALS: Final = 1 << PERMISSION_BITS[Permission.SECRET_REVEAL]
+_GUARDS_REVEAL: Final = GUARD_BITS[GuardedAction.REVEAL]
 _LISTS: Final = 1 << PERMISSION_BITS[Permission.SECRET_LIST]
 
 
@@ -75,7 +77,7 @@ async def reveal_batch(session: Session, requests: Sequence[RevealRequest]) -> l
             column.append(value)
     try:
         # DataError is PostgreSQL's, or the driver's before it sent anything: one bad row, and nothing was written for any.
-        rows = await session.fetch("reveal_batch", *columns, _REVEALS, _LISTS, MAX_READ_BYTES)
+        rows = await session.fetch("reveal_batch", *columns, _REVEALS, _LISTS, MAX_READ_BYTES, _GUARDS_REVEAL)
     except asyncpg.DataError:
         raise InvalidInput("the request holds something that cannot be stored") from None
     except StoreUnavailable:

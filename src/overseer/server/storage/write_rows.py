@@ -15,6 +15,7 @@ from uuid import UUID
 
 import asyncpg
 
+from overseer.core.approvals import GUARD_BITS, GuardedAction
 from overseer.core.errors import InvalidInput
 from overseer.core.permissions import Permission, to_bits
 from overseer.core.principals import Actor, PrincipalKind
@@ -23,6 +24,7 @@ from overseer.server.storage.database import Record, Session
 from overseer.server.storage.secret_rows import NewSecret, SecretRow
 from overseer.server.storage.version_rows import GRACE, StoredVersion
 
+_GUARDS_ACTIVATION: Final = GUARD_BITS[GuardedAction.ACTIVATE]
 _WRITE: Final = to_bits({Permission.SECRET_WRITE})
 
 
@@ -36,10 +38,11 @@ class Permitted:
 
 @dataclass(frozen=True, slots=True)
 class PermittedUpdate(Permitted):
-    """With the scope and the name that it was decided for."""
+    """With the scope, the name and the labels that it was decided for."""
 
     scope_id: UUID
     name: str
+    labels: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +65,25 @@ class NewVersion:
     immediate: bool
 
 
-async def decide_updates(session: Session, asked: Sequence[tuple[bytes | None, str, UUID]]) -> dict[int, PermittedUpdate]:
-    """Those of (token hash, peer, secret) that may add a version, by position. ``peer`` must be '' or a valid address."""
-    rows = await _fetch(session, "write_decide_updates", *_columns(asked, 3), _WRITE)
-    return {row["ord"] - 1: PermittedUpdate(_actor(row), row["now"], row["scope_id"], row["name"]) for row in rows}
+async def decide_updates(session: Session, asked: Sequence[tuple[bytes | None, str, UUID, bool]]) -> dict[int, PermittedUpdate]:
+    """Those of (token hash, peer, secret, whether it is activated) that may add a version and wait for no approval, by position.
+    ``peer`` must be '' or a valid address."""
+    rows = await _fetch(session, "write_decide_updates", *_columns(asked, 4), _WRITE, _GUARDS_ACTIVATION)
+    return {
+        row["ord"] - 1: PermittedUpdate(_actor(row), row["now"], row["scope_id"], row["name"], json.loads(row["labels"]))
+        for row in rows
+    }
 
 
 async def decide_creates(
-    session: Session, asked: Sequence[tuple[bytes | None, str, Scope[str], str]]
+    session: Session, asked: Sequence[tuple[bytes | None, str, Scope[str], str, dict[str, str]]]
 ) -> dict[int, PermittedCreate]:
-    """Those of (token hash, peer, place, name) that may make that secret there, by position."""
-    flat = [(token, peer, place.app, place.environment, place.node, name) for token, peer, place, name in asked]
-    rows = await _fetch(session, "write_decide_creates", *_columns(flat, 6), _WRITE)
+    """Those of (token hash, peer, place, name, labels) that may make that secret there and wait for no approval, by position."""
+    flat = [
+        (token, peer, place.app, place.environment, place.node, name, json.dumps(labels))
+        for token, peer, place, name, labels in asked
+    ]
+    rows = await _fetch(session, "write_decide_creates", *_columns(flat, 7), _WRITE, _GUARDS_ACTIVATION)
     return {
         row["ord"] - 1: PermittedCreate(
             _actor(row), row["now"], row["scope_id"], Scope(row["app_id"], row["environment_id"], row["node_id"])

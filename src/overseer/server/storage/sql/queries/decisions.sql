@@ -39,3 +39,8 @@
 
 -- fragment: lives
           COALESCE(b.expires_at > statement_timestamp(), true)
+
+-- fragment: guards
+-- The approval policy b speaks of f: a name with labels (jsonb) at a scope by ids. The same as core.approvals.Policy.selects.
+@{covers}
+          AND (b.label_key IS NULL OR f.labels ->> b.label_key = b.label_value)

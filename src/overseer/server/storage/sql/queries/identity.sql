@@ -14,7 +14,8 @@ SELECT t.id AS token_id,
        n.id AS node_id, n.state AS node_state,
        statement_timestamp() AS now,
        b.id AS binding_id, b.permissions, b.app_match, b.app_id, b.environment_match, b.environment_id,
-       b.node_match, b.node_id AS binding_node_id, b.name AS pattern, b.name_is_prefix, b.expires_at AS binding_expires_at
+       b.node_match, b.node_id AS binding_node_id, b.name AS pattern, b.name_is_prefix, b.expires_at AS binding_expires_at,
+       b.active_seconds IS NOT NULL AS emergency
 FROM token t
 JOIN principal p ON p.id = t.principal_id
 LEFT JOIN node n ON n.principal_id = p.id

@@ -8,7 +8,8 @@
 -- A request each: $1 token hashes, $2 peers ('' or a valid address), $3-$5 names of app, environment, node (NULL: unset),
 -- $6 request ids, $7 clients, $8 reasons, $9 user agents. A wanted name each: $10 the number of its request (from 1), $11 the name,
 -- $12 the id of free text (NULL: none), $13 its commitment, $14 its salt. $15 the bit of secret:reveal; the bits with which
--- somebody knows of $16 apps, $17 environments, $18 nodes; $19 the most bytes of ciphertext in all.
+-- somebody knows of $16 apps, $17 environments, $18 nodes; $19 the most bytes of ciphertext in all; $20 the bit of
+-- policies that guard reveals: a name that one guards is not available here.
 WITH request AS MATERIALIZED (
     SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[])
         WITH ORDINALITY AS r (hash, peer, app, environment, node, request_id, client, reason, user_agent, ord)
@@ -52,7 +53,7 @@ winner AS MATERIALIZED (
     JOIN place p ON p.ord = w.request
     JOIN LATERAL (
         -- core.scopes.Scope.rank: app = 4, node = 2, environment = 1. No two of one name have the same rank at a place.
-        SELECT s.id, s.name, s.scope_id, s.active_version, c.app_id, c.environment_id, c.node_id
+        SELECT s.id, s.name, s.labels, s.scope_id, s.active_version, c.app_id, c.environment_id, c.node_id
         FROM secret s JOIN scope c ON c.id = s.scope_id
         WHERE s.name = w.name
           AND (c.app_id IS NULL OR c.app_id = p.app_id) AND (c.environment_id IS NULL OR c.environment_id = p.environment_id)
@@ -75,6 +76,7 @@ open AS MATERIALIZED (
         SELECT FROM binding b
         WHERE b.subject_id = ANY (f.subjects) AND b.permissions & $15::bigint <> 0 AND @{lives}
           AND @{covers})
+      AND NOT EXISTS (SELECT FROM approval_policy b WHERE b.actions & $20::smallint <> 0 AND @{guards})
 ),
 allowed AS MATERIALIZED (
     SELECT whole.request FROM (

@@ -6,7 +6,8 @@
 --
 -- $1 token hashes (NULL: none), $2 secrets, $3 versions (NULL: the active one), $4 request ids, $5 peers ('' or a valid address),
 -- $6 clients, $7 ids of free text (NULL: none), $8 their commitments, $9 salts, $10 reasons, $11 user agents; $12 the bit of
--- secret:reveal, $13 that of secret:list; $14 the most bytes of ciphertext in all: what is beyond is 'later', without a row.
+-- secret:reveal, $13 that of secret:list; $14 the most bytes of ciphertext in all: what is beyond is 'later', without a row. $15 the bit
+-- of policies that guard reveals: what one guards is 'later' as well, for an approval is used up in a transaction of its own.
 WITH request AS MATERIALIZED (
     SELECT * FROM unnest($1::bytea[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::bytea[],
                          $9::bytea[], $10::text[], $11::text[])
@@ -18,7 +19,7 @@ holder AS MATERIALIZED (
 found AS MATERIALIZED (
     SELECT r.ord, r.secret_id, r.version, r.peer, h.token_id, h.id AS principal_id, h.kind, h.name AS principal_name, h.subjects,
            @{refusal} AS refusal,
-           s.id AS found_id, s.name, s.scope_id, c.app_id, c.environment_id, c.node_id,
+           s.id AS found_id, s.name, s.labels, s.scope_id, c.app_id, c.environment_id, c.node_id,
            COALESCE(r.version, s.active_version) AS wanted, a.name AS app, e.name AS environment, n.name AS node
     FROM request r
     LEFT JOIN holder h ON h.hash = r.hash
@@ -33,6 +34,7 @@ decided AS MATERIALIZED (
            CASE WHEN f.refusal IS NOT NULL THEN 'refused'
                 WHEN f.found_id IS NULL THEN 'missing'
                 WHEN g.reveals IS NOT TRUE THEN 'denied'
+                WHEN p.guarded THEN 'later'
                 WHEN v.id IS NULL THEN 'no_version'
                 WHEN sum(v.size) FILTER (WHERE g.reveals) OVER (ORDER BY f.ord) > $14::bigint THEN 'later'
                 ELSE 'allowed' END AS outcome,
@@ -50,6 +52,9 @@ decided AS MATERIALIZED (
         WHERE b.subject_id = ANY (f.subjects)
           AND @{covers}
     ) g ON f.refusal IS NULL AND f.found_id IS NOT NULL
+    LEFT JOIN LATERAL (
+        SELECT EXISTS (SELECT FROM approval_policy b WHERE b.actions & $15::smallint <> 0 AND @{guards}) AS guarded
+    ) p ON g.reveals
     -- OFFSET 0: without it every version of the secret is scanned.
     LEFT JOIN LATERAL (
         SELECT w.id, w.format, w.kek_term, w.wrapped_dek, octet_length(w.ciphertext) AS size

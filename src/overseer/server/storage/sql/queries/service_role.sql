@@ -42,6 +42,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     user_password, user_totp, recovery_code, invitation, sign_in_try, external_identity, spent_credential
 TO overseer_service;
 
+GRANT SELECT, INSERT, UPDATE, DELETE ON approval_policy, approval, approval_decision TO overseer_service;
+
 -- A version is immutable but for its wrap and its grace period.
 GRANT SELECT, INSERT, DELETE, UPDATE (kek_term, wrapped_dek, readable_until) ON secret_version TO overseer_service;
 GRANT SELECT, INSERT, UPDATE ON instance, key_rotation TO overseer_service;

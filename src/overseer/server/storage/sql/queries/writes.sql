@@ -2,9 +2,10 @@
 -- What is not plain (a refusal, a replay, a rollout, a name that is taken) is left out by these and done by the gate alone.
 
 -- name: write_decide_updates
--- $1 token hashes, $2 peers ('' or a valid address), $3 secrets; $4 the bit of secret:write. Those that may, with who they are.
+-- $1 token hashes, $2 peers ('' or a valid address), $3 secrets, $4 whether the version becomes the active one; $5 the bit of
+-- secret:write, $6 that of policies that guard activation. Those that may, and wait for nobody, with who they are.
 WITH request AS MATERIALIZED (
-    SELECT * FROM unnest($1::bytea[], $2::text[], $3::uuid[]) WITH ORDINALITY AS r (hash, peer, secret_id, ord)
+    SELECT * FROM unnest($1::bytea[], $2::text[], $3::uuid[], $4::boolean[]) WITH ORDINALITY AS r (hash, peer, secret_id, activate, ord)
 ),
 holder AS MATERIALIZED (
     @{holders}
@@ -12,31 +13,33 @@ holder AS MATERIALIZED (
 found AS MATERIALIZED (
     SELECT r.ord, h.id AS principal_id, h.kind, h.name AS principal_name, h.token_id, h.subjects,
            @{refusal} AS refusal,
-           s.name, s.scope_id, c.app_id, c.environment_id, c.node_id
+           r.activate, s.name, s.labels, s.scope_id, c.app_id, c.environment_id, c.node_id
     FROM request r
     JOIN holder h ON h.hash = r.hash
     JOIN secret s ON s.id = r.secret_id
     JOIN scope c ON c.id = s.scope_id
 )
-SELECT f.ord, f.principal_id, f.kind, f.principal_name, f.token_id, f.scope_id, f.name, statement_timestamp() AS now
+SELECT f.ord, f.principal_id, f.kind, f.principal_name, f.token_id, f.scope_id, f.name, f.labels::text AS labels, statement_timestamp() AS now
 FROM found f
 WHERE f.refusal IS NULL AND EXISTS (
     SELECT FROM binding b
-    WHERE b.subject_id = ANY (f.subjects) AND b.permissions & $4::bigint <> 0 AND @{lives}
-      AND @{covers});
+    WHERE b.subject_id = ANY (f.subjects) AND b.permissions & $5::bigint <> 0 AND @{lives}
+      AND @{covers})
+  AND NOT (f.activate AND EXISTS (SELECT FROM approval_policy b WHERE b.actions & $6::smallint <> 0 AND @{guards}));
 
 -- name: write_decide_creates
--- $1 token hashes, $2 peers, $3-$5 names of app, environment, node (NULL: unset), $6 names of the secrets; $7 the bit of
--- secret:write. Those that may, where the place exists, has its row of scope, and has no secret of that name.
+-- $1 token hashes, $2 peers, $3-$5 names of app, environment, node (NULL: unset), $6 names of the secrets, $7 their labels;
+-- $8 the bit of secret:write, $9 that of policies that guard activation. Those that may and wait for nobody, where the place exists,
+-- has its row of scope, and has no secret of that name.
 WITH request AS MATERIALIZED (
-    SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-        WITH ORDINALITY AS r (hash, peer, app, environment, node, name, ord)
+    SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+        WITH ORDINALITY AS r (hash, peer, app, environment, node, name, labels, ord)
 ),
 holder AS MATERIALIZED (
     @{holders}
 ),
 found AS MATERIALIZED (
-    SELECT r.ord, r.name, h.id AS principal_id, h.kind, h.name AS principal_name, h.token_id, h.subjects,
+    SELECT r.ord, r.name, r.labels::jsonb AS labels, h.id AS principal_id, h.kind, h.name AS principal_name, h.token_id, h.subjects,
            @{refusal} AS refusal,
            a.id AS app_id, e.id AS environment_id, n.id AS node_id
     FROM request r
@@ -63,8 +66,9 @@ WHERE f.refusal IS NULL
   AND NOT EXISTS (SELECT FROM secret s WHERE s.name = f.name AND s.scope_id = c.id)
   AND EXISTS (
     SELECT FROM binding b
-    WHERE b.subject_id = ANY (f.subjects) AND b.permissions & $7::bigint <> 0 AND @{lives}
-      AND @{covers});
+    WHERE b.subject_id = ANY (f.subjects) AND b.permissions & $8::bigint <> 0 AND @{lives}
+      AND @{covers})
+  AND NOT EXISTS (SELECT FROM approval_policy b WHERE b.actions & $9::smallint <> 0 AND @{guards});
 
 -- name: write_lock
 -- In the order of the ids, so that two replicas cannot wait for each other. Whom somebody else has locked is left out: the others
