@@ -76,7 +76,7 @@ SECTIONS: Final = {
     },
     "More": {
         "completion": _lazy("completion:completion", "Print the completion script of a shell."),
-        "help": _lazy("help:help_", "Explain exit codes, environment variables and values."),
+        "help": _lazy("help:help_", "Explain exit codes, environment variables, generators and values."),
     },
 }
 

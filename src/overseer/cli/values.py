@@ -41,7 +41,7 @@ def value_options(function: Function) -> Function:
     from functools import update_wrapper
 
     command: Callable[..., Any] = update_wrapper(wrapped, function)
-    spec_help = "Let the server make the value: password, token, hex, base64 or uuid, with a length as in hex:32."
+    spec_help = "Let the server make the value: password:32, hex:32, ssh-ed25519, … ('overseer help generators' lists all)."
     command = click.option("--generate", metavar="SPEC", help=spec_help)(command)
     command = click.option("--trim", is_flag=True, help="Drop one trailing newline of --stdin or --file.")(command)
     command = click.option("--file", metavar="PATH", type=click.Path(), help="Read the value, exactly, from a file.")(command)

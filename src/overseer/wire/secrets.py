@@ -19,10 +19,15 @@ class ScopeView(Answer, frozen=True):
 
 
 class GeneratorSpec(Request, frozen=True):
-    """How to make a value: password, token, hex, base64, uuid; ``length`` in characters (password), else in bytes."""
+    """How to make a value: ``type`` is a kind of generator (password, token, x509, …), ``length`` its size in the kind's unit.
+
+    ``options`` as in the text form; ``template`` is the JSON object of the kind json.
+    """
 
     type: str
     length: int | None = None
+    options: dict[str, str] = {}
+    template: dict[str, Any] | None = None
 
 
 class SecretCreate(Request, frozen=True):

@@ -6,6 +6,7 @@ import click
 
 from overseer.cli.output import print_json, print_own, print_table
 from overseer.core.errors import error_classes
+from overseer.core.generator_kinds import KINDS
 
 _OTHER_CODES = {
     0: ("", "done"),
@@ -43,16 +44,35 @@ def exit_codes() -> list[tuple[int, str, str]]:
     return sorted([*own, *errors])
 
 
+def _print_generators(as_json: bool) -> None:
+    if as_json:
+        print_json(
+            [
+                {"kind": name, "size": str(kind.size or ""), "makes": kind.meaning, "options": dict(kind.options)}
+                for name, kind in KINDS.items()
+            ]
+        )
+        return
+    rows = []
+    for name, kind in KINDS.items():
+        rows.append((name, str(kind.size or ""), kind.meaning))
+        rows += [("", f"{option}=", meaning) for option, meaning in kind.options]
+    print_table(("KIND", "SIZE, OPTIONS", "MAKES"), rows)
+    print_own("\nThe form is KIND[:SIZE][,OPTION=VALUE]…, such as password:24,symbols=none or x509,cn=db.internal,days=30.")
+
+
 @click.command("help")
-@click.argument("topic", type=click.Choice(["exit-codes", "environment", "values"]), required=False)
+@click.argument("topic", type=click.Choice(["exit-codes", "environment", "generators", "values"]), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 @click.pass_context
 def help_(ctx: click.Context, topic: str | None, as_json: bool) -> None:
-    """Explain exit codes, environment variables and values."""
+    """Explain exit codes, environment variables, generators and values."""
     if topic is None:
         print_own(ctx.find_root().get_help())
     elif topic == "values":
         print_own(_VALUES)
+    elif topic == "generators":
+        _print_generators(as_json)
     elif topic == "environment":
         if as_json:
             print_json(_VARIABLES)

@@ -74,8 +74,19 @@ def optional_value(body: SecretCreate | SecretUpdate | SecretRotate) -> NewValue
     return NewValue(_text(body.value) if body.value is not None else _bytes(body.value_base64 or ""), None)
 
 
+def peeked_generator(body: SecretCreate | SecretUpdate | SecretRotate) -> Generator | None:
+    """The generator that ``body`` names, None where it names none or a wrong one: that is refused later, inside the gate."""
+    try:
+        return None if body.generate is None or gives_value(body) else _generator(body.generate)
+    except InvalidInput:
+        return None
+
+
 def generated(generator: Generator) -> NewValue:
-    """A new value of ``generator``."""
+    """A new value of ``generator``. Raises :class:`InvalidInput` where it makes keys (``value_making`` does)."""
+    if generator.makes_keys:
+        rule = "keys and certificates are made by a request of their own, not in a batch"
+        raise refusal("body.generate", rule, "bad_generator")
     return NewValue(generator.make(), str(generator))
 
 
@@ -126,7 +137,7 @@ def check_labels(labels: Mapping[str, str], what: str = "secret") -> dict[str, s
 def _generator(spec: str | GeneratorSpec) -> Generator:
     if isinstance(spec, str):
         return parse_spec(spec, "body.generate")
-    return make_generator(spec.type, spec.length, "body.generate")
+    return make_generator(spec.type, spec.length, "body.generate", spec.options, spec.template)
 
 
 def _text(text: str) -> SecretValue:

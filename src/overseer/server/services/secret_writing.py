@@ -38,13 +38,15 @@ from overseer.server.services.secret_input import (
     generated,
     gives_value,
     optional_value,
+    peeked_generator,
     read_metadata,
     read_value,
-    wanted_generator,
 )
 from overseer.server.services.secret_storing import store_new, store_version
 from overseer.server.services.secret_views import secret_view, tagged_view
 from overseer.server.services.tagged import Tagged, check_if_match
+from overseer.server.services.value_making import ValueMaking
+from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.value_making import ValueMaking
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.write_batches import WriteBatches
@@ -69,6 +71,7 @@ class SecretWriting:
         self._idempotency = idempotency
         self._write_batches = WriteBatches(gate, keys, idempotency)
         self._values = ValueMaking(gate, ValueOpener(keys, gate))
+        self._values = ValueMaking(gate, ValueOpener(keys, gate))
 
     async def create(
         self, caller: Caller, body: SecretCreate, idempotency: Idempotency | None = None
@@ -85,7 +88,7 @@ class SecretWriting:
             place = await find_place(entry.session, Scope(body.app, body.environment, body.node))
             authorise_at(entry, place, Permission.SECRET_WRITE, name)
 
-        value = await self._values.made(caller, AuditAction.SECRET_CREATE, wanted_generator(body), admit)
+        value = await self._values.made(caller, AuditAction.SECRET_CREATE, peeked_generator(body), admit)
         made = None if value else await self._write_batches.create(caller, body, idempotency)
         return made or await self._create_alone(caller, body, value, idempotency)
 
@@ -125,7 +128,7 @@ class SecretWriting:
         async def admit(entry: Entry) -> None:
             await known_secret(entry, secret_id, Permission.SECRET_WRITE)
 
-        made = await self._values.made(caller, AuditAction.SECRET_UPDATE, wanted_generator(body), admit)
+        made = await self._values.made(caller, AuditAction.SECRET_UPDATE, peeked_generator(body), admit)
         changed = None if made else await self._write_batches.update(caller, secret_id, body, if_match, idempotency)
         return changed or await self._update_alone(caller, secret_id, body, made, if_match, idempotency)
 
@@ -167,12 +170,15 @@ class SecretWriting:
         """
         await self._keys.prepare_to_encrypt()
 
-        async def admit(entry: Entry) -> Generator:
-            return rotation_generator(await known_secret(entry, secret_id, Permission.SECRET_ROTATE))
+        async def admit(entry: Entry) -> None:
+            await known_secret(entry, secret_id, Permission.SECRET_ROTATE)
 
-        made = None
-        if not gives_value(body):
-            made = await self._values.made(caller, AuditAction.SECRET_ROTATE, wanted_generator(body), admit)
+        wanted = peeked_generator(body)
+        if body.generate is None and not gives_value(body):
+            async with self._gate.enter(caller, AuditAction.SECRET_ROTATE) as entry:
+                wanted = rotation_generator(await known_secret(entry, secret_id, Permission.SECRET_ROTATE))
+                entry.postpone()
+        made = await self._values.made(caller, AuditAction.SECRET_ROTATE, wanted, admit)
         async with self._gate.enter(caller, AuditAction.SECRET_ROTATE) as entry:
             value = made or optional_value(body)
             row = await known_secret(entry, secret_id, Permission.SECRET_ROTATE)

@@ -42,7 +42,7 @@ _LOOKS: Final = frozenset({AuditAction.SECRET_READ, AuditAction.SECRET_VERSIONS,
 _FILTERS: Final = ("app", "environment", "node", "scope", "name", "label", "q")
 #: What a refused form shows again: all but the value.
 _GIVEN_AGAIN: Final = (
-    "name", "how", "generate", "app", "environment", "node", "description", "owner", "labels", "expires_at"
+    "name", "how", "generate", "spec", "app", "environment", "node", "description", "owner", "labels", "expires_at"
 )  # fmt: skip
 GENERATORS: Final = (
     ("password:32", "Password, 32 characters"),
@@ -51,6 +51,10 @@ GENERATORS: Final = (
     ("hex:32", "Hexadecimal, 256 bits"),
     ("base64:32", "Base64, 256 bits"),
     ("uuid", "UUID, version 4"),
+    ("passphrase:6", "Passphrase, 6 words"),
+    ("ssh-ed25519", "SSH key, Ed25519"),
+    ("ec:256", "Key pair, EC P-256"),
+    ("rsa:3072", "Key pair, RSA 3072"),
 )
 
 
@@ -238,7 +242,7 @@ def scope_text(view: SecretView) -> str:
 def _value(form: Form) -> dict[str, Any]:
     """What the form gives as the value: typed text, or a generator. Browsers send line ends as CRLF; a secret has LF."""
     if form.get("how") == "generate":
-        return {"generate": form.text("generate")}
+        return {"generate": form.optional("spec") or form.text("generate")}
     return {"value": form.get("value", "").replace("\r\n", "\n")}
 
 
