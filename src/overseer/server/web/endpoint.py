@@ -11,7 +11,7 @@ it) and an Origin that is ours, which the front has compared with Host; one with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
@@ -33,7 +33,7 @@ from overseer.server.api.endpoint import Edge
 from overseer.server.api.error_responses import Headers, log_defect
 from overseer.server.api.front import FACTS, HEADERS, ROUTE, Receive, Scope, Send, respond
 from overseer.server.api.parameters import path_arguments
-from overseer.server.api.route import Open
+from overseer.server.api.route import SMALL_BODY, Open
 from overseer.server.api.session_cookies import cookie_value, no_session_cookie, session_hash
 from overseer.server.web.assets import PREFIX, assets_by_path
 from overseer.server.web.csrf import CSRF_FIELD, check_proof, proof_of
@@ -76,7 +76,8 @@ class PageEndpoint:
             if page is None:
                 raise WrongMethod("this page does not have that method")
             scope[ROUTE] = page.path
-            answer = await self._answer(page, visit, scope, receive)
+            with ExitStack() as place:  # in the limits, for as long as it is answered
+                answer = await self._answer(page, visit, scope, receive, place)
             status, headers, body = _rendered(answer, visit)
         except ClientGone:
             raise
@@ -84,7 +85,7 @@ class PageEndpoint:
             status, headers, body = _refused(error, visit, scope)
         await respond(send, status, headers, body)
 
-    async def _answer(self, page: Page, visit: Visit, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, page: Page, visit: Visit, scope: Scope, receive: Receive, place: ExitStack) -> Answer:
         arguments = path_arguments(page.parameters, scope.get("path_params", {}))
         visit.query = read_form(scope["query_string"])
         throttle, peer, credential = self._edge.throttle, scope[FACTS].peer, visit.caller.token_hash
@@ -92,12 +93,15 @@ class PageEndpoint:
         if credential is None and not is_open and not self._edge.sealed():
             raise Unauthenticated("sign in first")  # a visit with nothing to try costs no attempt and no audit row
         throttle.admit(peer, credential)
+        place.enter_context(self._edge.limits.take(throttle.holder(peer, credential), waits=False))
         try:
             if self._edge.sealed() and not (isinstance(page.permission, Open) and page.permission.while_sealed):
                 raise Sealed("the server is sealed", retry_after=5)
             if not is_open:
                 visit.me = await visit.services.identity.me(visit.caller)
             if page.method == "POST":
+                if page.body_limit > SMALL_BODY:
+                    place.enter_context(throttle.large_body(credential))
                 await self._read_form(page, visit, scope, receive)
             answer = await page.handler(visit, **arguments)
         except Unauthenticated:
