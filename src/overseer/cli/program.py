@@ -62,7 +62,7 @@ SECTIONS: Final = {
         "group": _lazy("grants:group", "Create, list, show, change and delete groups of users and service accounts."),
         "binding": _lazy("binding:binding", "Give a role over a scope; list, show and delete what was given."),
         "break-glass": _lazy(
-            "binding:break_glass", "Rights for an emergency: dormant until their holder activates them, with a reason and an alarm."
+            "binding:break_glass", "Rights for an emergency: dormant until their holder activates them, with a reason."
         ),
         "access": _lazy("access_questions:access", "Ask who may do what with secrets, and why."),
         "audit": _lazy("audit:audit", "Read, export and verify the audit log."),

@@ -296,7 +296,8 @@ class Story:
         audit = self.system.http("GET", "/api/audit?limit=500")
         assert len(audit.json()["items"]) > 50
         for path in ("/api/openapi.json", "/api/docs", "/api/me", "/api/tokens", "/api/nodes", "/api/keys", "/health/ready",
-                     "/api/apps/shop/bundles", "/api/deployments", "/api/seal", "/api/secrets?limit=500", "/metrics"):  # fmt: skip
+                     "/api/apps/shop/bundles", "/api/deployments", "/api/seal", "/api/secrets?limit=500",
+                     "/metrics"):  # fmt: skip
             assert self.system.http("GET", path).status_code == 200, path
         self.system.cli("audit", "list")
         self.system.cli("agent", "status")

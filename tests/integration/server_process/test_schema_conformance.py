@@ -1,5 +1,7 @@
-"""The OpenAPI document against a real server: schemathesis makes requests from it, alone and in sequences, and compares the answers
-with it. Bounded and with a fixed seed, so that a red run can be repeated."""
+"""The OpenAPI document against a real server: schemathesis makes requests from it, alone and in sequences, compares answers.
+
+Bounded and with a fixed seed, so that a red run can be repeated.
+"""
 
 from __future__ import annotations
 

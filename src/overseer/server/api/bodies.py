@@ -58,7 +58,9 @@ class Incoming:
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int, *, media: bytes = JSON) -> bytes:
-    """The whole body, at most ``limit`` bytes, of the media type ``media``. An announced length is checked before reading, the real one while reading.
+    """The whole body, at most ``limit`` bytes, of the media type ``media``.
+
+    An announced length is checked before reading, the real one while reading.
 
     Raises :class:`TooLarge` (413), :class:`UnsupportedMedia` (415), :class:`InvalidInput` (422) after 30 seconds, ClientGone.
     """
