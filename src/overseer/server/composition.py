@@ -28,10 +28,13 @@ from overseer.server.scheduler import Job, Scheduler
 from overseer.server.seals.selection import make_seal
 from overseer.server.services.access_service import AccessService
 from overseer.server.services.agent_service import AgentService
+from overseer.server.services.approval_service import ApprovalService
 from overseer.server.services.audit_log_service import AuditLogService
+from overseer.server.services.audit_retention import AuditRetention
 from overseer.server.services.audit_sealer import AuditSealer
 from overseer.server.services.audit_self_check import AuditSelfCheck
 from overseer.server.services.audit_service import AuditService
+from overseer.server.services.audit_sinks import AuditSinks
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.catalogue import Services
 from overseer.server.services.ci_service import CiService
@@ -76,6 +79,7 @@ from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
 from overseer.server.settings import Settings
 from overseer.server.sign_in_settings import CI, OIDC
+from overseer.server.sink_settings import SINK
 from overseer.server.storage.connection import service_arguments
 from overseer.server.storage.database import Database
 from overseer.server.storage.service_session import session_setup
@@ -87,6 +91,9 @@ MEASURE_SECONDS: Final = 2.0
 HOUSEKEEPING_SECONDS: Final = 5.0
 SEALING_SECONDS: Final = 0.5
 SELF_CHECK_SECONDS: Final = 10.0
+RETENTION_SECONDS: Final = 600.0
+SEEN_SECONDS: Final = 30.0
+SINK_SECONDS: Final = 1.0
 KEY_ROTATION_SECONDS: Final = 2.0
 _LOG: Final = logging.getLogger("overseer.server")
 
@@ -174,6 +181,7 @@ def wire_services(
         enrolment=EnrolmentService(gate, keys),
         identity=IdentityService(gate, idempotency),
         access=AccessService(gate),
+        approvals=ApprovalService(gate, idempotency),
         users=UserService(gate, idempotency),
         sign_in=SignInService(gate, tries, passwords, factors, session_rules, limits),
         account=OwnAccountService(gate, keys, tries, passwords, factors),
@@ -185,6 +193,8 @@ def wire_services(
         audit_log=AuditLogService(gate, keys, idempotency),
         audit_sealer=AuditSealer(database, keys),
         audit_self_check=AuditSelfCheck(database, keys),
+        audit_retention=AuditRetention(gate, keys, settings.audit_days),
+        audit_sinks=AuditSinks(gate, keys, SINK.read(settings.tables)),
         bundles=bundles,
         deployments=DeploymentService(gate, bundles, opener, idempotency, signal),
         plans=PlanService(gate, keys, bundles),
@@ -209,6 +219,9 @@ def leader_jobs(services: Services) -> tuple[Job, ...]:
         Job("housekeeping", HOUSEKEEPING_SECONDS, services.housekeeping.run),
         Job("audit sealer", SEALING_SECONDS, services.audit_sealer.run),
         Job("audit self-check", SELF_CHECK_SECONDS, services.audit_self_check.run),
+        Job("audit summary", SEEN_SECONDS, services.audit_retention.fold),
+        Job("audit retention", RETENTION_SECONDS, services.audit_retention.run),
+        *(Job(f"audit sink {sink.name}", SINK_SECONDS, sink.run) for sink in services.audit_sinks.sinks),
         Job("people housekeeping", EVERY_SECONDS, services.people_housekeeping.run),
         Job("key rotation", KEY_ROTATION_SECONDS, services.key_rotation.run),
     )

@@ -56,6 +56,19 @@ CONNECTIONS: Final = Gauge(
     "overseer_database_connections", "Connections of the pools", ["state"], multiprocess_mode="livesum", registry=REGISTRY
 )
 SEALED: Final = Gauge("overseer_sealed", "1 where a worker has no root key", multiprocess_mode="livemax", registry=REGISTRY)
+SINK_BEHIND: Final = Gauge(
+    "overseer_audit_sink_behind_seconds",
+    "The age of the oldest audit row that a sink has not taken, by the sink's name in the configuration",
+    ["sink"],
+    multiprocess_mode="livemostrecent",
+    registry=REGISTRY,
+)
+BACKEND_CALLS: Final = Counter(
+    "overseer_backend_calls",
+    "Rounds to backends, by kind and how they went (ok, or the stage)",
+    ["kind", "outcome"],
+    registry=REGISTRY,
+)
 LEADING: Final = Gauge(
     "overseer_leading", "1 where a worker of this server runs the jobs", multiprocess_mode="livemax", registry=REGISTRY
 )

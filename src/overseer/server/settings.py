@@ -31,6 +31,9 @@ MAX_SESSION_HOURS: Final = 720
 #: Last uses are written down in steps of half a minute, so a shorter limit would end sessions that are used.
 MIN_IDLE_MINUTES: Final = 5
 MAX_IDLE_MINUTES: Final = 1440
+#: The database keeps what is younger, whatever it is asked (``audit_forget``).
+MIN_AUDIT_DAYS: Final = 30
+MAX_AUDIT_DAYS: Final = 36500
 MAX_KEY_AGE_DAYS: Final = 730
 MIN_KEY_USES: Final = 1 << 20
 MAX_KEY_USES: Final = 1 << 31
@@ -54,6 +57,13 @@ SETTINGS: Final = (
         "",
         "Host names that requests may name beside loopback names and the listening host; without port. In a variable, "
         "separated by commas.",
+    ),
+    Setting(
+        "OVERSEER_AUDIT_DAYS",
+        "integer",
+        "0",
+        "How many days audit rows are kept, 30 or more; 0 keeps all. Older ones are removed up to a signed checkpoint, with a "
+        "signed statement.",
     ),
     Setting(
         "OVERSEER_DATABASE_URL",
@@ -159,6 +169,7 @@ class Settings:
     trusted_proxies: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     log_level: str = "info"
+    audit_days: int = 0
     key_max_age_days: int = 365
     key_max_uses: int = MAX_KEY_USES
     session_hours: int = 12
@@ -208,6 +219,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         trusted_proxies=_list(given, "OVERSEER_TRUSTED_PROXIES"),
         allowed_hosts=_list(given, "OVERSEER_ALLOWED_HOSTS"),
         log_level=_text(given, "OVERSEER_LOG_LEVEL") or "info",
+        audit_days=_number(given.get("OVERSEER_AUDIT_DAYS", 0)),
         key_max_age_days=_number(given.get("OVERSEER_KEY_MAX_AGE_DAYS", 365)),
         key_max_uses=_number(given.get("OVERSEER_KEY_MAX_USES", MAX_KEY_USES)),
         tables=read_tables(given, TABLE_KINDS, variables),
@@ -231,6 +243,8 @@ def _check(settings: Settings) -> None:
         raise ConfigurationProblem(f"OVERSEER_LOG_LEVEL is one of {', '.join(LOG_LEVELS)}")
     if not 1 <= settings.workers <= MAX_WORKERS:
         raise ConfigurationProblem(f"OVERSEER_WORKERS is a number from 1 to {MAX_WORKERS}")
+    if settings.audit_days != 0 and not MIN_AUDIT_DAYS <= settings.audit_days <= MAX_AUDIT_DAYS:
+        raise ConfigurationProblem(f"OVERSEER_AUDIT_DAYS is a number of days from {MIN_AUDIT_DAYS} to {MAX_AUDIT_DAYS}, or 0")
     if not 0 <= settings.key_max_age_days <= MAX_KEY_AGE_DAYS:
         raise ConfigurationProblem(f"OVERSEER_KEY_MAX_AGE_DAYS is a number of days up to {MAX_KEY_AGE_DAYS}, or 0")
     if not MIN_KEY_USES <= settings.key_max_uses <= MAX_KEY_USES:

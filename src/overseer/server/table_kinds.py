@@ -6,5 +6,6 @@ from typing import Any, Final
 
 from overseer.server.settings_tables import TableKind
 from overseer.server.sign_in_settings import CI, OIDC
+from overseer.server.sink_settings import SINK
 
-TABLE_KINDS: Final[tuple[TableKind[Any], ...]] = (CI, OIDC)
+TABLE_KINDS: Final[tuple[TableKind[Any], ...]] = (CI, OIDC, SINK)

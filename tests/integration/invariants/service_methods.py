@@ -21,11 +21,14 @@ import msgspec
 from overseer.server.services.catalogue import Services
 from overseer.server.services.idempotency import Idempotency
 from overseer.wire.agent import ConfirmRequest, EnrolRequest, KeysRequest, LostRequest, ReleaseRequest
+from overseer.wire.approvals import ApprovalCreate
 from overseer.wire.deployments import BundleFile, DeploymentCreate
 from overseer.wire.reviews import AccessExplainRequest
 
 #: Methods for the server itself: they take no caller because no edge may call them, or because they tell nothing.
 INTERNAL = {
+    "audit_retention.fold",
+    "audit_retention.run",
     "audit_sealer.run",
     "audit_sealer.seal",
     "audit_self_check.run",
@@ -54,8 +57,10 @@ OPEN = {
     "sign_in.sign_in",
     "sign_in.accept_invitation",
 }
-#: Any live credential may ask who it is, see and end its own sessions, and change its own account.
+#: Any live credential may ask who it is, see and end its own sessions, see what it asked others to approve, and change its own
+#: account.
 SELF = {
+    "approvals.list_approvals",
     "account.change_password",
     "account.confirm_totp",
     "account.remove_totp",
@@ -68,6 +73,7 @@ SELF = {
 
 _B32 = base64.b64encode(bytes(32)).decode()
 _SPECIAL: dict[type, msgspec.Struct] = {
+    ApprovalCreate: ApprovalCreate(action="create", name="db-password", app="shop", reason="a new one is needed"),
     AccessExplainRequest: AccessExplainRequest(principal="ci", permission="secret:reveal", name="db-password", app="shop"),
     EnrolRequest: EnrolRequest(
         token="ovse_x", encryption_key=_B32, signing_key=_B32, nonce=_B32, proof=base64.b64encode(bytes(64)).decode()

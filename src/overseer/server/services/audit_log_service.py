@@ -167,6 +167,10 @@ class AuditLogService:
                 rule = f"first is an index of a row, limit is 1 to {MAX_RECORDS}"
                 raise InvalidInput(rule, problems=[Problem("query.limit", rule, "bad_limit")])
             session = entry.session
+            beginning = (await rows.log_beginning(session, self._origin))[0]
+            if first < beginning:
+                rule = f"rows before {beginning} were removed on purpose: begin there"
+                raise InvalidInput(rule, problems=[Problem("query.first", rule, "removed")])
             last = await rows.last_checkpoint(session, self._origin)
             size = last.checkpoint.size if last else 0
             records = await rows.sealed_records(session, first, limit, last, self._origin) if last and first < size else []

@@ -7,10 +7,13 @@ from typing import Protocol
 
 from overseer.server.services.access_service import AccessService
 from overseer.server.services.agent_service import AgentService
+from overseer.server.services.approval_service import ApprovalService
 from overseer.server.services.audit_log_service import AuditLogService
+from overseer.server.services.audit_retention import AuditRetention
 from overseer.server.services.audit_sealer import AuditSealer
 from overseer.server.services.audit_self_check import AuditSelfCheck
 from overseer.server.services.audit_service import AuditService
+from overseer.server.services.audit_sinks import AuditSinks
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.ci_service import CiService
 from overseer.server.services.compromise_service import CompromiseService
@@ -58,6 +61,7 @@ class Services:
     enrolment: EnrolmentService
     identity: IdentityService
     access: AccessService
+    approvals: ApprovalService
     users: UserService
     sign_in: SignInService
     account: OwnAccountService
@@ -69,6 +73,8 @@ class Services:
     audit_log: AuditLogService
     audit_sealer: AuditSealer
     audit_self_check: AuditSelfCheck
+    audit_retention: AuditRetention
+    audit_sinks: AuditSinks
     bundles: BundleService
     deployments: DeploymentService
     plans: PlanService

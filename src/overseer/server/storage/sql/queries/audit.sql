@@ -121,9 +121,10 @@ FROM part ORDER BY part.incarnation DESC, part.xact DESC, part.id DESC LIMIT 1;
 -- name: audit_forget
 SELECT audit_forget($1);
 
--- name: audit_oldest
--- The oldest row's time.
-SELECT at FROM audit ORDER BY incarnation, xact, id LIMIT 1;
+-- name: audit_between
+-- Whether there is a row after a key and below a horizon.
+SELECT EXISTS (SELECT FROM audit WHERE (incarnation, xact, id) > ($1::integer, $2::text::xid8, $3::bigint)
+               AND (incarnation, xact) < ($4::integer, $5::text::xid8));
 
 -- name: audit_aged_checkpoint
 -- The checkpoint to remove rows up to: the last one signed before $1, but at most $2 rows beyond the size $3.
