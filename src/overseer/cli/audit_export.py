@@ -97,6 +97,10 @@ def verify_file(path: Path, trust: Trust) -> LogReport:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None
     findings += problems
     newest = check.newest.size if check.newest else check.first
+    if not findings and check.size > newest:
+        # An export holds sealed rows only, so it ends with a checkpoint.
+        detail = "no checkpoint covers them, and an export holds sealed rows only"
+        findings.append(Finding("inserted", newest, check.size - newest, newest - head.first, detail))
     return LogReport(
         origin=head.origin,
         first=head.first,

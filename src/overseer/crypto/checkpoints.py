@@ -91,11 +91,13 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class LogKey:
-    """A key that signs checkpoints: from ``since_size`` on (a checkpoint larger than that, or the first one)."""
+    """A key that signs checkpoints: from ``since_size`` on (a checkpoint larger than that, or the first one). ``since_root`` is
+    the log's there, as the statement that introduces the key says (b"": the first key has none)."""
 
     term: int
     key: VerifierKey
     since_size: int = 0
+    since_root: bytes = b""
 
 
 def introduce_key(origin: str, size: int, root: bytes, old: SigningKey, new: SigningKey) -> str:
@@ -136,13 +138,18 @@ def retire_rows(origin: str, size: int, root: bytes, key: SigningKey) -> str:
 
 
 def retired_size(statement: str, chain: Sequence[LogKey]) -> tuple[int, bytes]:
-    """Size and root of such a statement. Raises :class:`InvalidInput` where no key of the chain has signed it."""
+    """Size and root of such a statement. Raises :class:`InvalidInput` where no key of the chain has signed it.
+
+    A key that was replaced speaks of what it signed and of nothing later: should it leak, it cannot say that the rest may go.
+    """
     try:
         label, origin, size, root = split_note(statement)[0].split("\n")[:-1]
         found = _number(size), base64.b64decode(root, validate=True)
     except (ValueError, binascii.Error):
         raise InvalidInput(_NO_RETENTION) from None
-    if label != _RETENTION or not any(key.key.name == origin and is_signed_by(statement, key.key) for key in chain):
+    ends = [key.since_size for key in chain[1:]] + [found[0]]
+    signers = [key.key for key, end in zip(chain, ends, strict=True) if key.key.name == origin and found[0] <= end]
+    if label != _RETENTION or not any(is_signed_by(statement, key) for key in signers):
         raise InvalidInput(_NO_RETENTION)
     return found
 
@@ -155,7 +162,7 @@ def key_chain(first: VerifierKey, statements: Sequence[str]) -> list[LogKey]:
         last = chain[-1]
         if introduced.old != last.key or introduced.size < last.since_size:
             raise InvalidInput("the statements about the log's keys do not follow from each other")
-        chain.append(LogKey(last.term + 1, introduced.new, introduced.size))
+        chain.append(LogKey(last.term + 1, introduced.new, introduced.size, introduced.root))
     return chain
 
 

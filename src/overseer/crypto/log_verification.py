@@ -35,12 +35,35 @@ class Finding:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """What was signed about the log at a size: a checkpoint with its ``note``, or the statement that introduces a key."""
+
+    size: int
+    root: bytes
+    words: str
+    note: str = ""
+    checkpoint: Checkpoint | None = None
+    kept: bool = False
+
+    @classmethod
+    def of(cls, note: str, *, kept: bool = False) -> _Stop:
+        found = Checkpoint.parse(note)
+        words = "a checkpoint that was kept elsewhere" if kept else "a checkpoint"
+        return cls(found.size, found.root, words, note, found, kept)
+
+    @classmethod
+    def introducing(cls, key: LogKey) -> _Stop:
+        return cls(key.since_size, key.since_root, f"the statement that introduces the log's key {key.term}")
+
+
 @dataclass
 class LogCheck:
     """One reading of a log. ``first`` and ``frontier`` where its beginning was removed on purpose or is not in the export.
 
     ``stops`` are the log's own checkpoints, ``kept`` those kept elsewhere, in any order; all have to hold. One that comes with
-    the rows is given to :meth:`head`.
+    the rows is given to :meth:`head`. What the statements about the keys of ``chain`` say of the log has to hold as well: it is
+    signed by a key that the one before it, should that leak, cannot go behind.
     """
 
     chain: Sequence[LogKey]
@@ -53,12 +76,12 @@ class LogCheck:
     checkpoints: int = 0
 
     def __post_init__(self) -> None:
-        stops = [(Checkpoint.parse(note), note, False) for note in self.stops]
-        stops += [(Checkpoint.parse(note), note, True) for note in self.kept]
-        self._stops = sorted(stops, key=lambda one: (one[0].size, one[2]), reverse=True)
+        stops = [_Stop.of(note) for note in self.stops] + [_Stop.of(note, kept=True) for note in self.kept]
+        stops += [_Stop.introducing(key) for key in self.chain[1:]]
+        self._stops = sorted(stops, key=lambda one: (one.size, one.kept), reverse=True)
         self._good = self._kept_good = self.first
         self._last: Checkpoint | None = None
-        while self._stops and self._stops[-1][0].size < self.first:
+        while self._stops and self._stops[-1].size < self.first:
             self._stops.pop()  # what came before is not there to be compared
         self._pass_stops()
 
@@ -75,8 +98,8 @@ class LogCheck:
     def feed(self, leaves: Sequence[bytes]) -> None:
         """The next leaf hashes."""
         position = 0
-        while self._stops and self._stops[-1][0].size - self.size <= len(leaves) - position:
-            end = position + self._stops[-1][0].size - self.size
+        while self._stops and self._stops[-1].size - self.size <= len(leaves) - position:
+            end = position + self._stops[-1].size - self.size
             self.frontier.extend(leaves[position:end])
             position = end
             self._pass_stops()
@@ -84,42 +107,48 @@ class LogCheck:
 
     def head(self, note: str) -> None:
         """A checkpoint that stands at this place. Raises :class:`InvalidInput` for what is no checkpoint."""
-        self._compare(Checkpoint.parse(note), note)
+        self._compare(_Stop.of(note))
 
     def finish(self) -> None:
-        """After the last leaf: checkpoints that are larger than the log show that it was cut."""
+        """After the last leaf: what was signed about a larger log shows that it was cut."""
         for stop in reversed(self._stops):
-            self._compare(*stop)
+            self._compare(stop)
         self._stops = []
 
     def _pass_stops(self) -> None:
-        while self._stops and self._stops[-1][0].size == self.size:
-            self._compare(*self._stops.pop())
+        while self._stops and self._stops[-1].size == self.size:
+            self._compare(self._stops.pop())
 
-    def _compare(self, checkpoint: Checkpoint, note: str, kept: bool = False) -> None:
-        whose = "a checkpoint that was kept elsewhere" if kept else "a checkpoint"
-        start = self._kept_good if kept else self._good
-        self.checkpoints += 1
-        if signer_of(note, self.chain) is None:
-            self._find("unsigned", checkpoint, start, f"{whose} is not signed by the log's key")
-            return
-        if checkpoint.size > self.size:
-            self._find("truncated", checkpoint, self.size, f"{whose} counts {checkpoint.size} rows, {self.size} are there")
-        elif checkpoint.size != self.size or checkpoint.root != self.frontier.root():
-            self._find("rewritten", checkpoint, start, f"the rows do not have the root that {whose} says")
+    def _compare(self, stop: _Stop) -> None:
+        start = self._kept_good if stop.kept else self._good
+        if stop.checkpoint is not None:
+            self.checkpoints += 1
+            if signer_of(stop.note, self.chain) is None:
+                self._find("unsigned", stop, start, f"{stop.words} is not signed by the log's key")
+                return
+        if stop.size > self.size:
+            self._find("truncated", stop, self.size, f"{stop.words} counts {stop.size} rows, {self.size} are there")
+        elif stop.size != self.size or stop.root != self.frontier.root():
+            self._find("rewritten", stop, start, f"the rows do not have the root that {stop.words} says")
         else:
-            self._good = max(self._good, checkpoint.size)
-            self._kept_good = max(self._kept_good, checkpoint.size) if kept else self._kept_good
-        if self._last is not None and not kept and not _follows(self._last, checkpoint):
-            self._find("unsigned", checkpoint, start, "checkpoints contradict each other")
-        self._last = self._last if kept else checkpoint
+            self._good = max(self._good, stop.size)
+            self._kept_good = max(self._kept_good, stop.size) if stop.kept else self._kept_good
+        if stop.checkpoint is not None:
+            self._remember(stop, stop.checkpoint, start)
+
+    def _remember(self, stop: _Stop, checkpoint: Checkpoint, start: int) -> None:
+        """Compare a checkpoint with the one before it."""
+        if not stop.kept:
+            if self._last is not None and not _follows(self._last, checkpoint):
+                self._find("unsigned", stop, start, "checkpoints contradict each other")
+            self._last = checkpoint
         if self.newest is None or checkpoint.size > self.newest.size:
             self.newest = checkpoint
 
-    def _find(self, kind: str, checkpoint: Checkpoint, start: int, detail: str) -> None:
-        start = min(start, checkpoint.size)
+    def _find(self, kind: str, stop: _Stop, start: int, detail: str) -> None:
+        start = min(start, stop.size)
         if len(self.findings) < MOST_FINDINGS:
-            self.findings.append(Finding(kind, start, max(1, checkpoint.size - start), None, detail))
+            self.findings.append(Finding(kind, start, max(1, stop.size - start), None, detail))
 
 
 def _follows(earlier: Checkpoint, later: Checkpoint) -> bool:

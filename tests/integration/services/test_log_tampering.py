@@ -36,6 +36,10 @@ FORGED_ROW = (
     "INSERT INTO audit (incarnation, xact, id, request_id, action, outcome) OVERRIDING SYSTEM VALUE"
     " VALUES ({}, '5', 9, 'forged', 'secret:reveal', 'allowed')"
 )
+LARGE_CHECKPOINT = (
+    "INSERT INTO audit_checkpoint SELECT seq + 1, (1::bigint << 62) + 1, root, frontier, incarnation,"
+    " (horizon::text::bigint + 1)::text::xid8, timeline, at, signature, key_term FROM audit_checkpoint WHERE size = 600"
+)
 FORGE = (
     "INSERT INTO audit (incarnation, xact, id, request_id, action, outcome) OVERRIDING SYSTEM VALUE"
     " SELECT incarnation, xact, {id}, 'forged', 'secret:reveal', 'allowed' FROM audit WHERE (incarnation, xact, id) = "
@@ -137,6 +141,10 @@ DATABASE = {
         [f"UPDATE audit SET actor_name = 'mallory' WHERE {KEY} IN ({AT.format(5)[1:-1]}) OR {KEY} IN ({AT.format(500)[1:-1]})"],
         [("changed", 5, 1), ("changed", 500, 1)],
     ),
+    "a checkpoint of a size that none has": (
+        [LARGE_CHECKPOINT],
+        [("unsigned", SEALED, (1 << 62) + 1 - SEALED)],
+    ),
     "a checkpoint": (["UPDATE audit_checkpoint SET root = sha256('x') WHERE size = 302"], [("unsigned", 2, 300)]),
     "a row of the future": (
         [FORGED_ROW.format(9)],
@@ -209,6 +217,10 @@ FILE: dict[str, tuple[Callable[[list[bytes]], list[bytes]], list[tuple[str, int,
         lambda lines: [*lines[: _rows(lines)[592] + 3], b'{"end":593}\n'],
         [("truncated", 593, 7)],
     ),
+    "a forged row behind the last checkpoint": (
+        lambda lines: [*lines[:-1], FORGED_LINE, b'{"end":601}\n'],
+        [("inserted", SEALED, 1)],
+    ),
     "lines behind the end": (lambda lines: [*lines, FORGED_LINE], [("inserted", SEALED, 1)]),
     "the count": (lambda lines: [*lines[:-1], b'{"end":7}\n'], [("truncated", SEALED, 1)]),
 }  # fmt: skip
@@ -219,6 +231,16 @@ async def test_the_file_tells_on_it(log: Log, name: str) -> None:
     edit, expected = FILE[name]
     report = log.edited(edit)
     assert told(report) == expected
+
+
+async def test_a_file_without_its_checkpoints_proves_nothing(log: Log) -> None:
+    """Whatever its rows say then, nobody signed it."""
+
+    def edit(lines: list[bytes]) -> list[bytes]:
+        left = [line for line in lines if not line.startswith((b'{"checkpoint"', b'{"leaves"'))]
+        return [*left[:5], FORGED_LINE, *left[6:]]
+
+    assert told(log.edited(edit, Trust(log.trust.key))) == [("inserted", 0, SEALED)]
 
 
 async def test_a_changed_checkpoint_in_a_file_is_found(log: Log) -> None:
@@ -264,6 +286,18 @@ async def test_a_new_key_is_followed_from_the_old_one(log: Log) -> None:
     assert verify_file(log.file, log.trust).verified
     newest = VerifierKey(log_origin(log.world.instance_id), log.world.keys.keyring.log_key(2).public)
     assert verify_file(log.file, Trust(newest)).verified
+
+
+async def test_a_log_that_was_cut_behind_a_change_of_its_key(log: Log) -> None:
+    """Who trusts the new key holds what introduced it to be a checkpoint: no other one need have been kept."""
+    await log.service.rotate_log_key(log.world.owner)
+    newest = VerifierKey(log_origin(log.world.instance_id), log.world.keys.keyring.log_key(2).public)
+    [row] = await log.world.sql("SELECT since_size FROM audit_log_key WHERE term = 2")
+    log.trust = Trust(newest)
+    assert (await log.tampered()).verified
+    cut = f"DELETE FROM audit WHERE {KEY} >= {AT.format(302)}"
+    report = await log.tampered(cut, "DELETE FROM audit_checkpoint WHERE size > 302")
+    assert told(report) == [("truncated", 302, row["since_size"] - 302)]
 
 
 async def test_a_beginning_that_was_removed_on_purpose(log: Log) -> None:

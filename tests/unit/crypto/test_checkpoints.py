@@ -173,3 +173,11 @@ def test_retention_is_signed() -> None:
     ):
         with pytest.raises(InvalidInput, match="no statement"):
             retired_size(wrong, chain)
+
+
+def test_a_replaced_key_says_nothing_about_rows_it_did_not_sign() -> None:
+    chain = key_chain(key_of(FIRST), [introduce_key(ORIGIN, 12, bytes(32), FIRST, SECOND)])
+    for size, key in ((12, FIRST), (12, SECOND), (900, SECOND)):
+        assert retired_size(retire_rows(ORIGIN, size, bytes(32), key), chain) == (size, bytes(32))
+    with pytest.raises(InvalidInput, match="no statement"):
+        retired_size(retire_rows(ORIGIN, 13, bytes(32), FIRST), chain)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overseer.core.errors import InvalidInput
-from overseer.crypto.checkpoints import Checkpoint, introduce_key, key_chain, log_origin
+from overseer.crypto.checkpoints import Checkpoint, LogKey, introduce_key, key_chain, log_origin
 from overseer.crypto.log_verification import Finding, LogCheck, check_origin, diagnose, locate
 from overseer.crypto.merkle_log import Frontier, leaf_hash
 from overseer.crypto.signatures import SigningKey
@@ -114,11 +114,34 @@ def test_checkpoints_that_nobody_trusted_signed() -> None:
     assert (finding.kind, finding.index) == ("unsigned", 3)
     contradicting = [head(3, seq=9), head(300, seq=8), head(700)]
     assert [one.kind for one in found_in(LEAVES, heads=contradicting)] == ["unsigned"]
-    chain = key_chain(VerifierKey(ORIGIN, KEY.public), [introduce_key(ORIGIN, 300, bytes(32), KEY, OTHER)])
-    check = LogCheck(chain, [head(300), head(700, key=OTHER)])
+    check = LogCheck(two_keys(300), [head(300), head(700, key=OTHER)])
     check.feed(LEAVES)
     check.finish()
     assert check.findings == []
+
+
+def two_keys(size: int, root: bytes | None = None) -> list[LogKey]:
+    """The keys of a log that went over to another one at a size."""
+    tree = Frontier()
+    tree.extend(LEAVES[:size])
+    return key_chain(VerifierKey(ORIGIN, KEY.public), [introduce_key(ORIGIN, size, root or tree.root(), KEY, OTHER)])
+
+
+def test_a_replaced_key_that_leaked_cannot_go_behind_the_statement_that_replaced_it() -> None:
+    """Who holds it signs another history, or cuts the log to where it still signed; what the new key signed as well tells."""
+    other = [*LEAVES[:100], NEW, *LEAVES[101:300]]
+    for leaves, kind, index in ((other, "rewritten", 290), (LEAVES[:290], "truncated", 290), ([], "truncated", 0)):
+        check = LogCheck(two_keys(300), [head(size, leaves) for size in (250, 290, 300) if size <= len(leaves)])
+        check.feed(leaves)
+        check.finish()
+        assert [(one.kind, one.index) for one in check.findings if "key 2" in one.detail] == [(kind, min(index, 300))]
+        assert diagnose(check, lambda: LogCheck(two_keys(300)), leaves, leaves)
+    removed = Frontier()
+    removed.extend(LEAVES[:512])
+    check = LogCheck(two_keys(300, bytes([1]) * 32), [head(700, key=OTHER)], (), 512, removed)
+    check.feed(LEAVES[512:])
+    check.finish()
+    assert check.findings == []  # what came before is not there to be compared
 
 
 def test_a_log_whose_beginning_is_gone_on_purpose() -> None:

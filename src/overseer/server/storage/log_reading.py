@@ -65,7 +65,8 @@ async def _verify(connection: asyncpg.Connection, trust: Trust) -> LogReport:
     first, statement, frontier = await rows.log_beginning(session, origin)
     verifier_keys = tuple((str(VerifierKey(origin, key.public)), key.statement) for key in keys)
     make, warnings = prepared(LogHead(origin, verifier_keys, first, frontier, statement), trust)
-    notes = [rows.checkpoint_note(one, keys) for one in await rows.checkpoint_range(session, 0, (1 << 62), origin)]
+    # Of any size that the column can hold: one that cannot be is a finding as well.
+    notes = [rows.checkpoint_note(one, keys) for one in await rows.checkpoint_range(session, -(1 << 63), (1 << 63) - 1, origin)]
     check = make(notes)
     bound = (last.checkpoint.incarnation, str(last.checkpoint.horizon))
     await _Reader(check.feed).read(connection, bound)
