@@ -25,6 +25,7 @@ from overseer.core.secret_value import SecretValue
 
 if TYPE_CHECKING:  # each noun is imported when it is first used: a command starts in a fraction of the time
     from overseer.client.access import ServiceAccounts, Tokens
+    from overseer.client.approvals import ApprovalPolicies, Approvals
     from overseer.client.audit_log import AuditLog
     from overseer.client.deployments import Deployments
     from overseer.client.grants import Access, Bindings, Groups, Roles
@@ -148,6 +149,18 @@ class Client:
         from overseer.client.grants import Access
 
         return Access(self._retrying)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        from overseer.client.approvals import Approvals
+
+        return Approvals(self._retrying)
+
+    @cached_property
+    def approval_policies(self) -> ApprovalPolicies:
+        from overseer.client.approvals import ApprovalPolicies
+
+        return ApprovalPolicies(self._retrying)
 
     @cached_property
     def bindings(self) -> Bindings:

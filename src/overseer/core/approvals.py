@@ -89,15 +89,15 @@ class Policy:
     waits: timedelta
     lives: timedelta
 
-    def selects(self, resource: Resource, labels: Mapping[str, str]) -> bool:
-        """Whether it speaks of ``resource``, whatever is done with it."""
+    def selects(self, resource: Resource, labels: Mapping[str, str] | None) -> bool:
+        """Whether it speaks of ``resource``, whatever is done with it; labels that are not known yet (None) may be any."""
         scope = resource.scope
         return (
             self.app.accepts(scope.app)
             and self.environment.accepts(scope.environment)
             and self.node.accepts(scope.node)
             and self.pattern.accepts(resource.name)
-            and (self.label is None or labels.get(self.label[0]) == self.label[1])
+            and (self.label is None or labels is None or labels.get(self.label[0]) == self.label[1])
         )
 
 
@@ -107,7 +107,7 @@ class Guarded:
 
     actions: frozenset[GuardedAction]
     resource: Resource
-    labels: Mapping[str, str]
+    labels: Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)

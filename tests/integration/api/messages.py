@@ -15,6 +15,8 @@ _LEAST: Final[dict[str, Any]] = {
     "operations": [{"operation": "delete", "id": "0190f3c2-0000-7000-8000-000000000000"}],
     "scope": {"app": None, "environment": None, "node": None},
     "files": [{"path": "compose.yaml", "content": "services: {}"}],
+    "actions": ["reveal"],
+    "decision": "refuse",
     "role": "viewer",
     "permission": "secret:reveal",
     "permissions": ["secret:list"],

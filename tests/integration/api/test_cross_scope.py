@@ -27,6 +27,11 @@ COMPOSE = {"path": "compose.yaml", "content": "services: {a: {image: x, environm
 NAMES = {"apps": "shop", "environments": "prod", "nodes": "n1", "keys": "1"}
 #: Things that have ids and belong to nobody's app: told apart by the beginning of the path.
 GROUPS = {"/api/deployment-groups": "deployment_group", "/api/groups": "group_id"}
+#: What else a body has to say where it names that id.
+ASKING = {
+    ("create_approval", "secret_id"): {"action": "delete"},
+    ("create_approval", "deployment_id"): {"action": "rollback"},
+}
 IN_PATH = [route for route in ROUTES if route.parameters and not isinstance(route.permission, Open)]
 
 
@@ -68,6 +73,9 @@ async def things(server: Server, installation: Installation, known: dict[str, st
     role = await server.made("/api/roles", name="reader", permissions=["secret:list"])
     group = await server.made("/api/groups", name="people")
     user = await server.made("/api/users", name="ann")
+    policy = await server.made("/api/approval-policies", title="four-eyes", actions=["delete"], **whole | {"name": "guarded"})
+    guarded = await server.made("/api/secrets", name="guarded", value="v", app="shop")
+    approval = await server.made("/api/approvals", action="delete", secret_id=guarded["id"], reason="not used any more")
     bundle = await server.made("/api/apps/shop/bundles", files=[COMPOSE])
     deployment = await server.made("/api/deployments", app="shop", nodes=["n1"], bundle=bundle["digest"])
     session = str(uuid.uuid4())
@@ -93,6 +101,8 @@ async def things(server: Server, installation: Installation, known: dict[str, st
         "group_id": group["id"],
         "user_id": user["id"],
         "session_id": session,
+        "approval_id": approval["id"],
+        "policy_id": policy["id"],
         "deployment_id": deployment["id"],
         "deployment_group": deployment["group"],
         "rollout_id": changed.json()["rollout"],
@@ -161,7 +171,7 @@ async def test_ids_in_bodies_and_queries_tell_nothing_either(
     async def ask(value: str) -> tuple[int, dict[str, Any]]:
         if place == "query":
             return await seen(server, route, route.path, things["stranger"], params={field: value})
-        body = least_body(route.body) | {field: value}
+        body = least_body(route.body) | {field: value} | ASKING.get((route.name, field), {})
         return await seen(server, route, route.path, things["stranger"], json=body)
 
     assert not route.parameters

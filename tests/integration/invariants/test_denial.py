@@ -12,6 +12,7 @@ from overseer.core.errors import Denied, OverseerError, Unauthenticated, Unavail
 from overseer.core.principals import Caller
 from overseer.server.services.catalogue import Services
 from overseer.wire.access import BindingCreate, GroupCreate, RoleCreate, ServiceAccountCreate, TokenCreate
+from overseer.wire.approvals import ApprovalCreate, ApprovalPolicyCreate
 from overseer.wire.deployments import BundleCreate, BundleFile, DeploymentCreate
 from overseer.wire.people import UserCreate, UserReset
 from overseer.wire.secret_batches import BatchUpdate, ScopeTarget
@@ -54,14 +55,22 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
         UUID(int=77),
         UUID(user.id),
     )
+    whole = {"app": "*", "environment": "*", "node": "*"}
+    policy = ApprovalPolicyCreate(title="four-eyes", actions=["delete"], name="guarded", **whole)
+    four_eyes = (await services.approvals.create_policy(owner, policy)).view
+    guarded = UUID((await world.secret("guarded", "v")).id)
+    asked = await services.approvals.ask(owner, ApprovalCreate(action="delete", secret_id=guarded, reason="not used any more"))
     return {
         "action": "deploy",
+        "actions": ["reveal"],
+        "approval_id": UUID(asked.id),
         "app": "shop",
         "assertion": "a.b.c",
         "binding_id": UUID(binding.id),
         "bundle": bundle.digest,
         "code": "123456",
         "current": "not the password of now",
+        "decision": "approve",
         "description": "somebody",
         "deployment_id": UUID(deployment.id),
         "environment": "*",
@@ -78,6 +87,7 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
         "passphrase": "not the passphrase",
         "password": "not a known password",
         "permission": "secret:reveal",
+        "policy_id": UUID(four_eyes.id),
         "permissions": ["secret:list"],
         "principal": "ci",
         "principal_group": UUID(people.id),
@@ -94,6 +104,7 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
         "subject": "ann-at-id.example",
         "term": "1",
         "ticket": "not a ticket",
+        "title": "two-keys",
         "token": "a.b.c",
         "token_id": UUID(token.id),
         "user_id": UUID(user.id),
@@ -189,7 +200,8 @@ async def test_whoever_asks_who_they_are_is_answered_with_one_row(world: World, 
 async def test_nothing_changed_while_everything_was_refused(world: World, services: Services, samples: dict[str, Any]) -> None:
     tables = ("secret", "secret_version", "binding", "principal", "token", "app", "environment", "node", "bundle")
     tables += ("deployment", "rollout", "rollout_node", "role", "principal_group", "group_member")
-    tables += ("user_password", "user_totp", "invitation", "external_identity")
+    tables += ("approval_policy", "approval", "approval_decision", "user_password", "user_totp", "invitation")
+    tables += ("external_identity",)
     powerless = await world.service_account()
     before = [await world.sql(f"SELECT * FROM {table} ORDER BY 1") for table in tables]
     for method in every_method(services):

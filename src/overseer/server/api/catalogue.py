@@ -8,6 +8,7 @@ from overseer.server.api.route import Route, routes_of
 from overseer.server.api.routes import (
     access_reviews,
     agents,
+    approvals,
     audit,
     audit_log,
     deployments,
@@ -42,6 +43,7 @@ ROUTE_MODULES: Final = (
     users,
     grants,
     access_reviews,
+    approvals,
     keys,
     audit,
     audit_log,

@@ -83,6 +83,14 @@ class RoleDeleteQuery(Query, frozen=True):
     cascade: bool = False
 
 
+class ApprovalsQuery(PageQuery, frozen=True):
+    """``view`` is all, mine, inbox (what you can decide now) or decided (by you); ``state`` and ``action`` of requests."""
+
+    view: Text = "all"
+    state: Text | None = None
+    action: Text | None = None
+
+
 class DeploymentsQuery(PageQuery, frozen=True):
     app: Text | None = None
     environment: Text | None = None

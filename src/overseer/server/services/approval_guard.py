@@ -47,8 +47,8 @@ def secret_place(operation: Operation, row: SecretRow) -> Guarded:
     return Guarded(GUARDS[operation], row.resource(), row.labels)
 
 
-def new_place(resource: Resource, labels: Mapping[str, str]) -> Guarded:
-    """Where a secret is about to come to live."""
+def new_place(resource: Resource, labels: Mapping[str, str] | None) -> Guarded:
+    """Where a secret is about to come to live; None: with labels that nobody has named yet."""
     return Guarded(ARRIVAL, resource, labels)
 
 

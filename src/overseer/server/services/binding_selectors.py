@@ -80,9 +80,9 @@ async def read_binding(entry: Entry, body: BindingCreate) -> ReadBinding:
         binding = Binding(
             id=new_id(entry.now),
             permissions=role.permissions,
-            app=_selector(body.app, found.scope.app),
-            environment=_selector(body.environment, found.scope.environment),
-            node=_selector(body.node, found.scope.node),
+            app=to_selector(body.app, found.scope.app),
+            environment=to_selector(body.environment, found.scope.environment),
+            node=to_selector(body.node, found.scope.node),
             pattern=pattern,
             expires_at=expires_at,
         )
@@ -128,9 +128,9 @@ def binding_view(row: rows.BindingRow, now: datetime) -> BindingView:
         principal=row.subject,
         principal_id=str(row.subject_id),
         role=row.role,
-        app=_text(binding.app, row.app),
-        environment=_text(binding.environment, row.environment),
-        node=_text(binding.node, row.node),
+        app=selector_text(binding.app, row.app),
+        environment=selector_text(binding.environment, row.environment),
+        node=selector_text(binding.node, row.node),
         name=str(binding.pattern),
         expires_at=row.at_most.expires_at,
         created_at=row.created_at,
@@ -140,11 +140,13 @@ def binding_view(row: rows.BindingRow, now: datetime) -> BindingView:
     )
 
 
-def _selector(text: str, part_id: UUID | None) -> PartSelector:
+def to_selector(text: str, part_id: UUID | None) -> PartSelector:
+    """One part of a selector from its text; ``part_id`` is that of the part of that name."""
     if text == ANY:
         return PartSelector(Match.ANY)
     return PartSelector(Match.UNSET) if text == UNSET else PartSelector(Match.IS, part_id)
 
 
-def _text(selector: PartSelector, name: str | None) -> str:
+def selector_text(selector: PartSelector, name: str | None) -> str:
+    """The text of one part; ``name`` is that of the part it names."""
     return {Match.ANY: ANY, Match.UNSET: UNSET}.get(selector.match, name or "")
