@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from overseer.core.errors import InvalidInput, NotReady, OverseerError, Problem, Sealed, Unauthenticated, WrongMethod
+from overseer.core.errors import (
+    InvalidInput,
+    NotReady,
+    OverseerError,
+    Problem,
+    RateLimited,
+    Sealed,
+    Unauthenticated,
+    WrongMethod,
+)
 from overseer.server.api.authentication import RequestFacts
 from overseer.server.api.bodies import ClientGone, read_body
 from overseer.server.api.call import Call, Document, EventStream, Reply
@@ -89,23 +98,25 @@ class Endpoint:
         query = query_argument(route, scope["query_string"])
         facts: RequestFacts = scope[FACTS]
         token_hash = credential_hash(scope[HEADERS], scope["method"], secure=self._edge.secure_cookies)
-        throttle = self._edge.throttle
+        throttle, is_open = self._edge.throttle, isinstance(route.permission, Open)
+        # What an open route lets in is in the body: a good token beside it frees no guess at somebody else's password.
+        shown = None if is_open else token_hash
         if route.limited:
-            throttle.admit(facts.peer, token_hash)
+            throttle.admit(facts.peer, shown)
             holder = throttle.holder(facts.peer, token_hash)
             place.enter_context(self._edge.limits.take(holder, waits=route.held or route.streams))
         try:
             with throttle.large_body(token_hash) if _may_be_large(route, scope[HEADERS]) else nullcontext():
                 answer = await self._call(route, scope, receive, arguments, query, token_hash)
         except Unauthenticated:
-            throttle.failed(token_hash)
+            throttle.failed(shown)
             raise
-        except ClientGone:
-            raise  # the attempt stays spent: who leaves at once must not try for nothing
+        except (ClientGone, RateLimited):
+            raise  # the attempt stays spent: who leaves at once, or fails too often for a row, must not try for nothing
         except BaseException:
-            throttle.passed(facts.peer, token_hash, authenticated=False)
+            throttle.passed(facts.peer, shown, authenticated=False)
             raise
-        throttle.passed(facts.peer, token_hash, authenticated=not isinstance(route.permission, Open))
+        throttle.passed(facts.peer, shown, authenticated=not is_open)
         return answer
 
     async def _call(

@@ -46,6 +46,8 @@ from overseer.server.web.visit import Visit
 SIGN_IN: Final = "/sign-in"
 UNSEAL: Final = "/unseal"
 FORM_MEDIA: Final = b"application/x-www-form-urlencoded"
+#: A wrong password or invitation is a page to try again on, and a failed attempt all the same.
+_FAILED: Final = frozenset({Unauthenticated.status, RateLimited.status})
 _KEPT: Final = b"public, max-age=31536000, immutable"
 
 
@@ -88,8 +90,9 @@ class PageEndpoint:
     async def _answer(self, page: Page, visit: Visit, scope: Scope, receive: Receive, place: ExitStack) -> Answer:
         arguments = path_arguments(page.parameters, scope.get("path_params", {}))
         visit.query = read_form(scope["query_string"])
-        throttle, peer, credential = self._edge.throttle, scope[FACTS].peer, visit.caller.token_hash
-        is_open = isinstance(page.permission, Open)
+        throttle, peer, is_open = self._edge.throttle, scope[FACTS].peer, isinstance(page.permission, Open)
+        # What an open page lets in is in its form: a session beside it frees no guess at somebody else's password.
+        credential = None if is_open else visit.caller.token_hash
         if credential is None and not is_open and not self._edge.sealed():
             raise Unauthenticated("sign in first")  # a visit with nothing to try costs no attempt and no audit row
         throttle.admit(peer, credential)
@@ -107,12 +110,13 @@ class PageEndpoint:
         except Unauthenticated:
             throttle.failed(credential)
             raise
-        except ClientGone:
+        except (ClientGone, RateLimited):
             raise
         except BaseException:
             throttle.passed(peer, credential, authenticated=False)
             raise
-        throttle.passed(peer, credential, authenticated=not is_open)
+        if not (isinstance(answer, View) and answer.status in _FAILED):
+            throttle.passed(peer, credential, authenticated=not is_open)
         return answer
 
     async def _read_form(self, page: Page, visit: Visit, scope: Scope, receive: Receive) -> None:

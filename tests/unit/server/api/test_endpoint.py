@@ -14,7 +14,7 @@ import pytest
 from overseer.server.api.bodies import DISCARD_BYTES
 from overseer.server.api.endpoint import Edge
 from overseer.server.api.route import SMALL_BODY
-from overseer.server.api.throttle import FAILURES_BURST, LARGE_AT_A_TIME
+from overseer.server.api.throttle import FAILURES_BURST, LARGE_AT_A_TIME, Throttle
 from overseer.server.log_format import JsonFormatter
 from tests.unit.server.api.small_api import CANARY, client, small_app
 
@@ -206,6 +206,29 @@ async def test_guessing_is_limited_and_health_is_not() -> None:
         assert statuses[:FAILURES_BURST] == [401] * FAILURES_BURST
         assert 429 in statuses[FAILURES_BURST:]
         assert (await http.get("/health/live")).status_code == 200
+
+
+def frozen_edge() -> Edge:
+    """No attempt comes back by time."""
+    return Edge(services=None, sealed=lambda: False, throttle=Throttle(lambda: 0.0))  # type: ignore[arg-type]
+
+
+async def test_failing_too_often_for_a_row_gives_no_attempt_back() -> None:
+    """The gate refuses with 429 what it no longer writes down one by one: that must not make guessing free."""
+    async with client(small_app(edge=frozen_edge())) as http:
+        for _ in range(FAILURES_BURST):
+            await http.get("/fail/fast")
+        answer = await http.get("/fail/other")
+    assert (answer.status_code, answer.json()["detail"]) == (429, "too many attempts; wait")
+
+
+async def test_a_good_token_frees_no_guess_on_an_open_route() -> None:
+    async with client(small_app(edge=frozen_edge())) as http:
+        token = {"authorization": "Bearer good"}
+        assert (await http.get("/people/ann", headers=token)).status_code == 200
+        statuses = [(await http.get("/fail/other", headers=token)).status_code for _ in range(FAILURES_BURST + 1)]
+        assert statuses[-1] == 429
+        assert (await http.get("/people/ann", headers=token)).status_code == 200  # and its own work goes on
 
 
 async def test_draining_ends_a_long_poll_at_once() -> None:
