@@ -22,6 +22,8 @@ class AuditAction(StrEnum):
     ACCESS_EXPLAIN = "access:explain"
     ACCESS_REVIEW = "access:review"
     ALARM_AUDIT_BROKEN = "alarm:audit_broken"
+    ALARM_BACKUP_FAILED = "alarm:backup_failed"
+    ALARM_BACKUP_OLD = "alarm:backup_old"
     ALARM_BREAK_GLASS = "alarm:break_glass"
     ALARM_DECRYPT_FAILED = "alarm:decrypt_failed"
     ALARM_NODE_KEY_MISMATCH = "alarm:node_key_mismatch"
@@ -54,6 +56,11 @@ class AuditAction(StrEnum):
     BACKEND_PATCH = "backend:patch"
     BACKEND_REFS = "backend:refs"
     BACKEND_TEST = "backend:test"
+    BACKUP_CREATE = "backup:create"
+    BACKUP_LIST = "backup:list"
+    BACKUP_MADE = "backup:made"
+    BACKUP_REMOVE = "backup:remove"
+    BACKUP_RESTORE = "backup:restore"
     BINDING_CREATE = "binding:create"
     BINDING_DEACTIVATE = "binding:deactivate"
     BINDING_DELETE = "binding:delete"
@@ -164,6 +171,8 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.ACCESS_EXPLAIN: "somebody asked why a principal may, or may not, do something with a secret",
     AuditAction.ACCESS_REVIEW: "somebody listed who may do what with secrets",
     AuditAction.ALARM_AUDIT_BROKEN: "the server's own check found sealed rows that are not what was sealed",
+    AuditAction.ALARM_BACKUP_FAILED: "a backup was not made; the resource is its target, the code says why",
+    AuditAction.ALARM_BACKUP_OLD: "a backup was restored that lacks audit rows which a checkpoint had counted; the code says how many",
     AuditAction.ALARM_BREAK_GLASS: "an emergency binding was activated, or somebody tried; the reason says why",
     AuditAction.ALARM_DECRYPT_FAILED: "a stored value did not decrypt: it was changed, or its key is not the one that made it",
     AuditAction.ALARM_NODE_KEY_MISMATCH: "an enrolment token came a second time, with the keys of another machine",
@@ -196,6 +205,11 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.BACKEND_PATCH: "settings or credentials of a backend were changed",
     AuditAction.BACKEND_REFS: "the references that a backend has were listed, without values",
     AuditAction.BACKEND_TEST: "somebody tried whether a backend answers; the code is what was wrong",
+    AuditAction.BACKUP_CREATE: "somebody asked the server for a backup; the resource is its target",
+    AuditAction.BACKUP_LIST: "backups were listed, or one was shown",
+    AuditAction.BACKUP_MADE: "a backup was made; the code counts its rows",
+    AuditAction.BACKUP_REMOVE: "an old backup was removed as its target's retention says",
+    AuditAction.BACKUP_RESTORE: "the instance was restored from a backup; the code counts the credentials that ended",
     AuditAction.BINDING_CREATE: "a role was given over a selector",
     AuditAction.BINDING_DEACTIVATE: "an emergency binding was ended before its time",
     AuditAction.BINDING_DELETE: "a role was taken away",

@@ -26,6 +26,8 @@ class Permission(StrEnum):
     APPROVAL_POLICY_WRITE = "approval_policy:write"
     AUDIT_ERASE = "audit:erase"
     AUDIT_READ = "audit:read"
+    BACKUP_CREATE = "backup:create"
+    BACKUP_LIST = "backup:list"
     BACKEND_LIST = "backend:list"
     BACKEND_USE = "backend:use"
     BACKEND_WRITE = "backend:write"
@@ -43,6 +45,7 @@ class Permission(StrEnum):
     PRINCIPAL_LIST = "principal:list"
     PRINCIPAL_WRITE = "principal:write"
     ROLE_WRITE = "role:write"
+    ROTATOR_WRITE = "rotator:write"
     SECRET_ACTIVATE = "secret:activate"
     SECRET_DELETE = "secret:delete"
     SECRET_LIST = "secret:list"
@@ -87,6 +90,7 @@ PERMISSION_BITS: Final[dict[Permission, int]] = {
     Permission.ROLE_WRITE: 26,
     Permission.ACCESS_REVIEW: 27,
     Permission.USER_RESET: 30,
+    Permission.ROTATOR_WRITE: 45,
     Permission.BACKEND_LIST: 38,
     Permission.BACKEND_USE: 39,
     Permission.BACKEND_WRITE: 40,
@@ -94,6 +98,8 @@ PERMISSION_BITS: Final[dict[Permission, int]] = {
     Permission.APPROVAL_DECIDE: 34,
     Permission.APPROVAL_LIST: 35,
     Permission.APPROVAL_POLICY_WRITE: 36,
+    Permission.BACKUP_CREATE: 43,
+    Permission.BACKUP_LIST: 44,
 }
 
 #: One line a permission for people; the reference page is made from it.
@@ -108,6 +114,8 @@ PERMISSION_MEANING: Final[dict[Permission, str]] = {
     Permission.APPROVAL_POLICY_WRITE: "say what waits for a second person, and put secrets out of a policy's reach",
     Permission.AUDIT_ERASE: "erase free text (reasons, user agents) beside audit rows; the rows stay",
     Permission.AUDIT_READ: "read the audit log",
+    Permission.BACKUP_CREATE: "let the server make a backup to a place of its configuration; it shows nothing of it",
+    Permission.BACKUP_LIST: "see which backups were made and where they lie",
     Permission.BACKEND_LIST: "see backends, where they are and how they are doing, never a credential",
     Permission.BACKEND_USE: "let a secret of a scope come from a backend: the binding's name is BACKEND:REFERENCE, or a prefix of it",
     Permission.BACKEND_WRITE: "create, change, test and delete backends and their credentials",
@@ -125,6 +133,7 @@ PERMISSION_MEANING: Final[dict[Permission, str]] = {
     Permission.PRINCIPAL_LIST: "see users, service accounts and groups",
     Permission.PRINCIPAL_WRITE: "create, disable and delete users, service accounts and groups",
     Permission.ROLE_WRITE: "create, change and delete roles; a change reaches no further than what its maker holds",
+    Permission.ROTATOR_WRITE: "say how the server changes a secret's credential at its source; it connects there with another secret",
     Permission.SECRET_ACTIVATE: "make another version of a secret the active one",
     Permission.SECRET_DELETE: "delete a secret with all of its history",
     Permission.SECRET_LIST: "see that a secret exists, and its metadata, never a value",

@@ -81,7 +81,7 @@ class KeyVerifier:
                 with suppress(KeyProblem):  # told by the first part
                     keyring = await self._keys.reread(entry.session)  # on this connection: a second one may not be had
             for row in rows:
-                problem = _problem(row, keyring)
+                problem = row_problem(row, keyring)
                 if problem is not None:
                     unreadable.append(UnreadableRow(kind=table.name, id=str(row.id), what=row.context.label(), code=problem))
             checked += len(rows)
@@ -97,7 +97,7 @@ class KeyVerifier:
             await pacing.rest(time.monotonic() - began)
 
 
-def _problem(row: WrappedRow, keyring: Keyring) -> str | None:
+def row_problem(row: WrappedRow, keyring: Keyring) -> str | None:
     """Why the row does not open, None where it does."""
     if row.encrypted.format != FORMAT:
         return "unknown_format"

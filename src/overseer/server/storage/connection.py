@@ -11,7 +11,7 @@ What it will not do: read ``PGSSLMODE`` and its relatives for another machine, o
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any, Final
@@ -81,15 +81,15 @@ def service_arguments(url: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def login_connection(url: str) -> AsyncIterator[asyncpg.Connection]:
-    """One connection as the login role, for migrations and checks at start.
+async def login_connection(url: str, settings: Mapping[str, str] = MIGRATION_SETTINGS) -> AsyncIterator[asyncpg.Connection]:
+    """One connection as the login role, for migrations and checks at start, backups and restores.
 
     Raises :class:`ConfigurationProblem` where the server refuses what the URL says (certificate, password, database), and
     :class:`StoreUnavailable` where it does not answer within ten seconds.
     """
     arguments = connect_arguments(url)
     try:
-        connection = await asyncpg.connect(**arguments, server_settings=dict(MIGRATION_SETTINGS), timeout=CONNECT_SECONDS)
+        connection = await asyncpg.connect(**arguments, server_settings=dict(settings), timeout=CONNECT_SECONDS)
     except Exception as error:  # noqa: BLE001 - whatever the driver raises may quote the URL
         raise _refused(error) from None
     try:

@@ -42,14 +42,15 @@ async def verify_database(url: str, trust: Trust) -> LogReport:
     async with login_connection(url) as connection:
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                return await _verify(connection, trust)
+                return await verify_connection(connection, trust)
         except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
             raise ConfigurationProblem("the database holds no sealed audit log of this release of Overseer") from None
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             raise translate(error) from None
 
 
-async def _verify(connection: asyncpg.Connection, trust: Trust) -> LogReport:
+async def verify_connection(connection: asyncpg.Connection, trust: Trust) -> LogReport:
+    """As :func:`verify_database`, inside the transaction of ``connection``."""
     session = Session(connection)
     await session.execute("log_read_in_order")
     instance = await load_instance(session)

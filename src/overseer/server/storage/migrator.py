@@ -106,7 +106,7 @@ async def _migrate(connection: asyncpg.Connection, known: Sequence[Migration], a
     await _lock(connection)  # held until the connection closes
     pending = await _pending(connection, known)
     for migration in pending:
-        await _apply(connection, migration)
+        await apply_migration(connection, migration)
     restricted, role_warnings = await _prepare_role(connection)
     await _settle_log(connection, adopt_log)
     return Migrated(tuple(m.name for m in pending), restricted, (*warnings, *role_warnings))
@@ -140,7 +140,8 @@ async def _pending(connection: asyncpg.Connection, known: Sequence[Migration]) -
     return known[len(applied) :]
 
 
-async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
+async def apply_migration(connection: asyncpg.Connection, migration: Migration) -> None:
+    """One file and its row. Raises :class:`ConfigurationProblem` where its tables are there already."""
     try:
         async with connection.transaction():
             await connection.execute(migration.sql)
