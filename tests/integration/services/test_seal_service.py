@@ -106,6 +106,8 @@ async def test_a_wrong_passphrase_is_audited_and_changes_nothing(sealed: Sealed)
     assert wrong not in repr(caught.value)
     assert sealed.keys.sealed
     assert not sealed.handed
+    [alarm] = await sealed.world.alarms()
+    assert (alarm["action"], alarm["outcome"], alarm["peer"]) == ("alarm:unseal_failed", "denied", sealed.caller.peer)
     [row] = await sealed.world.audit(sealed.caller)
     assert (row["action"], row["outcome"], row["code"]) == ("seal:unseal", "denied", "wrong_passphrase")
     assert not (await sealed.service.unseal(sealed.caller, Unseal(passphrase=PASSPHRASE))).sealed

@@ -20,6 +20,8 @@ from overseer.core.secret_value import SecretValue
 from overseer.crypto.keyring import Keyring
 from overseer.crypto.keys import RootKey
 from overseer.crypto.tokens import TokenPrefix, new_token
+from overseer.server.backends.service import AddressRules
+from overseer.server.services.backend_calls import BackendCalls
 from overseer.server.services.gate import Gate
 from overseer.server.services.idempotency import IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
@@ -28,6 +30,7 @@ from overseer.server.services.resolve_service import ResolveService
 from overseer.server.services.reveal_batches import RevealBatches
 from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.secret_service import SecretService
+from overseer.server.services.source_refresh import SourceRefresh
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
 from overseer.server.storage import principal_rows
@@ -38,6 +41,7 @@ from overseer.server.storage.service_session import session_setup
 from overseer.wire.secrets import SecretCreate, SecretView
 
 PEER = "192.0.2.7"
+BESIDE = ["alarm:decrypt_failed", "alarm:node_key_mismatch", "alarm:unseal_failed"]
 
 
 @dataclass
@@ -52,6 +56,8 @@ class World:
     keys: KeyService
     idempotency: IdempotencyKeeper
     opener: ValueOpener
+    calls: BackendCalls
+    sources: SourceRefresh
     secrets: SecretService
     resolver: ResolveService
     signal: WorkSignal
@@ -138,9 +144,13 @@ class World:
         return (await self.secrets.create(self.owner, SecretCreate(name=name, value=value, **fields))).view
 
     async def audit(self, caller: Caller | None = None) -> list[asyncpg.Record]:
-        """Audit rows in order of their writing, all or those of one caller's request id."""
-        rows = await self.sql("SELECT * FROM audit ORDER BY xact, id")
+        """Audit rows in order of their writing, all or those of one caller's request id; alarms beside them are :meth:`alarms`."""
+        rows = await self.sql("SELECT * FROM audit WHERE action <> ALL ($1) ORDER BY xact, id", BESIDE)
         return [row for row in rows if caller is None or row["request_id"] == caller.request_id]
+
+    async def alarms(self) -> list[asyncpg.Record]:
+        """Alarms that stand beside another row of the same request, in order of their writing."""
+        return await self.sql("SELECT * FROM audit WHERE action = ANY ($1) ORDER BY xact, id", BESIDE)
 
     async def sql(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """A statement as the database's owner, past the service: to look at rows, or to tamper with them."""
@@ -197,6 +207,9 @@ async def made_world(url: str, *, pool_size: int = 10) -> AsyncIterator[World]:
     keys = KeyService(database, gate)
     opener, idempotency = ValueOpener(keys, gate), IdempotencyKeeper(keys)
     signal = WorkSignal()
+    rollouts = RolloutDriver(gate, signal)
+    calls = BackendCalls(keys, AddressRules(private_allowed=lambda _: True))
+    sources = SourceRefresh(gate, keys, calls, rollouts)
     world = World(
         url=url,
         database=database,
@@ -206,8 +219,10 @@ async def made_world(url: str, *, pool_size: int = 10) -> AsyncIterator[World]:
         keys=keys,
         idempotency=idempotency,
         opener=opener,
-        secrets=SecretService(gate, keys, idempotency, opener, RolloutDriver(gate, signal), RevealBatches(database, gate)),
-        resolver=ResolveService(gate, keys, opener, ResolveBatches(database, gate)),
+        calls=calls,
+        sources=sources,
+        secrets=SecretService(gate, keys, idempotency, opener, rollouts, RevealBatches(database, gate), sources),
+        resolver=ResolveService(gate, keys, opener, ResolveBatches(database, gate), sources),
         signal=signal,
     )
     try:

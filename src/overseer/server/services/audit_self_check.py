@@ -1,7 +1,8 @@
 """The server's own look at rows that are sealed: are they still what was sealed?
 
 The leader compares a part of the log at a time with the stored leaf hashes, from the beginning to the end and again. What it
-finds stays in the answer about the log's integrity until a whole pass found nothing, and is an error in the server's log.
+finds stays in the answer about the log's integrity until a whole pass found nothing; it is an error in the server's log, and
+the first of it is ``alarm:audit_broken`` in the audit log.
 
 What it will not do: replace ``overseer audit verify``, which also checks the stored hashes against signed checkpoints, on a
 machine that an attacker of this one does not have.
@@ -14,6 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
 from overseer.core.audit_record import record_key
 from overseer.crypto.checkpoints import log_origin
 from overseer.crypto.log_tiles import TILE_WIDTH
@@ -31,11 +33,20 @@ from overseer.server.storage.audit_log_rows import (
     records_between,
     write_self_check,
 )
+from overseer.server.storage.audit_rows import insert_events
 from overseer.server.storage.database import Database, Session
 
 #: Rows of one run: a few tens of milliseconds.
 PART: Final = 2560
 _MOST_PROBLEMS: Final = 20
+_ALARM: Final = AuditEvent(
+    AuditAction.ALARM_AUDIT_BROKEN,
+    Outcome.FAILED,
+    request_id="audit-self-check",
+    actor_kind="server",
+    resource_kind="audit",
+    code="differs",
+)
 _LOG: Final = logging.getLogger("overseer.server")
 
 
@@ -59,11 +70,14 @@ class AuditSelfCheck:
             state = await read_self_check(session) or SelfCheckRow(beginning, now, None, 0, [], [])
             if not beginning <= state.next_index < last.checkpoint.size:
                 state = replace(state, next_index=beginning, started_at=now, found=[])
+            known = bool(state.found or state.problems)
             problems, end = await self._check(session, state.next_index, last, origin)
             state = replace(state, next_index=end, found=[*state.found, *problems][:_MOST_PROBLEMS])
             if end >= last.checkpoint.size:
                 state = replace(state, finished_at=now, checked_size=end, problems=state.found)
             await write_self_check(session, state)
+            if problems and not known:
+                await insert_events(session, [_ALARM])
         for problem in problems:
             _LOG.error("the audit log was tampered with: %s", problem)
 

@@ -174,6 +174,7 @@ class EnrolmentService:
         same = (row.used_encryption_key, row.used_signing_key) == (public.sealing, public.signing)
         if not same or row.used_retired_at is not None:
             entry.refuse(resource, "token_reused")
+            entry.refuse(resource, "token_reused", action=AuditAction.ALARM_NODE_KEY_MISMATCH)
             raise Unauthenticated("this enrolment token was used by another agent already; revoke the node if that was not you")
         return row.used_by_key
 

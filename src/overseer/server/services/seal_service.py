@@ -15,12 +15,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from overseer.core.access import Resource
 from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
 from overseer.core.errors import (
     Conflict,
+    Denied,
     InvalidInput,
     KeyProblem,
     NotReady,
@@ -128,8 +130,12 @@ class SealService:
 
     async def _open(self, caller: Caller, body: Unseal) -> None:
         before = await self._given()
-        async with self._gate.enter_open(caller, AuditAction.SEAL_UNSEAL) as entry:
-            verified = await (self._by_share(entry, body) if self._kind == SHAMIR else self._by_passphrase(entry, body))
+        try:
+            async with self._gate.enter_open(caller, AuditAction.SEAL_UNSEAL) as entry:
+                verified = await (self._by_share(entry, body) if self._kind == SHAMIR else self._by_passphrase(entry, body))
+        except Denied as denied:
+            await self._gate.append([replace(self._refused(caller, denied.code), action=AuditAction.ALARM_UNSEAL_FAILED)])
+            raise
         if verified is not None or await self._given() > before:  # a share that was known already is no progress
             self._tries.give_back(caller.peer)
         if verified is not None:

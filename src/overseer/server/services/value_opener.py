@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from overseer.core.audit_events import AuditEvent, Outcome
+from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
 from overseer.core.errors import DecryptionFailed, KeyProblem, Problem
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.envelope import EncryptedValue, ValueContext, decrypt
@@ -28,7 +28,7 @@ class Revealed:
     name: str
     version: int
     value: SecretValue
-
+    stale: bool = False
 
 class ValueOpener:
     """See the module's text."""
@@ -55,7 +55,8 @@ class ValueOpener:
                 corrected = replace(released, outcome=Outcome.FAILED, code=DecryptionFailed.code)
                 corrections.append(replace(corrected, resource_id=stored.secret_id, version=stored.version))
         if problems:
-            await self._gate.append(corrections)
+            alarm = replace(corrections[0], action=AuditAction.ALARM_DECRYPT_FAILED)
+            await self._gate.append([*corrections, alarm])
             raise DecryptionFailed(problems[0].rule, problems=problems)
         return values
 
