@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from overseer.core.secret_value import SecretValue
-from overseer.crypto.age_files import encrypt_to
+from overseer.crypto.age_messages import encrypt_to
 
 MODIFIED = "2026-01-02T03:04:05Z"
 
@@ -33,7 +33,7 @@ def json_file(values: dict[str, str], recipient: str) -> dict[str, Any]:
         digest.update(value.encode())
         tree[name] = sealed(key, value, f"{name}:") if value else ""
     mac = sealed(key, digest.hexdigest().upper(), MODIFIED)
-    enc = encrypt_to(SecretValue(key), [recipient], armored=True).decode()
+    enc = encrypt_to(SecretValue(key), [recipient]).decode()
     tree["sops"] = {"age": [{"recipient": recipient, "enc": enc}], "lastmodified": MODIFIED, "mac": mac, "version": "3.9.4"}
     return tree
 
