@@ -8,7 +8,9 @@ from uuid import UUID
 import pytest
 
 from overseer.core.errors import AlreadyExists, Conflict, Denied, IdempotencyMismatch, InvalidInput, PreconditionFailed
+from overseer.core.permissions import Permission
 from overseer.server.services.idempotency import Idempotency
+from overseer.wire.secret_batches import ScopeTarget, SecretMove
 from overseer.wire.secrets import SecretActivate, SecretCreate, SecretRotate, SecretUpdate
 from tests.integration.services.world import World, together
 
@@ -106,6 +108,24 @@ async def test_what_was_made_is_gone(world: World) -> None:
     with pytest.raises(Conflict):
         await world.secrets.create(world.owner, SecretCreate(name="S", value="x"), _key())
     assert not await world.sql("SELECT FROM secret")
+
+
+async def test_a_replay_shows_nothing_of_a_secret_that_went_where_its_maker_may_not_look(world: World) -> None:
+    maker = await world.service_account(frozenset({Permission.SECRET_WRITE}), app="shop")
+    body = SecretCreate(name="S", value="x", app="shop")
+    made = await world.secrets.create(maker, body, _key())
+    assert await world.secrets.create(maker, body, _key()) == made
+    target = SecretMove(scope=ScopeTarget(app="blog", environment=None, node=None), name="merger")
+    await world.secrets.move(world.owner, UUID(made.view.id), target)
+    with pytest.raises(Conflict) as moved:
+        await world.secrets.create(maker, body, _key())
+    assert "merger" not in str(moved.value)
+    await world.bind(maker, frozenset({Permission.SECRET_LIST}), app="blog")
+    assert (await world.secrets.create(maker, body, _key())).view.name == "merger"
+    await world.secrets.delete(world.owner, UUID(made.view.id))
+    with pytest.raises(Conflict) as gone:
+        await world.secrets.create(maker, body, _key())
+    assert str(gone.value) == str(moved.value)  # it does not tell which
 
 
 async def test_a_day_later_the_key_is_new_and_others_are_purged(world: World) -> None:

@@ -14,7 +14,7 @@ from overseer.core.errors import BatchRefused, Denied, IdempotencyMismatch, Inva
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.server.services.idempotency import Idempotency
-from overseer.wire.secret_batches import SecretBatch, SecretBatchAnswer
+from overseer.wire.secret_batches import ScopeTarget, SecretBatch, SecretBatchAnswer, SecretMove
 from overseer.wire.secrets import ResolveRequest, SecretUpdate, ValueRequest
 from tests.integration.services.world import World, text, together
 
@@ -216,6 +216,23 @@ async def test_a_repeated_batch_changes_once(world: World) -> None:
         await batch(world, *operations, key="k1", caller=without)
     [row] = await world.sql("SELECT * FROM secret_batch")
     assert [str(one) for one in row["secret_ids"]] == [result.id for result in first.results]
+
+
+async def test_a_repeated_batch_shows_nothing_of_what_went_where_its_maker_may_not_look(world: World) -> None:
+    maker = await world.service_account(frozenset({Permission.SECRET_WRITE}), app="shop")
+    operations = [{"operation": kind, "name": kind, "value": "v", "app": "shop"} for kind in ("create", "set")]
+    first = await batch(world, *operations, key="k1", caller=maker)
+    assert isinstance(first, SecretBatchAnswer)
+    for name, result in zip(("merger", "offer"), first.results, strict=True):
+        blog = ScopeTarget(app="blog", environment=None, node=None)
+        await world.secrets.move(world.owner, UUID(result.id), SecretMove(scope=blog, name=name))
+    again = await batch(world, *operations, key="k1", caller=maker)
+    assert isinstance(again, SecretBatchAnswer)
+    assert [(one.id, one.secret, one.etag) for one in again.results] == [(one.id, None, None) for one in first.results]
+    await world.bind(maker, frozenset({Permission.SECRET_LIST}), app="blog", name="offer")
+    shown = await batch(world, *operations, key="k1", caller=maker)
+    assert isinstance(shown, SecretBatchAnswer)
+    assert [one.secret and one.secret.name for one in shown.results] == [None, "offer"]
 
 
 async def test_five_hundred_at_once_and_not_one_more(world: World) -> None:

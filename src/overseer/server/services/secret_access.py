@@ -10,6 +10,7 @@ from overseer.core.access import Resource
 from overseer.core.errors import Conflict, Unavailable
 from overseer.core.permissions import Permission
 from overseer.core.scope_selection import covering_scopes
+from overseer.core.scopes import Scope
 from overseer.server.services.gate import Entry
 from overseer.server.storage.secret_rows import SecretRow, lock_secret, secret_by_id
 
@@ -63,6 +64,20 @@ async def lock_as_seen(entry: Entry, seen: SecretRow) -> SecretRow:
 def stands_as_seen(seen: SecretRow, row: SecretRow) -> bool:
     """Whether a decision about ``seen`` is one about ``row``: the same name at the same scope."""
     return (seen.scope_id, seen.name) == (row.scope_id, row.name)
+
+
+def refuse_own_values(row: SecretRow) -> None:
+    """Raise :class:`Conflict` where a secret takes its values, and with them its place, from a backend."""
+    if row.source is not None:
+        raise Conflict("this secret comes from a backend: change it there, or untie it first ('overseer secret untie')")
+
+
+def is_known_at(entry: Entry, row: SecretRow, scope: Scope[UUID], name: str) -> bool:
+    """Whether somebody who was authorised for ``name`` at ``scope`` may be shown ``row``: it stands there, or they may list it.
+
+    What a request made may have been moved since, and a replay finds it by its id.
+    """
+    return (row.scope, row.name) == (scope, name) or entry.permits(Permission.SECRET_LIST, row.resource())
 
 
 def no_such_version() -> Unavailable:

@@ -21,7 +21,7 @@ from overseer.server.services.approval_guard import guard_activation, guard_crea
 from overseer.server.services.batch_items import Item, Items
 from overseer.server.services.gate import Entry
 from overseer.server.services.idempotency import Idempotency
-from overseer.server.services.secret_access import MOVED, no_such_version, stands_as_seen
+from overseer.server.services.secret_access import MOVED, is_known_at, no_such_version, stands_as_seen
 from overseer.server.services.secret_consumers import refusal_of_use, used
 from overseer.server.services.secret_storing import TAKEN, store_new, store_version
 from overseer.server.services.secret_views import tagged_view
@@ -71,7 +71,7 @@ class SecretBatches(SecretWriting):
             if replayed is not None:
                 for item, secret_id in zip(items.all, replayed, strict=True):
                     items.amend(item, code="replayed", resource_id=secret_id)
-                return await _answer(entry, replayed)
+                return await _answer(entry, replayed, items)
             await self._lock(entry, items)
             await self._check(entry, items)
             await self._guard(entry, items)
@@ -83,7 +83,7 @@ class SecretBatches(SecretWriting):
             if idempotency is not None:
                 await batch_rows.insert_batch(entry.session, batch_id, ids)
             await self._idempotency.remember(entry, idempotency, status=200, resource_id=batch_id)
-            return await _answer(entry, ids)
+            return await _answer(entry, ids, items)
 
     async def _lock(self, entry: Entry, items: Items) -> None:
         known = [item.row.id for item in items.all if item.row is not None]
@@ -233,11 +233,14 @@ async def _with_scopes(entry: Entry, items: list[Item]) -> list[Item]:
     return sorted(items, key=lambda one: (str(one.id), getattr(one.operation, "name", "")))
 
 
-async def _answer(entry: Entry, ids: list[UUID]) -> SecretBatchAnswer:
+async def _answer(entry: Entry, ids: list[UUID], items: Items) -> SecretBatchAnswer:
+    """What left the place where its operation was authorised before a replay is shown to those who may list it."""
     rows = {row.id: row for row in await secret_rows.secrets_by_id(entry.session, ids)}
     results = []
-    for index, secret_id in enumerate(ids):
-        tagged = tagged_view(rows[secret_id]) if secret_id in rows else None
+    for index, (secret_id, item) in enumerate(zip(ids, items.all, strict=True)):
+        row, place = rows.get(secret_id), item.place  # by an id no place: it was authorised where it is
+        shown = row is not None and (place is None or is_known_at(entry, row, place.scope, item.name))
+        tagged = tagged_view(row) if row is not None and shown else None
         results.append(
             BatchResult(
                 index=index,

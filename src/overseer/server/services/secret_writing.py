@@ -28,7 +28,7 @@ from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.places import authorise_at, find_place
 from overseer.server.services.rollout_driver import RolloutDriver
-from overseer.server.services.secret_access import known_secret, lock_as_seen, locked_secret, no_such_version
+from overseer.server.services.secret_access import is_known_at, known_secret, lock_as_seen, locked_secret, no_such_version
 from overseer.server.services.secret_consumers import check_unused, shadowed_by
 from overseer.server.services.secret_input import (
     Metadata,
@@ -102,7 +102,10 @@ class SecretWriting:
             authorise_at(entry, place, Permission.SECRET_WRITE, name)
             first = await self._idempotency.first_result(entry, idempotency)
             if first is not None:
-                return await _read_again(entry, first.resource_id)
+                made = await secret_rows.secret_by_id(entry.session, first.resource_id)
+                if made is None or not is_known_at(entry, made, place.scope, name):
+                    raise Conflict("the secret was deleted meanwhile, or went to where you may not see it")
+                return tagged_view(made)
             await guard_creation(entry, place.resource(name), metadata.labels)
             secret_id = new_id(entry.now)
             scope_id = await ensure_scope(entry.session, new_id(entry.now), place.scope)
