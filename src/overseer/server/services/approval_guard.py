@@ -2,7 +2,7 @@
 
 Called inside the gate's transaction, after the decision about the caller and under the lock of what is to change. Guarantees: an
 approval is found by the digest of exactly what is about to be done by exactly this principal; a row lock makes it good for one
-use on all replicas together; it is used up in the transaction of the action, so what fails gives it back; who approved has to be
+use on all replicas together; it is used up by the transaction of the action, so what fails gives it back; who approved has to be
 somebody who could still approve it. A refusal is ``approval_required``, one row, and says how to ask.
 
 An emergency binding that its holder has activated (alarm, reason, end of its own) takes the place of an approval for what it
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -30,6 +31,7 @@ from overseer.server.storage.approval_rows import (
     decisions_of,
     hands_behind,
     open_approvals,
+    take_approval,
     usable_approvals,
     use_approval,
 )
@@ -134,7 +136,8 @@ async def refusal_of(
         return None
     for row in await usable_approvals(entry.session, asked):
         enough = await valid_approvals(entry, row, places) >= needed.approvers
-        if enough and await use_approval(entry.session, row.id):
+        if enough and not entry.spends(row.id) and await take_approval(entry.session, row.id):
+            entry.spend(row.id, partial(use_approval, entry.session, row.id))
             entry.note_beside(_beside(resource, row.id), AuditAction.APPROVAL_USE)
             return None
     return await _required(entry, asked, resource, needed)

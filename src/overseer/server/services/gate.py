@@ -21,7 +21,7 @@ What it guarantees:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -58,6 +58,7 @@ class Entry:
         self._now: datetime | None = None
         self._events: list[AuditEvent] = []
         self._beside: list[AuditEvent] = []
+        self._spending: dict[UUID, Callable[[], Awaitable[object]]] = {}
         self._decided = False
 
     @property
@@ -157,6 +158,18 @@ class Entry:
         """A row beside the decisions, for what the request used up; it counts only where the request is committed."""
         self._beside.append(self._event(resource, Outcome.ALLOWED, code, action=action))
 
+    def spend(self, what: UUID, use: Callable[[], Awaitable[object]]) -> None:
+        """Use something up as the last work of this transaction, once; nothing where the request is postponed or fails."""
+        self._spending[what] = use
+
+    def spends(self, what: UUID) -> bool:
+        return what in self._spending
+
+    async def close(self) -> None:
+        """Called by the gate alone, before the rows are written."""
+        for use in self._spending.values():
+            await use()
+
     def deny(self, code: str, message: str) -> NoReturn:
         """Turn the newest decision into a denial for a reason that no binding expresses, and raise :class:`Denied`."""
         self.deny_event(-1, code)
@@ -180,6 +193,8 @@ class Entry:
         For work that takes long and belongs to no transaction; a refusal before it is audited as ever.
         """
         self._events.clear()
+        self._beside.clear()
+        self._spending.clear()
 
     def _event(
         self, resource: Resource, outcome: Outcome, code: str = "", *, action: AuditAction | None = None
@@ -287,6 +302,7 @@ class Gate:
                     yield entry
                     if not entry.decided:
                         raise RuntimeError(f"{action} ended without passing the gate")
+                    await entry.close()
                     await insert_events(session, [*entry.events, *entry.beside])
             except AuditUnavailable:
                 raise

@@ -112,9 +112,14 @@ async def usable_approvals(session: Session, asked: Asked) -> list[ApprovalRow]:
     return [_approval(row) for row in await session.fetch("approval_usable", asked.principal, asked.digest)]
 
 
-async def use_approval(session: Session, approval_id: UUID) -> bool:
-    """Use it up in the caller's transaction; False where somebody else did, or its time is over."""
-    return await session.execute("approval_use", approval_id) == 1
+async def take_approval(session: Session, approval_id: UUID) -> bool:
+    """Lock it for the caller's transaction; False where somebody else has used it, or its time is over."""
+    return await session.fetchval("approval_take", approval_id) is not None
+
+
+async def use_approval(session: Session, approval_id: UUID) -> None:
+    """Use it up; the caller holds the lock."""
+    await session.execute("approval_use", approval_id)
 
 
 async def pending_count(session: Session, principal_id: UUID) -> int:

@@ -77,10 +77,12 @@ SELECT count(*) FROM approval WHERE principal_id = $1 AND state = 'pending' AND 
 -- $1 who, $2 the digest of what is about to be done.
 SELECT * FROM (@{approval_rows}) r WHERE r.principal_id = $1 AND r.digest = $2 AND r.state = 'approved' ORDER BY r.id;
 
--- name: approval_use
+-- name: approval_take
 -- The row lock makes it single: whoever waited for it finds it used. A rollback gives it back.
-UPDATE approval SET state = 'used', ended_at = statement_timestamp()
-WHERE id = $1 AND state = 'approved' AND usable_until > statement_timestamp();
+SELECT id FROM approval WHERE id = $1 AND state = 'approved' AND usable_until > statement_timestamp() FOR UPDATE;
+
+-- name: approval_use
+UPDATE approval SET state = 'used', ended_at = statement_timestamp() WHERE id = $1;
 
 -- name: approval_insert
 INSERT INTO approval (id, principal_id, operation, digest, content, names, secret_id, reason, approvers, lives_seconds, waits_until)
