@@ -68,6 +68,8 @@ SECTIONS: Final = {
         "audit": _lazy("audit:audit", "Read, export and verify the audit log."),
     },
     "Operate": {
+        "backup": _lazy("backup:backup", "Make, list and verify backups while everything runs."),
+        "restore": _lazy("restore:restore", "Restore a backup into an empty database."),
         "doctor": _lazy("doctor:doctor", "Check an installation and say what to do."),
         "server": _lazy("server:server", "Set up and run the server."),
         "agent": _lazy("agent:agent", "Join this machine as a node and run its agent."),

@@ -37,7 +37,7 @@ def set_up(settings: Settings, given: SecretValue | None = None, deliver_shares:
     private_directory(settings.data_dir)
 
     async def work() -> Initialised:
-        async with _database(settings) as url:
+        async with local_database(settings) as url:
             deliver = owner_token_file(owner_token_path(settings))
             return await initialise(url, SealSetting(settings.seal, given), deliver, datetime.now(UTC), deliver_shares)
 
@@ -48,7 +48,7 @@ def move_seal(settings: Settings, opening: SecretValue | None, spec: str, new: S
     """Another seal around the keyring; as :func:`migrate_seal`."""
 
     async def work() -> Moved:
-        async with _database(settings) as url:
+        async with local_database(settings) as url:
             return await migrate_seal(url, SealSetting(settings.seal, opening), SealSetting(spec, new), prove, datetime.now(UTC))
 
     return asyncio.run(work())
@@ -59,7 +59,7 @@ def renew_token(settings: Settings, given: SecretValue | None = None) -> datetim
     private_directory(settings.data_dir)
 
     async def work() -> datetime:
-        async with _database(settings) as url:
+        async with local_database(settings) as url:
             deliver = owner_token_file(owner_token_path(settings))
             return await renew_owner_token(url, SealSetting(settings.seal, given), deliver, datetime.now(UTC))
 
@@ -70,7 +70,7 @@ def migrate_database(settings: Settings, *, adopt_log: bool = False) -> Migrated
     """Bring the schema of the database up to this release."""
 
     async def work() -> Migrated:
-        async with _database(settings) as url:
+        async with local_database(settings) as url:
             return await migrate(url, adopt_log=adopt_log)
 
     return asyncio.run(work())
@@ -80,7 +80,7 @@ def pending(settings: Settings) -> tuple[str, ...]:
     """The migrations that the database lacks."""
 
     async def work() -> tuple[str, ...]:
-        async with _database(settings) as url:
+        async with local_database(settings) as url:
             return await pending_migrations(url)
 
     return asyncio.run(work())
@@ -90,14 +90,14 @@ def verify_log(settings: Settings, trust: Trust) -> LogReport:
     """Verify the audit log of the database, which is only read."""
 
     async def work() -> LogReport:
-        async with _database(settings) as url:
+        async with local_database(settings) as url:
             return await verify_database(url, trust)
 
     return asyncio.run(work())
 
 
 @asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[str]:
+async def local_database(settings: Settings) -> AsyncIterator[str]:
     """The database's URL; an embedded one runs meanwhile."""
     if settings.database_url is not None:
         yield settings.database_url

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # each noun is imported when it is first used: a command star
     from overseer.client.access import ServiceAccounts, Tokens
     from overseer.client.approvals import ApprovalPolicies, Approvals
     from overseer.client.audit_log import AuditLog
+    from overseer.client.backups import Backups
     from overseer.client.deployments import Deployments
     from overseer.client.grants import Access, Bindings, Groups, Roles
     from overseer.client.keys import Keys
@@ -197,6 +198,12 @@ class Client:
         from overseer.client.rollouts import Rollouts
 
         return Rollouts(self._retrying)
+
+    @cached_property
+    def backups(self) -> Backups:
+        from overseer.client.backups import Backups
+
+        return Backups(self._retrying)
 
     @cached_property
     def keys(self) -> Keys:

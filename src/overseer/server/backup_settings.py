@@ -70,7 +70,7 @@ class BackupTarget:
     def retention(self) -> Retention:
         return Retention(self.keep_last, self.keep_daily, self.keep_weekly)
 
-    def keys(self) -> list[Wrapper]:
+    def sealing_keys(self) -> list[Wrapper]:
         """Who can open a backup."""
         if self.passphrase is not None:
             return [Passphrase(self.passphrase)]

@@ -23,6 +23,7 @@ from overseer.server.api.endpoint import Edge
 from overseer.server.api.front import App
 from overseer.server.api.request_limits import Limits, RequestLimits
 from overseer.server.api.throttle import Throttle
+from overseer.server.backup_settings import BACKUP
 from overseer.server.health import ServerHealth
 from overseer.server.scheduler import Job, Scheduler
 from overseer.server.seals.selection import make_seal
@@ -35,6 +36,8 @@ from overseer.server.services.audit_sealer import AuditSealer
 from overseer.server.services.audit_self_check import AuditSelfCheck
 from overseer.server.services.audit_service import AuditService
 from overseer.server.services.audit_sinks import AuditSinks
+from overseer.server.services.backup_schedule import BackupSchedule
+from overseer.server.services.backup_service import BackupService
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.catalogue import Services
 from overseer.server.services.ci_service import CiService
@@ -95,6 +98,7 @@ RETENTION_SECONDS: Final = 600.0
 SEEN_SECONDS: Final = 30.0
 SINK_SECONDS: Final = 1.0
 KEY_ROTATION_SECONDS: Final = 2.0
+BACKUP_SECONDS: Final = 3.0
 _LOG: Final = logging.getLogger("overseer.server")
 
 
@@ -172,6 +176,7 @@ def wire_services(
     signal = WorkSignal()
     rollouts = RolloutDriver(gate, signal)
     tries, passwords, factors = SignInTries(keys), PasswordWork(), SecondFactors(keys)
+    backup_targets = BACKUP.read(settings.tables)
     session_rules = SessionRules(settings.session_hours * 3600, settings.session_idle_minutes * 60)
     return Services(
         secrets=SecretService(gate, keys, idempotency, opener, rollouts, RevealBatches(database, gate)),
@@ -207,6 +212,8 @@ def wire_services(
         keys=keys,
         key_rotation=KeyRotation(gate, keys, idempotency, key_limits),
         key_verifier=KeyVerifier(gate, keys),
+        backups=BackupService(gate, idempotency, backup_targets),
+        backup_schedule=BackupSchedule(gate, keys, settings.database_url or "", backup_targets),
         health=ServerHealth(database, sealed=lambda: keys.sealed, draining=draining.is_set),
         metrics=MetricsService(gate, settings.metrics),
         housekeeping=Housekeeping(gate, rollouts),
@@ -224,6 +231,7 @@ def leader_jobs(services: Services) -> tuple[Job, ...]:
         *(Job(f"audit sink {sink.name}", SINK_SECONDS, sink.run) for sink in services.audit_sinks.sinks),
         Job("people housekeeping", EVERY_SECONDS, services.people_housekeeping.run),
         Job("key rotation", KEY_ROTATION_SECONDS, services.key_rotation.run),
+        Job("backups", BACKUP_SECONDS, services.backup_schedule.run),
     )
 
 

@@ -34,6 +34,7 @@ _LEAST: Final[dict[str, Any]] = {
     "principal": "me",
     "expires_in": 3600,
     "wait_seconds": 0,
+    "target": "nightly",
 }
 _KEYS: Final = ("", "a", "\0", "a\0b", "-", "*", "é", "\ufffe", "a" * 300)
 _TEXTS: Final = (*_KEYS, "x" * 70_000, "../x", "hex:32", "hex:99999999", str(uuid4()))

@@ -32,6 +32,7 @@ INTERNAL = {
     "audit_sealer.run",
     "audit_sealer.seal",
     "audit_self_check.run",
+    "backup_schedule.run",
     "bundles.open",
     "people_housekeeping.run",
     "health.check",

@@ -89,6 +89,8 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
         "permission": "secret:reveal",
         "policy_id": UUID(four_eyes.id),
         "permissions": ["secret:list"],
+        "backup_id": UUID(int=78),
+        "target": "nightly",
         "principal": "ci",
         "principal_group": UUID(people.id),
         "principal_id": UUID(account.id),

@@ -31,7 +31,7 @@ def init(stdin: bool, shares_to: str | None, renew_owner_token: bool, as_json: b
 
     The owner's token goes to the file owner-token (0600) in the data directory, once. Run again, nothing is replaced.
     """
-    settings = _settings()
+    settings = load_server_settings()
     from overseer.cli.server_setup import owner_token_path, renew_token
 
     passphrase = _passphrase(settings, stdin, new=not renew_owner_token)
@@ -63,7 +63,7 @@ def init(stdin: bool, shares_to: str | None, renew_owner_token: bool, as_json: b
 @server.command("run")
 def run_() -> None:
     """Serve until Ctrl-C or SIGTERM; requests under way end first. The log goes to stderr, one JSON object a line."""
-    settings = _settings()
+    settings = load_server_settings()
     from overseer.server.supervisor import run_server
 
     click.get_current_context().exit(run_server(settings))
@@ -73,7 +73,7 @@ def run_() -> None:
 @click.option("--adopt-log", is_flag=True, help="This copy or restored database takes the original's place: go on with its log.")
 def migrate(adopt_log: bool) -> None:
     """Bring the schema of the database up to this release. 'server init' does it, too."""
-    settings = _settings()
+    settings = load_server_settings()
     from overseer.cli.server_setup import migrate_database
 
     done = migrate_database(settings, adopt_log=adopt_log)
@@ -99,7 +99,8 @@ def status(connection: Connection, as_json: bool) -> None:
         raise NotReady(f"the server is {health.status}")
 
 
-def _settings() -> Settings:
+def load_server_settings() -> Settings:
+    """The settings, where the server's packages are installed; else :class:`ConfigurationProblem`."""
     try:
         from overseer.server.settings import load_settings
         from overseer.server.storage import embedded  # noqa: F401 - shows whether the server's packages are there

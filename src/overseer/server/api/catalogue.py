@@ -11,6 +11,7 @@ from overseer.server.api.routes import (
     approvals,
     audit,
     audit_log,
+    backups,
     deployments,
     external_sign_in,
     grants,
@@ -45,6 +46,7 @@ ROUTE_MODULES: Final = (
     access_reviews,
     approvals,
     keys,
+    backups,
     audit,
     audit_log,
 )

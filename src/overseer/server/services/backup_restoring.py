@@ -1,8 +1,8 @@
 """`overseer backup verify` and `overseer restore`: a backup into an empty database, checked in every way before anything stays.
 
 Guarantees: one transaction holds all of it: schema, rows, the comparison with the manifest, the seal that opens the keyring,
-every data key and every value that is opened, the sealed audit log, revoked credentials, the next incarnation of the log, the audit
-rows. What is wrong anywhere leaves an empty database. A verification does the same and rolls back.
+every data key and every value that is opened, the sealed audit log, revoked credentials, the next incarnation of the log, the
+audit rows. What is wrong anywhere leaves an empty database. A verification does the same and rolls back.
 
 What was live when the backup was made may have been taken away since, so nothing of it lets anybody in: tokens, sessions, keys
 of nodes, enrolment tokens and invitations end, unless the operator says otherwise. Passwords stay, as what people know.

@@ -14,6 +14,8 @@ from overseer.server.services.audit_sealer import AuditSealer
 from overseer.server.services.audit_self_check import AuditSelfCheck
 from overseer.server.services.audit_service import AuditService
 from overseer.server.services.audit_sinks import AuditSinks
+from overseer.server.services.backup_schedule import BackupSchedule
+from overseer.server.services.backup_service import BackupService
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.ci_service import CiService
 from overseer.server.services.compromise_service import CompromiseService
@@ -87,6 +89,8 @@ class Services:
     keys: KeyService
     key_rotation: KeyRotation
     key_verifier: KeyVerifier
+    backups: BackupService
+    backup_schedule: BackupSchedule
     health: Readiness
     metrics: MetricsService
     housekeeping: Housekeeping

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from overseer.core.errors import ConfigurationProblem, KeyProblem, OverseerError
 from overseer.core.findings import Finding, clock_finding, ok, problem, warning
@@ -17,6 +17,7 @@ from overseer.server.seals.selection import make_seal
 from overseer.server.services.key_limits import KeyLimits
 from overseer.server.services.key_service import wrapped_keys
 from overseer.server.services.key_views import newest_kek
+from overseer.server.storage.backup_rows import BackupState, backup_state
 from overseer.server.storage.connection import service_arguments
 from overseer.server.storage.database import Database, Record, Session
 from overseer.server.storage.keyring_rows import InstanceRow, KeyRow, load_instance, load_keys
@@ -24,6 +25,9 @@ from overseer.server.storage.migrator import pending_migrations
 from overseer.server.storage.rotation_rows import RotationRow, newest_rotation
 from overseer.server.storage.service_session import SERVICE_ROLE, session_setup
 from overseer.server.storage.wrapped_tables import rows_on_old_terms
+
+
+OLD_BACKUP_DAYS: Final = 7
 
 
 async def database_findings(url: str, seal: str, limits: KeyLimits) -> list[Finding]:
@@ -42,6 +46,7 @@ async def database_findings(url: str, seal: str, limits: KeyLimits) -> list[Find
         async with database.session() as session:
             found += await _server(session)
             found += await _keys(session, seal, limits)
+            found.append(backup_finding(await backup_state(session)))
     except ConfigurationProblem as error:  # the log is another one, or a pooler drops our settings
         found.append(problem("log identity", error.message, "see docs/how-to/back-up-the-key.md"))
     except OverseerError as error:
@@ -163,6 +168,20 @@ def _age(newest: KeyRow, limits: KeyLimits, now: datetime) -> Finding:
     if now >= due_at:
         return warning("key age", f"{text}: it is due for rotation", "a server that runs unsealed does it within seconds")
     return ok("key age", f"{text}, and is replaced on {due_at:%Y-%m-%d}")
+
+
+def backup_finding(state: BackupState) -> Finding:
+    """Whether there is a backup, how old it is, and whether the last try failed."""
+    if state.succeeded_at is None:
+        advice = "see docs/how-to/back-up-and-restore.md: `overseer backup create --to`, or a schedule in overseer.toml"
+        return warning("backup", "no backup was ever made with `overseer backup`", advice)
+    days = (state.now - state.succeeded_at).days
+    text = f"the last backup is {days} day(s) old"
+    if state.last_state == "failed":
+        return problem("backup", f"the last try failed; {text}", "see `overseer backup list` and the server's log")
+    if days >= OLD_BACKUP_DAYS:
+        return warning("backup", text, "make one, or give [backup.NAME] in overseer.toml a schedule")
+    return ok("backup", text)
 
 
 def old_terms_findings(remaining: int, rotation: RotationRow | None) -> Iterator[Finding]:

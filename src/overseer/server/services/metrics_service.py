@@ -26,6 +26,7 @@ from overseer.crypto.keyring import Purpose
 from overseer.server.measures import exposition
 from overseer.server.services.gate import Gate, peer_address
 from overseer.server.storage import metric_rows
+from overseer.server.storage.backup_rows import BackupState, backup_state
 
 FRESH_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 3.0
@@ -77,9 +78,11 @@ class MetricsService:
         async with self._gate.own_work() as (session, _):
             found = await metric_rows.numbers(session, ONLINE, Purpose.KEK)
             states = await metric_rows.states(session)
+            backups = await backup_state(session)
         info = GaugeMetricFamily("overseer_info", "The version, as a label", labels=["version"])
         info.add_metric([__version__], 1)
         families: list[Metric] = [info, GaugeMetricFamily("overseer_database_up", "1 where the database answers", value=1)]
+        families += _backups(backups)
         if found is not None:
             families += _numbers(found)
         for kind, (name, meaning) in _STATES.items():
@@ -89,6 +92,17 @@ class MetricsService:
                     family.add_metric([state], number)
             families.append(family)
         return families
+
+
+def _backups(found: BackupState) -> list[Metric]:
+    at = found.succeeded_at.timestamp() if found.succeeded_at else 0.0
+    failed = "Backups that failed, as long as their rows are kept"
+    return [
+        GaugeMetricFamily("overseer_backup_last_success_timestamp_seconds", "When the last backup was made, 0 never", value=at),
+        GaugeMetricFamily("overseer_backup_size_bytes", "Bytes of the last backup", value=found.size or 0),
+        GaugeMetricFamily("overseer_backup_failures", failed, value=found.failures),
+        GaugeMetricFamily("overseer_backup_failing", "1 where the last backup failed", value=found.last_state == "failed"),
+    ]
 
 
 def _numbers(found: metric_rows.Numbers) -> list[Metric]:

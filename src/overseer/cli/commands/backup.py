@@ -1,0 +1,199 @@
+"""``overseer backup …``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from overseer.cli.commands.server import load_server_settings
+from overseer.cli.options import DURATION, Connection, json_option, pass_client
+from overseer.cli.output import moment, print_fields, print_json, print_line, print_table, say
+from overseer.core.errors import InvalidInput, NotReady
+
+if TYPE_CHECKING:
+    from overseer.client.api import Client
+    from overseer.server.services.backup_restoring import Opened
+    from overseer.wire.backups import BackupView
+
+SCRATCH = "OVERSEER_SCRATCH_DATABASE_URL"
+identity_option = click.option(
+    "--identity", "identities", multiple=True, metavar="FILE", help="File with age identities that may open it; repeatable."
+)
+passphrase_option = click.option("--passphrase-file", metavar="FILE", help="File that holds the backup's passphrase.")
+checkpoint_option = click.option(
+    "--checkpoint", metavar="FILE", help="Signed checkpoint of the audit log that was kept elsewhere: tells an older backup."
+)
+stdin_option = click.option("--stdin", is_flag=True, help="Read the seal's passphrase, or its shares one a line, from stdin.")
+
+
+@click.group()
+def backup() -> None:
+    """Make, list and verify backups; 'overseer restore' restores one."""
+
+
+@backup.command()
+@click.option("--to", metavar="PLACE", help="A new file, a directory or s3://BUCKET/PREFIX; on the server's machine.")
+@click.option("--target", metavar="NAME", help="Ask the server instead: to the place [backup.NAME] of its configuration.")
+@click.option("--recipient", "recipients", multiple=True, metavar="KEY", help="age public key that can open it; repeatable.")
+@passphrase_option
+@click.option("--no-wait", is_flag=True, help="With --target: ask for it and return.")
+@click.option("--timeout", type=DURATION, default="1h", show_default=True, metavar="TIME", help="With --target: wait no longer.")
+@json_option
+@click.pass_obj
+def create(
+    connection: Connection,
+    to: str | None,
+    target: str | None,
+    recipients: tuple[str, ...],
+    passphrase_file: str | None,
+    no_wait: bool,
+    timeout: int,
+    as_json: bool,
+) -> None:
+    """Make a backup while everything runs: one consistent snapshot, encrypted as an age file.
+
+    With --to on the server's machine, as the server's user; without --recipient it asks for a passphrase. With --target the
+    server makes it, needs backup:create. The root key is never in a backup: keep it elsewhere, or the backup is useless.
+    """
+    if (to is None) == (target is None):
+        raise click.UsageError("give --to PLACE, or --target NAME")
+    if target is not None:
+        if recipients or passphrase_file:
+            raise click.UsageError("--target has its recipients or passphrase in the server's configuration")
+        _ask(connection.client(), target, no_wait, timeout, as_json)
+        return
+    settings = load_server_settings()
+    from overseer.cli.backup_keys import sealing_keys
+    from overseer.cli.backup_setup import make_here
+
+    where, made = make_here(settings, str(to), sealing_keys(recipients, passphrase_file))
+    if as_json:
+        print_json({"file": where, "size": made.size, "rows": made.rows, "log_size": made.log_size})
+        return
+    print_line(where)
+    say(f"{made.rows} rows, {made.size} bytes. Without this instance's root key nobody can open a value in it: keep that apart")
+
+
+@backup.command("list")
+@json_option
+@pass_client
+def list_(client: Client, as_json: bool) -> None:
+    """List backups that were made or failed, newest first. Needs backup:list."""
+    found = list(client.backups.list())
+    if as_json:
+        print_json(found)
+        return
+    print_table(("WHEN", "TARGET", "STATE", "ROWS", "BYTES", "FILE"), [_row(one) for one in found])
+
+
+@backup.command()
+@click.argument("file", metavar="FILE")
+@identity_option
+@passphrase_option
+@checkpoint_option
+@click.option(
+    "--database-url", envvar=SCRATCH, metavar="URL", help="An empty scratch database; without it an embedded one for the moment."
+)
+@stdin_option
+@json_option
+def verify(
+    file: str,
+    identities: tuple[str, ...],
+    passphrase_file: str | None,
+    checkpoint: str | None,
+    database_url: str | None,
+    stdin: bool,
+    as_json: bool,
+) -> None:
+    """Restore a backup into a scratch database, open every value with the seal, verify its audit log; nothing stays.
+
+    FILE is a path or s3://BUCKET/KEY. It takes the seal from the server's settings (OVERSEER_SEAL). Ends with 1 where the audit
+    log in it does not verify.
+    """
+    settings = load_server_settings()
+    refuse_password(database_url)
+    from overseer.cli.backup_keys import opening_keys
+    from overseer.cli.backup_setup import verify_here
+    from overseer.cli.seal_material import SealMaterial
+    from overseer.server.storage.backup_places import open_backup
+
+    keys = opening_keys(identities, passphrase_file)
+    given = SealMaterial(stdin).opening(settings.seal.partition(":")[0])
+    with open_backup(file) as source:
+        opened = verify_here(settings, source, keys, given, read_checkpoint(checkpoint), database_url)
+    if as_json:
+        print_json(summary(opened))
+    else:
+        print_opened(opened)
+    if opened.log is not None and not opened.log.verified:
+        click.get_current_context().exit(1)
+
+
+def refuse_password(url: str | None) -> None:
+    """A password in an argument can be seen by everybody on the machine; in the variable it is fine."""
+    context = click.get_current_context()
+    given = context.get_parameter_source("database_url")
+    if url is not None and given is click.core.ParameterSource.COMMANDLINE and urlsplit(url).password:
+        raise click.UsageError(f"a URL with a password goes into the variable {SCRATCH}, not into an argument")
+
+
+def read_checkpoint(file: str | None) -> str | None:
+    """The note in a file."""
+    try:
+        return None if file is None else Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise InvalidInput(f"{file} cannot be read as a checkpoint") from None
+
+
+def summary(opened: Opened) -> dict[str, Any]:
+    """For programs."""
+    log = opened.log
+    return {
+        "instance_id": opened.head.instance_id,
+        "created_at": opened.head.created_at,
+        "release": opened.head.release,
+        "rows": opened.rows,
+        "values_opened": opened.values,
+        "log_size": opened.log_size,
+        "log_verified": None if log is None else log.verified,
+        "older_by": opened.older_by,
+    }
+
+
+def print_opened(opened: Opened) -> None:
+    """For people."""
+    log = opened.log
+    text = "nothing of it was sealed yet" if log is None else f"{log.sealed} sealed rows verify"
+    if log is not None and not log.verified:
+        text = f"{len(log.findings)} finding(s): {log.findings[0].kind} at row {log.findings[0].index}"
+    fields = [
+        ("instance", opened.head.instance_id),
+        ("made", f"{opened.head.created_at}, by Overseer {opened.head.release}"),
+        ("rows", f"{opened.rows}, as the manifest says"),
+        ("values", f"{opened.values} opened with the seal"),
+        ("audit log", text),
+    ]
+    if opened.older_by:
+        fields.append(("older", f"it lacks {opened.older_by} audit rows that the checkpoint has counted"))
+    print_fields(fields)
+
+
+def _ask(client: Client, target: str, no_wait: bool, timeout: int, as_json: bool) -> None:
+    view = client.backups.create(target)
+    if not no_wait:
+        view = client.backups.wait(view.id, timeout)
+    if as_json:
+        print_json(view)
+    if view.state == "failed":
+        raise NotReady(f"the backup failed ({view.error}): see the server's log")
+    if not as_json:
+        print_line(view.file if view.state == "succeeded" else view.id)
+
+
+def _row(one: BackupView) -> tuple[str, ...]:
+    state = "removed" if one.removed_at else f"failed: {one.error}" if one.state == "failed" else one.state
+    count = ("" if one.rows is None else str(one.rows), "" if one.size is None else str(one.size))
+    return (moment(one.finished_at or one.asked_at), one.target or "(command line)", state, *count, one.file)

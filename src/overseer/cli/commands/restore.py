@@ -1,0 +1,96 @@
+"""``overseer restore``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from overseer.cli.commands.backup import (
+    checkpoint_option,
+    identity_option,
+    passphrase_option,
+    print_opened,
+    read_checkpoint,
+    stdin_option,
+    summary,
+)
+from overseer.cli.commands.server import load_server_settings
+from overseer.cli.options import json_option, yes_option
+from overseer.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from overseer.server.services.backup_restoring import Opened, Restored
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@identity_option
+@passphrase_option
+@checkpoint_option
+@click.option(
+    "--keep-credentials", is_flag=True, help="Tokens, sessions, nodes and invitations stay as they were when it was made."
+)
+@stdin_option
+@yes_option
+@json_option
+def restore(
+    file: str,
+    identities: tuple[str, ...],
+    passphrase_file: str | None,
+    checkpoint: str | None,
+    keep_credentials: bool,
+    stdin: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Restore a backup into the empty database of this server's settings, or leave it empty.
+
+    FILE is a path or s3://BUCKET/KEY. Everything is checked first: the file, each row, the seal (OVERSEER_SEAL, with the root key
+    in its place), every value, the audit log. The old server must not run any more. Tokens, sessions, nodes' credentials and
+    invitations end, for what was taken away after the backup must not come back.
+    """
+    settings = load_server_settings()
+    from overseer.cli.backup_keys import opening_keys
+    from overseer.cli.backup_setup import restore_here
+    from overseer.cli.seal_material import SealMaterial
+    from overseer.cli.terminal import confirm
+    from overseer.server.storage.backup_places import open_backup
+
+    keys = opening_keys(identities, passphrase_file)
+    given = SealMaterial(stdin).opening(settings.seal.partition(":")[0])
+
+    def told(opened: Opened) -> None:
+        if not as_json:
+            print_opened(opened)
+        if not yes:
+            confirm("Restore it here?")
+
+    with open_backup(file) as source:
+        done = restore_here(
+            settings,
+            source,
+            keys,
+            given,
+            checkpoint=read_checkpoint(checkpoint),
+            keep_credentials=keep_credentials,
+            told=told,
+        )
+    if as_json:
+        revoked = {"tokens": done.revoked.tokens, "node_keys": done.revoked.node_keys, "invitations": done.revoked.invitations}
+        print_json({**summary(done.opened), "incarnation": done.incarnation, "revoked": revoked})
+    _tell(done, keep_credentials)
+
+
+def _tell(done: Restored, kept: bool) -> None:
+    revoked = done.revoked
+    say(f"restored; the audit log goes on as incarnation {done.incarnation}")
+    if kept:
+        say("credentials stay as they were: revoke what was taken away since the backup was made")
+    else:
+        ended = f"{revoked.tokens} token(s) and session(s), {revoked.node_keys} node key(s)"
+        say(f"ended: {ended}, {revoked.invitations} invitation(s)")
+        say("Next: overseer server init --renew-owner-token (or sign in with a password), then overseer server run")
+        say("      overseer node enrol-token NAME for each node, and agent join there; new tokens for CI and service accounts")
+    say("      overseer key verify, then overseer key rotate: uses of the key after the backup were not counted in it")
+    say("      put the instance's configuration (overseer.toml, TLS files) back: a backup holds the database alone")

@@ -1,0 +1,218 @@
+"""The leader's backups: due ones, asked ones, failed and interrupted ones, old ones; into a directory and into a bucket."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import botocore.session
+import httpx
+import pytest
+
+from overseer.core.errors import Conflict, Denied, Unavailable
+from overseer.core.permissions import Permission
+from overseer.crypto.age_keys import Identity
+from overseer.server.backup_settings import BackupTarget
+from overseer.server.services import backup_schedule
+from overseer.server.services.backup_schedule import BackupSchedule
+from overseer.server.services.backup_service import BackupService
+from overseer.server.services.database_findings import backup_finding
+from overseer.server.storage import backup_places
+from overseer.server.storage.backup_archive import ArchiveReader
+from overseer.server.storage.backup_places import open_backup
+from overseer.server.storage.backup_rows import backup_state
+from overseer.wire.backups import BackupCreate
+from tests.integration.server_process.installation import free_port
+from tests.integration.services.world import World
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
+
+IDENTITY = Identity.generate()
+KEY = str(IDENTITY.recipient)
+NIGHTLY = BackupCreate(target="nightly")
+
+
+def schedule(world: World, **targets: BackupTarget) -> BackupSchedule:
+    return BackupSchedule(world.gate, world.keys, world.url, targets)
+
+
+def service(world: World, **targets: BackupTarget) -> BackupService:
+    return BackupService(world.gate, world.idempotency, targets)
+
+
+async def runs(world: World) -> list[tuple[str, str, str]]:
+    rows = await world.sql("SELECT reason, state, error FROM backup_run ORDER BY asked_at, id")
+    return [tuple(row) for row in rows]
+
+
+def listed(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir())
+
+
+async def test_a_schedule_is_followed_once_and_again_when_it_comes_round(world: World, tmp_path: Path) -> None:
+    jobs = schedule(world, nightly=BackupTarget(to=str(tmp_path), recipients=(KEY,), schedule="15 3 * * *"))
+    await jobs.run()
+    await jobs.run()
+    assert await runs(world) == [("schedule", "succeeded", "")]
+    [file] = listed(tmp_path)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with open_backup(str(file)) as source:
+        assert ArchiveReader(source, [IDENTITY]).head.instance_id == str(world.instance_id)
+    await world.sql("UPDATE backup_run SET asked_at = asked_at - interval '1 day'")
+    await jobs.run()
+    assert [state for _, state, _ in await runs(world)] == ["succeeded", "succeeded"]
+    rows = [row for row in await world.audit() if row["actor_name"] == "server"]
+    audit = [(row["action"], row["outcome"], row["resource_name"]) for row in rows]
+    assert audit == [("backup:made", "allowed", "nightly")] * 2
+
+
+async def test_old_files_go_after_a_new_one_is_there(world: World, tmp_path: Path) -> None:
+    foreign = tmp_path / "somebody-elses.age"
+    foreign.write_text("x")
+    jobs = schedule(world, nightly=BackupTarget(to=str(tmp_path), recipients=(KEY,), keep_last=2))
+    asks = service(world, nightly=BackupTarget(to=str(tmp_path), recipients=(KEY,)))
+    for _ in range(4):
+        await asks.create_backup(world.owner, NIGHTLY)
+        await jobs.run()
+    assert foreign.exists()
+    views = (await asks.list_backups(world.owner)).items
+    assert [one.removed_at is None for one in views] == [True, True, False, False]
+    assert {path.name for path in listed(tmp_path)} == {views[0].file, views[1].file, foreign.name}
+
+
+async def test_a_failure_is_an_alarm_and_leaves_no_file(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = BackupTarget(to=str(tmp_path / "not-there"), recipients=(KEY,))
+    asks = service(world, nightly=target)
+    await asks.create_backup(world.owner, NIGHTLY)
+    await schedule(world, nightly=target).run()
+    assert await runs(world) == [("asked", "failed", "configuration_problem")]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(backup_places, "_write_all", full)
+    target = BackupTarget(to=str(tmp_path), recipients=(KEY,))
+    await asks.create_backup(world.owner, NIGHTLY)
+    await schedule(world, nightly=target).run()
+    assert (await runs(world))[1] == ("asked", "failed", "not_ready")
+    assert listed(tmp_path) == []
+    alarms = [row for row in await world.audit() if row["action"] == "alarm:backup_failed"]
+    assert [(row["outcome"], row["resource_name"], row["code"]) for row in alarms] == [
+        ("failed", "nightly", "configuration_problem"),
+        ("failed", "nightly", "not_ready"),
+    ]
+    async with world.database.session() as session:
+        assert backup_finding(await backup_state(session)).level == "warning"  # never one that succeeded
+
+
+async def test_one_that_was_interrupted_is_found_by_the_next_leader(world: World, tmp_path: Path) -> None:
+    target = BackupTarget(to=str(tmp_path), recipients=(KEY,))
+    await service(world, nightly=target).create_backup(world.owner, NIGHTLY)
+    await world.sql("UPDATE backup_run SET state = 'running'")
+    await schedule(world, nightly=target).run()
+    assert await runs(world) == [("asked", "failed", "interrupted")]
+    assert any(row["action"] == "alarm:backup_failed" and row["code"] == "interrupted" for row in await world.audit())
+
+
+async def test_who_may_ask_and_who_may_look(world: World, tmp_path: Path) -> None:
+    asks = service(world, nightly=BackupTarget(to=str(tmp_path), recipients=(KEY,)))
+    operator = await world.service_account(frozenset({Permission.BACKUP_CREATE}))
+    view = await asks.create_backup(operator, NIGHTLY)
+    assert (view.state, view.reason, view.file) == ("waiting", "asked", "")
+    with pytest.raises(Conflict, match="under way"):
+        await asks.create_backup(operator, NIGHTLY)
+    with pytest.raises(Denied):
+        await asks.list_backups(operator)
+    with pytest.raises(Unavailable):
+        await asks.create_backup(operator, BackupCreate(target="elsewhere"))
+    with pytest.raises(Denied):
+        await asks.create_backup(await world.service_account("auditor"), NIGHTLY)
+
+
+async def test_doctor_says_how_backups_stand(world: World, tmp_path: Path) -> None:
+    target = BackupTarget(to=str(tmp_path), recipients=(KEY,))
+    levels = []
+    async with world.database.session() as session:
+        levels.append(backup_finding(await backup_state(session)).level)
+    await service(world, nightly=target).create_backup(world.owner, NIGHTLY)
+    await schedule(world, nightly=target).run()
+    for statement in (
+        "SELECT 1",
+        "UPDATE backup_run SET finished_at = now() - interval '8 days'",
+        "INSERT INTO backup_run (id, target, reason, state, finished_at) "
+        "VALUES (gen_random_uuid(), 'n', 'asked', 'failed', now())",
+    ):
+        await world.sql(statement)
+        async with world.database.session() as session:
+            levels.append(backup_finding(await backup_state(session)).level)
+    assert levels == ["warning", "ok", "warning", "problem"]
+
+
+@pytest.fixture(scope="module")
+def s3_url() -> Iterator[str]:
+    """moto's server as a process of its own on loopback."""
+    port = free_port()
+    command = [sys.executable, "-P", "-c", "from moto.server import main; import sys; main(sys.argv[1:])", "-H", "127.0.0.1"]
+    process = subprocess.Popen([*command, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                httpx.get(url, timeout=5)
+                break
+            except httpx.TransportError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+async def test_a_bucket_gets_whole_backups_only(
+    world: World, s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret")
+    client = botocore.session.Session().create_client("s3", region_name="us-east-1", endpoint_url=s3_url)
+    bucket = f"backups-{os.getpid()}-{time.monotonic_ns()}"
+    client.create_bucket(Bucket=bucket)
+    target = BackupTarget(to=f"s3://{bucket}/overseer", recipients=(KEY,), region="us-east-1", endpoint=s3_url, keep_last=1)
+    monkeypatch.setattr(backup_places, "PART", 6 * 1024 * 1024)
+    await world.sql(
+        "INSERT INTO plan (digest, content) SELECT encode(sha256(n::text::bytea), 'hex'), jsonb_build_object('x', "
+        "(SELECT string_agg(encode(sha256((n * 1000 + m)::text::bytea), 'hex'), '') FROM generate_series(1, 120) m)) "
+        "FROM generate_series(1, 3000) n"
+    )
+    for _ in range(2):
+        await service(world, nightly=target).create_backup(world.owner, NIGHTLY)
+        await schedule(world, nightly=target).run()
+    assert [state for _, state, _ in await runs(world)] == ["succeeded", "succeeded"], await runs(world)
+    [found] = client.list_objects_v2(Bucket=bucket)["Contents"]
+    assert found["Size"] > 7 * 1024 * 1024  # more than one part
+    with open_backup(f"s3://{bucket}/{found['Key']}", "us-east-1", s3_url) as source:
+        reader = ArchiveReader(source, [IDENTITY])
+        rows = sum(len(list(reader.parts(table.name))) for table in reader.head.tables)
+        assert rows
+        assert reader.manifest().tables["plan"].rows == 3000
+    missing = BackupTarget(to=f"s3://{bucket}-not-there", recipients=(KEY,), region="us-east-1", endpoint=s3_url)
+    await service(world, nightly=missing).create_backup(world.owner, NIGHTLY)
+    await schedule(world, nightly=missing).run()
+    assert (await runs(world))[2] == ("asked", "failed", "configuration_problem")
+
+    async def breaks(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(backup_schedule, "make_backup", breaks)
+    await service(world, nightly=target).create_backup(world.owner, NIGHTLY)
+    await schedule(world, nightly=target).run()
+    assert (await runs(world))[3][1:] == ("failed", "runtimeerror")
+    assert "Uploads" not in client.list_multipart_uploads(Bucket=bucket)
+    assert len(client.list_objects_v2(Bucket=bucket)["Contents"]) == 1
