@@ -136,6 +136,8 @@ async def test_who_may_ask_and_who_may_look(world: World, tmp_path: Path) -> Non
 
 async def test_doctor_says_how_backups_stand(world: World, tmp_path: Path) -> None:
     target = BackupTarget(to=str(tmp_path), recipients=(KEY,))
+    failed = "INSERT INTO backup_run (id, target, reason, state, finished_at) "
+    failed += "VALUES (gen_random_uuid(), 'n', 'asked', 'failed', now())"
     levels = []
     async with world.database.session() as session:
         levels.append(backup_finding(await backup_state(session)).level)
@@ -144,8 +146,7 @@ async def test_doctor_says_how_backups_stand(world: World, tmp_path: Path) -> No
     for statement in (
         "SELECT 1",
         "UPDATE backup_run SET finished_at = now() - interval '8 days'",
-        "INSERT INTO backup_run (id, target, reason, state, finished_at) "
-        "VALUES (gen_random_uuid(), 'n', 'asked', 'failed', now())",
+        failed,
     ):
         await world.sql(statement)
         async with world.database.session() as session:

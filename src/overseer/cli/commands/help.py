@@ -21,6 +21,7 @@ _VARIABLES = {
     "OVERSEER_TOKEN": "the token; set, it is used instead of the stored login",
     "OVERSEER_CI_TOKEN": "a CI job's identity token, for 'overseer login --ci'",
     "OVERSEER_CA_FILE": "PEM file of the only CA to trust",
+    "OVERSEER_SCRATCH_DATABASE_URL": "an empty database for 'overseer backup verify', where its URL holds a password",
     "XDG_CONFIG_HOME": "where 'overseer login' keeps its file (default ~/.config)",
     "NO_COLOR": "set to anything: no colour",
 }
