@@ -64,6 +64,8 @@ SECTIONS: Final = {
         "break-glass": _lazy(
             "binding:break_glass", "Rights for an emergency: dormant until their holder activates them, with a reason."
         ),
+        "approval": _lazy("approval:approval", "Ask others to approve, and approve or refuse what they ask."),
+        "approval-policy": _lazy("approval_policy:approval_policy", "Say what waits for the approval of other people."),
         "access": _lazy("access_questions:access", "Ask who may do what with secrets, and why."),
         "audit": _lazy("audit:audit", "Read, export and verify the audit log."),
     },

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from overseer.cli.approval_options import Asking, approval_options, with_approval
 from overseer.cli.options import DURATION, json_option, pass_client
 from overseer.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from overseer.client.api import Client
+    from overseer.wire.approvals import ApprovalView
     from overseer.wire.deployments import BundleCreate, DeploymentCreate, DeploymentEvent, DeploymentView
 
 #: Beyond the time that containers may take to become healthy: queueing, Compose itself, and the report.
@@ -83,6 +85,7 @@ def stack_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--target", type=click.Choice(["compose", "swarm"]), default="compose", show_default=True,
               help="Swarm: a stack of the Swarm that the node's engine manages.")
 @click.option("--plan", metavar="DIGEST", help="Only if this plan still holds ('overseer plan' prints its digest).")
+@approval_options
 @json_option
 @pass_client
 def deploy(
@@ -109,6 +112,7 @@ def deploy(
 
 @click.command()
 @_target_options
+@approval_options
 @json_option
 @pass_client
 def undeploy(client: Client, app: str, **options: Any) -> None:
@@ -193,6 +197,7 @@ def _execute(
     parallel: int,
     detach: bool,
     as_json: bool,
+    asking: Asking,
     **fields: Any,
 ) -> None:
     from overseer.wire.deployments import DeploymentCreate
@@ -206,11 +211,20 @@ def _execute(
         parallel=parallel if several else 1,
         **fields,
     )
-    view = client.deployments.create(request)
+    view = with_approval(client, asking, lambda reason: _ask(client, request, reason), lambda: client.deployments.create(request))
     if view.group is not None:
         _await_group(client, view.group, request, detach=detach, as_json=as_json)
     else:
         await_deployment(client, view, request.wait_timeout, detach=detach, as_json=as_json)
+
+
+def _ask(client: Client, request: DeploymentCreate, reason: str) -> ApprovalView:
+    if request.node is None or (request.action == "deploy" and request.plan is None):
+        raise click.UsageError("--ask goes with one --node, and for deploy with --plan DIGEST: it is a plan that others approve")
+    what: dict[str, Any] = {"app": request.app, "environment": request.environment, "node": request.node}
+    if request.action == "deploy":
+        what |= {"plan": request.plan, "target": request.target}
+    return client.approvals.ask(request.action, reason, **what)
 
 
 def await_deployment(client: Client, view: DeploymentView, wait_timeout: int, *, detach: bool, as_json: bool) -> None:

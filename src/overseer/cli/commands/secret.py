@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import click
 
+from overseer.cli.approval_options import Asking, approval_options, with_approval
 from overseer.cli.commands.secret_batch import batch_options, change_many
 from overseer.cli.commands.secret_move import move
 from overseer.cli.commands.secret_usage import stale, tell_usage, unused, usage
@@ -113,6 +115,7 @@ def set_(
 @click.option("--reason", default="", metavar="TEXT", help="Why; goes to the audit log.")
 @click.option("--resolve", is_flag=True, help="The value that a consumer at this scope gets; needs no right to list.")
 @click.option("--force", is_flag=True, help="Print bytes to a terminal that are not plain text.")
+@approval_options
 @json_option
 @pass_client
 def get(
@@ -123,15 +126,24 @@ def get(
     reason: str,
     resolve: bool,
     force: bool,
+    asking: Asking,
     as_json: bool,
 ) -> None:
     """Print the value of a secret, exactly; on a terminal a newline follows. Every call is in the audit log."""
     if resolve and version is not None:
         raise click.UsageError("--resolve takes the active version: leave --version out")
+    if resolve and asking.reason is not None:
+        raise click.UsageError("--ask asks for one secret: name its scope and leave --resolve out")
     if resolve:
         revealed = client.secrets.resolve([name], scope, reason=reason)[name]
     else:
-        revealed = client.secrets.reveal(client.secrets.find(name, scope).id, version=version, reason=reason)
+        secret_id = client.secrets.find(name, scope).id
+        revealed = with_approval(
+            client,
+            asking,
+            lambda why: client.approvals.ask("reveal", why, secret_id=UUID(secret_id), version=version),
+            lambda: client.secrets.reveal(secret_id, version=version, reason=reason),
+        )
     if as_json:
         print_json(_value_answer(revealed))
         return
@@ -231,11 +243,21 @@ def history(client: Client, name: str, scope: Scope[str], as_json: bool) -> None
 @click.argument("version", type=click.IntRange(min=1))
 @scope_options
 @immediate_option
+@approval_options
 @json_option
 @pass_client
-def activate(client: Client, name: str, version: int, scope: Scope[str], immediate: bool, as_json: bool) -> None:
+def activate(
+    client: Client, name: str, version: int, scope: Scope[str], immediate: bool, asking: Asking, as_json: bool
+) -> None:
     """Make another version of a secret the one that is used; a rollout brings it to running containers first."""
-    _tell(client.secrets.activate(client.secrets.find(name, scope).id, version, immediate=immediate), as_json)
+    secret_id = client.secrets.find(name, scope).id
+    changed = with_approval(
+        client,
+        asking,
+        lambda why: client.approvals.ask("activate", why, secret_id=UUID(secret_id), version=version),
+        lambda: client.secrets.activate(secret_id, version, immediate=immediate),
+    )
+    _tell(changed, as_json)
 
 
 @secret.command()
@@ -269,9 +291,12 @@ def rotate(
 @scope_options
 @if_version_option
 @click.option("--force", is_flag=True, help="Although something that is deployed uses it; what runs keeps its value.")
+@approval_options
 @yes_option
 @pass_client
-def delete(client: Client, name: str, scope: Scope[str], if_version: int | None, force: bool, yes: bool) -> None:
+def delete(
+    client: Client, name: str, scope: Scope[str], if_version: int | None, force: bool, asking: Asking, yes: bool
+) -> None:
     """Delete a secret with all of its history. It cannot be brought back.
 
     Says first which deployments use it, and which secret they would get instead.
@@ -282,7 +307,12 @@ def delete(client: Client, name: str, scope: Scope[str], if_version: int | None,
     tell_usage(client.usage.of(view.id))
     if not yes:
         confirm(f"Delete {name} ({scope}) and its {view.version} version{'s' * (view.version != 1)} for good?")
-    client.secrets.delete(view.id, if_version=if_version, force=force)
+    with_approval(
+        client,
+        asking,
+        lambda why: client.approvals.ask("delete", why, secret_id=UUID(view.id)),
+        lambda: client.secrets.delete(view.id, if_version=if_version, force=force),
+    )
     say(f"deleted {name} ({scope})")
 
 
