@@ -426,6 +426,18 @@ async def test_nobody_rotates_the_token_of_somebody_mightier(setting: Setting, w
         await setting.identity.rotate_token(nobody, token, TokenRotate())
 
 
+async def test_nobody_makes_the_next_token_of_another_person(setting: Setting, world: World) -> None:
+    """Not even who holds as much: what is done with it would stand in the log as that person's, approvals included."""
+    _, caller = await setting.account()
+    me = await setting.identity.me(caller)
+    await world.sql("UPDATE principal SET kind = 'user' WHERE id = $1", UUID(me.id))
+    with pytest.raises(Denied, match="a person's token"):
+        await setting.identity.rotate_token(setting.owner, UUID(me.token_id), TokenRotate())
+    await setting.identity.me(world.caller(caller.token_hash))  # the old one was not shortened
+    await setting.bind("owner")
+    await setting.identity.rotate_token(world.caller(caller.token_hash), UUID(me.token_id), TokenRotate(expires_in=60))
+
+
 async def test_lists_go_on_where_the_page_before_ended(setting: Setting) -> None:
     for number in range(5):
         await setting.account(f"a{number}")

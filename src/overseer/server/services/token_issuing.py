@@ -1,7 +1,8 @@
 """Tokens: credentials of service accounts and of the caller itself. A text is shown once and stored as its SHA-256.
 
-Nobody makes a token for a principal that may do more than they. A principal that makes one for itself gives it no longer life and
-no wider networks than the one that asks has, by whatever name it calls itself.
+Nobody makes a token for a principal that may do more than they, and nobody one of another person: what is done with it would
+stand in the log as theirs. A principal that makes one for itself gives it no longer life and no wider networks than the one that
+asks has, by whatever name it calls itself.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class TokenIssuing:
     async def rotate_token(
         self, caller: Caller, token_id: UUID, body: TokenRotate, idempotency: Idempotency | None = None
     ) -> TokenCreated:
-        """A successor of a token, with its networks; the predecessor lives ``overlap`` seconds more, if not less anyway.
+        """A successor of a machine's token, or of one of the caller's own, with its networks; the predecessor lives ``overlap``
+        seconds more, if not less anyway.
 
         Raises as :meth:`create_token`, and :class:`Conflict` where the token is not live any more or is a session.
         """
@@ -75,6 +77,8 @@ class TokenIssuing:
                 rule = f"an overlap is 0 to {MAX_OVERLAP_SECONDS} seconds"
                 raise InvalidInput(rule, problems=[Problem("body.overlap", rule, "bad_overlap")])
             if old.principal_id != entry.actor.id:
+                if not old.of_machine:
+                    entry.deny("not_a_machine", "a person's token has no successor but by that person; revoke it instead")
                 subjects = await rows.subjects_of(entry.session, old.principal_id)
                 require_grant(entry, Permission.TOKEN_WRITE, await rows.all_bindings(entry.session, subjects), BEYOND)
             networks = await _bounded(entry, old.principal_id, body.expires_in, old.networks)

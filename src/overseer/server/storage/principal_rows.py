@@ -38,6 +38,7 @@ class TokenRow:
     last_used_at: datetime | None
     created_at: datetime
     is_session: bool = False
+    of_machine: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ VALUES ($1, $2, $3, $4, $5, $6::text[]::cidr[], $7);
 -- name: token_all
 -- Sessions have a list of their own; by id they are found as what they are: tokens.
 SELECT t.id, t.principal_id, p.name AS principal, p.kind, t.description, t.expires_at, t.networks::text[] AS networks, t.revoked_at,
-       t.last_used_at, t.created_at, t.kind = 'session' AS is_session
+       t.last_used_at, t.created_at, t.kind = 'session' AS is_session,
+       p.kind = 'service_account' AS of_machine
 FROM token t JOIN principal p ON p.id = t.principal_id
 WHERE ($1::text IS NULL OR p.name = $1) AND CASE WHEN $2::uuid IS NULL THEN t.kind = 'token' ELSE t.id = $2 END
   AND p.kind <> 'node' AND ($3::uuid IS NULL OR t.id > $3)
