@@ -6,8 +6,9 @@ minutes. A day without a failure forgets them.
 
 So that a stranger cannot lock somebody out: a peer from which the user signed in during the last thirty days is not
 held up by what happens elsewhere, only by its own failures; no wait is longer than fifteen minutes; and an unused recovery code
-is let through (it cannot be guessed). Sessions and tokens that are live are not touched, an identity provider's sign-in is not
-held up, and the root key's holder can always make an owner's token.
+is let through once (it cannot be guessed, but found: it is spent by that, whatever the password was). Sessions and tokens that
+are live are not touched, an identity provider's sign-in is not held up, and the root key's holder can always make an owner's
+token.
 
 A guesser from everywhere gets twenty tries and then about a hundred a day for one name (NIST SP 800-63B asks for no more than a
 hundred in a row).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,12 +12,14 @@ from uuid import UUID
 
 import pytest
 
-from overseer.core.errors import Denied, InvalidInput, NotReady, Unauthenticated
+from overseer.core.errors import Conflict, Denied, InvalidInput, NotReady, Unauthenticated
 from overseer.core.secret_value import SecretValue
 from overseer.server.services import issuer_keys
 from overseer.server.services.oidc_service import OidcService
 from overseer.server.services.session_making import SessionRules
 from overseer.server.sign_in_settings import OidcProvider
+from overseer.server.storage.principal_rows import disable_principal
+from overseer.wire.access import BindingCreate
 from overseer.wire.people import ExternalIdentity, SessionCreated, UserCreate
 from overseer.wire.sign_in import OidcBegin, OidcBegun, OidcFinish
 from tests.doubles.oidc_provider import CLIENT_ID, CLIENT_SECRET
@@ -359,6 +362,44 @@ async def test_groups_follow_the_claim_at_each_sign_in(people: People, provider:
     provider.user("ann", preferred_username="ann")  # the claim is gone
     await ended(people, provider, oidc)
     assert await groups_of(people) == ["own"]
+
+
+async def test_claims_do_not_take_the_last_owner_away(people: People, provider: ProviderProcess) -> None:
+    """A provider that forgets a group for a moment must not leave a server that nobody owns."""
+    world = people.world
+    await world.sql("INSERT INTO principal_group (id, name) VALUES ($1, 'owners')", UUID(int=1))
+    await people.services.identity.create_binding(
+        world.owner, BindingCreate(group="owners", role="owner", app="*", environment="*", node="*", name="*")
+    )
+    oidc = service(people, provider, groups={"admins": "owners"})
+    provider.user("ann", preferred_username="ann", groups=["admins"])
+    session = people.holder((await ended(people, provider, oidc)).session)
+    await world.sql("DELETE FROM binding WHERE subject_kind = 'principal'")
+    provider.user("ann", preferred_username="ann", groups=[])
+    with pytest.raises(Conflict, match="last owner"):
+        await ended(people, provider, oidc)
+    assert await groups_of(people) == ["owners"]
+    await people.services.identity.me(session)
+    await people.services.identity.create_binding(
+        session, BindingCreate(principal="ann", role="owner", app="*", environment="*", node="*", name="*")
+    )
+    await ended(people, provider, oidc)
+    assert await groups_of(people) == []
+
+
+async def test_a_session_that_begins_while_its_user_is_disabled_ends_with_it(people: People, provider: ProviderProcess) -> None:
+    """The two wait for each other: else the session would be there, asleep, until the user is enabled again."""
+    oidc = service(people, provider)
+    user = UUID((await people.services.identity.me(people.holder((await ended(people, provider, oidc)).session))).id)
+    start = await begun(oidc)
+    back = provider.log_in(start.url, "ann")
+    body = OidcFinish(ticket=start.ticket, code=back["code"], state=back["state"], issuer=back["iss"])
+    async with people.world.gate.own_work() as (session, _):
+        await disable_principal(session, user)
+        sign_in = asyncio.create_task(oidc.finish(people.stranger(), body))
+        await asyncio.wait({sign_in}, timeout=0.5)
+    with pytest.raises(Denied):
+        await sign_in
 
 
 async def test_groups_may_lie_inside_a_claim(people: People, provider: ProviderProcess) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from overseer.core.errors import Conflict, DecryptionFailed, Denied, InvalidInput, RateLimited, Unauthenticated
 from overseer.core.principals import Caller
+from overseer.core.secret_value import SecretValue
 from overseer.crypto.envelope import EncryptedValue, TotpContext, decrypt
 from overseer.wire.people import PasswordChange, PasswordProof, SecondFactorProof, TotpCode
 from tests.integration.people.conftest import PASSWORD, People
@@ -147,3 +148,17 @@ async def test_a_second_factor_goes_on_under_the_next_key(people: People) -> Non
     [row] = await people.world.sql("SELECT kek_term FROM user_totp")
     assert row["kek_term"] == 2
     await people.sign_in("ann", code=await people.code(secret))
+
+
+async def test_a_session_alone_does_not_guess_its_way_into_a_second_factor(people: People) -> None:
+    """One that was started and forgotten: whoever confirmed it would get the recovery codes."""
+    await people.user("ann")
+    here, _ = await people.sign_in("ann", peer=people.holder("x").peer)
+    account = people.services.account
+    started = await account.start_totp(here, PasswordProof(password=PASSWORD))
+    code = await people.code(SecretValue(base64.b32decode(started.secret)))
+    for number in range(5):
+        with pytest.raises(InvalidInput):
+            await account.confirm_totp(here, TotpCode(code=f"{(int(code) + number + 1) % 10**6:06}"))
+    with pytest.raises(RateLimited):
+        await account.confirm_totp(here, TotpCode(code=code))

@@ -331,3 +331,20 @@ async def test_giving_a_try_back_leaves_the_wait_that_another_one_set(people: Pe
         await tries.give_back(session, taken)
     [row] = await people.world.sql("SELECT failures, blocked_until FROM sign_in_try WHERE peer <> ''")
     assert (row["failures"], row["blocked_until"]) == (FREE_FROM_PEER - 1, None)
+
+
+async def test_one_recovery_code_does_not_let_passwords_be_guessed_without_end(people: People) -> None:
+    """It is let through a wait and cannot be guessed, but it can be found: on a sheet of paper."""
+    await people.user("ann")
+    session, _ = await people.sign_in("ann", peer="192.0.2.50")
+    _, recovery, _ = await people.second_factor(session)
+    await people.world.sql(
+        "UPDATE sign_in_try SET failures = 30, failed_at = now(), blocked_until = now() + interval '10 minutes', good_at = NULL"
+    )
+    with pytest.raises(Unauthenticated):
+        await people.sign_in("ann", "wrong", recovery[0], peer="203.0.113.1")
+    with pytest.raises(RateLimited):
+        await people.sign_in("ann", PASSWORD, recovery[0], peer="203.0.113.1")
+    await people.sign_in("ann", PASSWORD, recovery[1], peer="203.0.113.1")
+    with pytest.raises(Unauthenticated):
+        await people.sign_in("ann", PASSWORD, recovery[1], peer="192.0.2.51")  # nor is it good a second time without a wait

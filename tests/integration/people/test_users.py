@@ -11,7 +11,7 @@ from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.server.services.idempotency import Idempotency
 from overseer.wire.access import BindingCreate, ServiceAccountCreate, TokenCreate
-from overseer.wire.people import ExternalIdentity, UserCreate, UserPatch, UserReset
+from overseer.wire.people import ExternalIdentity, InvitationAccept, UserCreate, UserPatch, UserReset
 from overseer.wire.secrets import ValueRequest
 from tests.integration.people.conftest import PASSWORD, People
 
@@ -217,3 +217,34 @@ async def test_tokens_and_sessions_are_two_lists(people: People) -> None:
     await people.user("ann")
     await people.sign_in("ann")
     assert "ann" not in {view.principal for view in (await people.services.identity.list_tokens(people.world.owner)).items}
+
+
+@pytest.mark.parametrize("change", ["promoted", "promoted_by_group", "inviter_disabled", "inviter_deleted", "inviter_lost_it"])
+async def test_an_invitation_is_worth_what_its_maker_could_make_now(people: People, change: str) -> None:
+    """Whoever made it may have kept it, to become somebody who is given more later, or after losing their own rights."""
+    world, users = people.world, people.services.users
+    desk = await world.service_account(HELP_DESK)
+    desk_id = UUID((await people.services.identity.me(desk)).id)
+    ann = UUID((await users.create_user(world.owner, UserCreate(name="ann"))).id)
+    invited = await users.reset_user(desk, ann, UserReset())
+    match change:
+        case "promoted":
+            await world.bind(world.owner, "owner", subject=ann)
+        case "promoted_by_group":
+            group = UUID(int=7)
+            await world.sql("INSERT INTO principal_group (id, name) VALUES ($1, 'owners')", group)
+            await world.sql("INSERT INTO group_member (principal_id, group_id) VALUES ($1, $2)", ann, group)
+            await world.bind(world.owner, "owner", subject=group)
+        case "inviter_disabled":
+            await world.sql("UPDATE principal SET disabled_at = now() WHERE id = $1", desk_id)
+        case "inviter_deleted":
+            await world.sql("DELETE FROM principal WHERE id = $1", desk_id)
+        case _:
+            await world.sql("DELETE FROM binding WHERE subject_id = $1", desk_id)
+    body = InvitationAccept(invitation=invited.invitation, password=PASSWORD)
+    caller = people.stranger()
+    with pytest.raises(Unauthenticated):
+        await people.services.sign_in.accept_invitation(caller, body)
+    [row] = await world.audit(caller)
+    assert (row["outcome"], row["code"], row["resource_name"]) == ("denied", "beyond_own_rights", "ann")
+    assert not (await users.get_user(world.owner, ann)).has_password

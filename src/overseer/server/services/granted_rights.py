@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 from uuid import UUID
 
-from overseer.core.access import Binding, contains
+from overseer.core.access import Allowed, Binding, Resource, contains, decide
 from overseer.core.errors import Conflict, InvalidInput, Problem
 from overseer.core.permissions import Permission, from_bits
 from overseer.core.scopes import Scope
@@ -25,11 +25,7 @@ def read_scope(binding: Binding) -> Scope[UUID]:
 
 def held_with(entry: Entry, permission: Permission) -> list[Binding]:
     """The caller's live bindings that hold ``permission``."""
-    return [
-        own
-        for own in entry.actor.bindings
-        if permission in from_bits(own.permissions) and (own.expires_at is None or own.expires_at > entry.now)
-    ]
+    return _live(entry, entry.actor.bindings, permission)
 
 
 def require_reach(entry: Entry, permission: Permission, targets: list[rows.BindingRow]) -> None:
@@ -48,9 +44,35 @@ def require_grant(entry: Entry, permission: Permission, gains: Iterable[rows.Bin
 
     A binding that has ended gives nothing and is asked for all the same: whoever extends it later may not know of this gain.
     """
-    own = held_with(entry, permission)
-    if not all(any(contains(mine, row.at_most) for mine in own) for row in gains):
+    if not _all_lie_in(held_with(entry, permission), gains):
         entry.deny("beyond_own_rights", message)
+
+
+async def may_act_as(entry: Entry, maker: UUID | None, user: Resource, permission: Permission) -> bool:
+    """Whether ``maker`` could at this moment let somebody act as the user: it has ``permission`` and all that the user has.
+
+    For what it began when both had other rights, and somebody ends now. ``user`` has its id.
+    """
+    found = None if maker is None else await rows.principal_by_id(entry.session, maker)
+    if found is None or found.disabled_at is not None:
+        return False
+    held = await rows.all_bindings(entry.session, await rows.subjects_of(entry.session, found.id))
+    own = _live(entry, [row.binding for row in held], permission)
+    assert user.id is not None  # noqa: S101  # see above
+    theirs = await rows.all_bindings(entry.session, await rows.subjects_of(entry.session, user.id))
+    return isinstance(decide(own, permission, user, entry.now), Allowed) and _all_lie_in(own, theirs)
+
+
+def _live(entry: Entry, bindings: Iterable[Binding], permission: Permission) -> list[Binding]:
+    return [
+        one
+        for one in bindings
+        if permission in from_bits(one.permissions) and (one.expires_at is None or one.expires_at > entry.now)
+    ]
+
+
+def _all_lie_in(own: list[Binding], gains: Iterable[rows.BindingRow]) -> bool:
+    return all(any(contains(mine, row.at_most) for mine in own) for row in gains)
 
 
 async def keep_an_owner(entry: Entry) -> None:

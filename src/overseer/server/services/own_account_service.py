@@ -75,7 +75,14 @@ class OwnAccountService:
         return TotpStarted(secret=secret_text(secret), uri=key_uri(secret, ISSUER, name))
 
     async def confirm_totp(self, caller: Caller, body: TotpCode) -> RecoveryCodes:
-        """Put the second factor into force with a code of it. Raises :class:`InvalidInput` for a wrong code."""
+        """Put the second factor into force with a code of it. Raises :class:`InvalidInput` for a wrong code.
+
+        The password was asked for when it was started, maybe by somebody else than who has the session now: tries are counted.
+        """
+        async with self._gate.enter(caller, AuditAction.TOTP_CONFIRM) as entry:
+            self._own(entry)
+            taken = await self._tries.take(entry.session, normal_name(entry.actor.name), caller.peer)
+            entry.postpone()
         async with self._gate.enter(caller, AuditAction.TOTP_CONFIRM) as entry:
             self._own(entry)
             row = await user_rows.totp_of(entry.session, entry.actor.id)
@@ -84,6 +91,7 @@ class OwnAccountService:
             if not await self._factors.spend_step(entry, entry.actor.id, row, body.code):
                 rule = "this is not the authenticator's code of now; look at the clock of both sides"
                 raise InvalidInput(rule, problems=[Problem("body.code", rule, "bad_code")])
+            await self._tries.give_back(entry.session, taken)
             return await self._new_codes(entry)
 
     async def renew_recovery_codes(self, caller: Caller, body: SecondFactorProof) -> RecoveryCodes:

@@ -18,6 +18,7 @@ from overseer.core.errors import Denied, OverseerError
 from overseer.core.identifiers import new_id
 from overseer.core.principals import Actor, PrincipalKind
 from overseer.server.services.gate import Entry
+from overseer.server.services.granted_rights import keep_an_owner
 from overseer.server.services.token_issuing import SELF
 from overseer.server.sign_in_settings import OidcProvider
 from overseer.server.storage import external_identity_rows as identities
@@ -30,14 +31,18 @@ _UNFIT: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 async def signed_in_user(entry: Entry, name: str, provider: OidcProvider, claims: Mapping[str, Any]) -> LinkedUser:
-    """The user behind the claims, in its groups. Raises :class:`Denied`; the audit row says why, and the subject."""
+    """The user behind the claims, in its groups. Raises :class:`Denied`; the audit row says why, and the subject. Raises
+    :class:`Conflict` where the claims would take the last owner without limits out of its group."""
     subject = str(claims["sub"])
     theirs = _groups(provider, claims)
     held = sorted({provider.groups[group] for group in theirs if group in provider.groups})
     user = await identities.linked_user(entry.session, provider.issuer, subject)
     if user is None:
         user = await _provisioned(entry, name, provider, claims, may=_may_provision(provider, held))
-    if user.disabled:
+    # Under the user's lock, as every other sign-in: who disables or resets it waits and then ends this session, too.
+    await user_rows.lock_user(entry.session, user.id)
+    now = await principal_rows.principal_by_id(entry.session, user.id)
+    if now is None or now.disabled_at is not None:
         entry.refuse(Resource("user", user.name, id=user.id), "principal_disabled")
         raise _not_let_in()
     changed = await identities.follow_groups(entry.session, user.id, sorted(set(provider.groups.values())), held)
@@ -46,6 +51,8 @@ async def signed_in_user(entry: Entry, name: str, provider: OidcProvider, claims
         action = AuditAction.GROUP_ADD_MEMBER if added else AuditAction.GROUP_REMOVE_MEMBER
         entry.accept(Resource("group", group, id=group_id), action=action)
         entry.amend(code=user.name, token_id=None)
+    if not all(added for _, _, added in changed):
+        await keep_an_owner(entry)
     return user
 
 
@@ -68,7 +75,7 @@ async def _provisioned(entry: Entry, name: str, provider: OidcProvider, claims: 
     entry.attribute(Actor(user_id, PrincipalKind.USER, chosen, user_id, ()))
     entry.accept(Resource("user", chosen, id=user_id), action=AuditAction.USER_CREATE)
     entry.amend(code="provisioned", token_id=None)
-    return LinkedUser(user_id, chosen, disabled=False)
+    return LinkedUser(user_id, chosen)
 
 
 async def _free_name(entry: Entry, claim: Any, subject: str) -> str:

@@ -15,11 +15,13 @@ from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
 from overseer.core.errors import RateLimited, SecondFactorNeeded, Unauthenticated
 from overseer.core.identifiers import is_name
 from overseer.core.password_rules import check_password
+from overseer.core.permissions import Permission
 from overseer.core.principals import Actor, Caller, PrincipalKind
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.tokens import token_hash
 from overseer.server.services.denial_limits import DenialLimits
 from overseer.server.services.gate import Entry, Gate
+from overseer.server.services.granted_rights import may_act_as
 from overseer.server.services.password_work import PasswordWork, read_password
 from overseer.server.services.second_factors import SecondFactors
 from overseer.server.services.session_making import SessionRules, open_session
@@ -30,6 +32,7 @@ from overseer.server.storage.user_rows import Credentials
 from overseer.wire.people import InvitationAccept, SessionCreated, SignIn
 
 WRONG: Final = "name, password or code is wrong"
+OLD_INVITATION: Final = "this invitation is not known, was used or has expired; ask for a new one"
 NOBODY: Final = "-"  # no name begins with it
 
 
@@ -62,7 +65,7 @@ class SignInService:
         renewed = await self._passwords.renewed(password, found.phc) if right and found and found.phc else None
         try:
             async with self._gate.enter_open(caller, AuditAction.SESSION_CREATE) as entry:
-                user = await self._proven(entry, found, right, body.code)
+                user = await self._proven(entry, found, right, body.code, recovered=taken.recovered)
                 if renewed and user.phc:
                     await user_rows.rehash_password(entry.session, user.id, user.phc, renewed)
                 await self._tries.succeeded(entry.session, taken)
@@ -74,7 +77,10 @@ class SignInService:
 
     async def accept_invitation(self, caller: Caller, body: InvitationAccept) -> None:
         """Set the user's password, once; its sessions end. Raises :class:`Unauthenticated` for any other or an old invitation,
-        :class:`InvalidInput` for a password that will not do (the invitation stays good)."""
+        :class:`InvalidInput` for a password that will not do (the invitation stays good).
+
+        Whoever made it must still be able to make it: the user may have been given more since, or the maker less.
+        """
         password = read_password(body.password, "body.password")
         digest = token_hash(SecretValue(body.invitation.encode("utf-8", "surrogatepass")))
         async with self._gate.own_work() as (session, _):
@@ -86,14 +92,18 @@ class SignInService:
         async with self._gate.enter_open(caller, AuditAction.PASSWORD_SET) as entry:
             used = await user_rows.use_invitation(entry.session, digest) if invited is not None else None
             if used is None:
-                raise Unauthenticated("this invitation is not known, was used or has expired; ask for a new one")
-            user_id, name = used
+                raise Unauthenticated(OLD_INVITATION)
+            user_id, name, inviter = used
             await user_rows.lock_user(entry.session, user_id)
+            user = Resource("user", name, id=user_id)
+            if not await may_act_as(entry, inviter, user, Permission.USER_RESET):
+                entry.refuse(user, "beyond_own_rights")
+                raise Unauthenticated(OLD_INVITATION)
             await user_rows.set_password(entry.session, user_id, phc)
             await revoke_sessions_of(entry.session, user_id)
             # The row names whom it concerns; there is no token that it was done with.
             entry.attribute(Actor(user_id, PrincipalKind.USER, name, user_id, ()))
-            entry.accept(Resource("user", name, id=user_id))
+            entry.accept(user)
             entry.amend(token_id=None)
 
     async def _charge(self, caller: Caller, name: str, code: str) -> tuple[Credentials | None, Taken]:
@@ -106,7 +116,9 @@ class SignInService:
             raise
         return found, taken
 
-    async def _proven(self, entry: Entry, found: Credentials | None, right: bool, code: str) -> Credentials:
+    async def _proven(
+        self, entry: Entry, found: Credentials | None, right: bool, code: str, *, recovered: bool
+    ) -> Credentials:
         if found is None or not right:  # up to here both cost the same
             code_of = "unknown_user" if found is None else "bad_password" if found.phc else "no_password"
             entry.refuse(Resource("user", found.name, id=found.id) if found else Resource("user"), code_of)
@@ -120,7 +132,7 @@ class SignInService:
         if now.disabled:
             entry.refuse(resource, "principal_disabled")
             raise Unauthenticated(WRONG)
-        if now.has_second_factor:
+        if now.has_second_factor and not recovered:
             if not code:
                 entry.refuse(resource, SecondFactorNeeded.code)
                 raise SecondFactorNeeded("a code is needed, too: of your authenticator, or a recovery code")

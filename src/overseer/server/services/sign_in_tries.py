@@ -21,7 +21,7 @@ from overseer.server.services.key_service import KeyService
 from overseer.server.services.unseal_tries import peer_key
 from overseer.server.storage.database import Session
 from overseer.server.storage.sign_in_rows import EVERYWHERE, TryRow, lock_tries, store_tries
-from overseer.server.storage.user_rows import recovery_code_is_live
+from overseer.server.storage.user_rows import use_recovery_code_of
 
 #: Long enough for every name; what is longer is nobody's.
 MAX_NAME: Final = 128
@@ -36,6 +36,8 @@ class Taken:
     blocks_peer: datetime | None
     blocks_everywhere: datetime | None
     charged_everywhere: bool
+    recovered: bool = False
+    """A recovery code was spent to be let through a wait: it is the second factor of this try, and of no other."""
 
 
 class SignInTries:
@@ -51,7 +53,8 @@ class SignInTries:
         here, everywhere, now = await lock_tries(session, key, place)
         known = is_known(here.good_at, now)
         blocked = _later(here.blocked_until, None if known else everywhere.blocked_until, now)
-        if blocked is not None and not await _is_recovery(session, name, code):
+        recovered = blocked is not None and await _recovered(session, name, code)
+        if blocked is not None and not recovered:
             wait = ceil((blocked - now).total_seconds())
             raise RateLimited("too many sign-ins of this name failed; wait, or use a recovery code", retry_after=max(1, wait))
         charged = _charged(here, FREE_FROM_PEER, now)
@@ -61,7 +64,7 @@ class SignInTries:
             total = _charged(everywhere, FREE_FROM_EVERYWHERE, now)
             blocks_everywhere = total.blocked_until
             await store_tries(session, key, EVERYWHERE, total)
-        return Taken(key, place, charged.blocked_until, blocks_everywhere, not known)
+        return Taken(key, place, charged.blocked_until, blocks_everywhere, not known, recovered)
 
     async def give_back(self, session: Session, taken: Taken) -> None:
         """The try was no guess, and nobody signed in: uncount it, and only it."""
@@ -100,7 +103,8 @@ def _later(one: datetime | None, other: datetime | None, now: datetime) -> datet
     return max(ahead) if ahead else None
 
 
-async def _is_recovery(session: Session, name: str, code: str) -> bool:
+async def _recovered(session: Session, name: str, code: str) -> bool:
+    """Spent before the password is looked at: whoever found one code must not guess passwords with it without end."""
     if not code or is_totp_form(code):
         return False
-    return await recovery_code_is_live(session, name, recovery_hash(code))
+    return await use_recovery_code_of(session, name, recovery_hash(code))

@@ -15,7 +15,6 @@ class LinkedUser:
 
     id: UUID
     name: str
-    disabled: bool
 
 
 async def link(session: Session, issuer: str, subject: str, user_id: UUID) -> None:

@@ -130,9 +130,9 @@ async def replace_recovery_codes(session: Session, user_id: UUID, hashes: list[b
     await session.execute("recovery_replace", user_id, hashes)
 
 
-async def recovery_code_is_live(session: Session, name: str, code_hash: bytes) -> bool:
-    """Whether it is an unused recovery code of the user of that name."""
-    return bool(await session.fetchval("recovery_is_live", name, code_hash))
+async def use_recovery_code_of(session: Session, name: str, code_hash: bytes) -> bool:
+    """Spend a recovery code of the user of that name; False where it is unknown or spent."""
+    return await session.execute("recovery_use_of", name, code_hash) == 1
 
 
 async def use_recovery_code(session: Session, user_id: UUID, code_hash: bytes) -> bool:
@@ -159,10 +159,10 @@ async def find_invitation(session: Session, digest: bytes) -> tuple[UUID, str] |
     return (row["principal_id"], row["name"]) if row else None
 
 
-async def use_invitation(session: Session, digest: bytes) -> tuple[UUID, str] | None:
-    """Use a live invitation up; whose it was, None for any other."""
+async def use_invitation(session: Session, digest: bytes) -> tuple[UUID, str, UUID | None] | None:
+    """Use a live invitation up; whose it was (id and name) and who made it, None for any other."""
     row = await session.fetchrow("invitation_use", digest)
-    return (row["principal_id"], row["name"]) if row else None
+    return (row["principal_id"], row["name"], row["created_by"]) if row else None
 
 
 async def drop_invitations(session: Session, user_id: UUID) -> None:

@@ -63,7 +63,7 @@ async def finish_provider(visit: Visit) -> Answer:
             ticket=ticket, code=query.get("code", ""), state=query.get("state", ""), issuer=query.optional("iss")
         )
         made = await visit.services.oidc.finish(visit.caller, body)
-    except (Unauthenticated, Denied, InvalidInput, NotReady, RateLimited) as error:
+    except (Unauthenticated, Conflict, Denied, InvalidInput, NotReady, RateLimited) as error:
         return _sign_in(visit, error, (gone,))
     cookie = session_cookie(made.session, secure=visit.secure).encode("ascii")
     return Redirect(local_path(path), ((b"set-cookie", cookie), gone))

@@ -69,11 +69,10 @@ INSERT INTO recovery_code (principal_id, hash) SELECT $1, h FROM unnest($2::byte
 -- name: recovery_drop
 DELETE FROM recovery_code WHERE principal_id = $1;
 
--- name: recovery_is_live
-SELECT EXISTS (
-    SELECT FROM recovery_code c JOIN principal p ON p.id = c.principal_id
-    WHERE p.kind = 'user' AND lower(p.name) = lower($1) AND c.hash = $2 AND c.used_at IS NULL
-);
+-- name: recovery_use_of
+-- $1 a name without regard to case.
+UPDATE recovery_code c SET used_at = statement_timestamp() FROM principal p
+WHERE p.id = c.principal_id AND p.kind = 'user' AND lower(p.name) = lower($1) AND c.hash = $2 AND c.used_at IS NULL;
 
 -- name: recovery_use
 UPDATE recovery_code SET used_at = statement_timestamp() WHERE principal_id = $1 AND hash = $2 AND used_at IS NULL;
@@ -90,9 +89,9 @@ WHERE i.hash = $1 AND i.expires_at > statement_timestamp() AND p.disabled_at IS 
 
 -- name: invitation_use
 -- Used once: the row goes, and every other invitation of the same user with it.
-WITH used AS (DELETE FROM invitation WHERE hash = $1 AND expires_at > statement_timestamp() RETURNING principal_id),
+WITH used AS (DELETE FROM invitation WHERE hash = $1 AND expires_at > statement_timestamp() RETURNING principal_id, created_by),
      others AS (DELETE FROM invitation i USING used u WHERE i.principal_id = u.principal_id AND i.hash <> $1)
-SELECT u.principal_id, p.name FROM used u JOIN principal p ON p.id = u.principal_id AND p.disabled_at IS NULL;
+SELECT u.principal_id, p.name, u.created_by FROM used u JOIN principal p ON p.id = u.principal_id AND p.disabled_at IS NULL;
 
 -- name: invitation_drop
 DELETE FROM invitation WHERE principal_id = $1;
@@ -150,7 +149,7 @@ DELETE FROM external_identity WHERE issuer = $1 AND subject = $2;
 -- name: external_identity_use
 UPDATE external_identity i SET last_used_at = statement_timestamp()
 FROM principal p WHERE p.id = i.principal_id AND i.issuer = $1 AND i.subject = $2
-RETURNING p.id, p.name, p.disabled_at IS NOT NULL AS disabled;
+RETURNING p.id, p.name;
 
 -- name: credential_spend
 INSERT INTO spent_credential (hash, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING;
