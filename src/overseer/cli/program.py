@@ -37,6 +37,7 @@ SECTIONS: Final = {
         "secret": _lazy("secret:secret", "Set, get, list, rotate and delete secrets."),
         "run": _lazy("run:run", "Run a command with an app's secrets in its environment."),
         "rollout": _lazy("rollout:rollout", "Show, await and withdraw rollouts of new versions."),
+        "rotation": _lazy("rotation:rotation", "Rotate secrets on a schedule, and at the source of their credential."),
         "drift": _lazy("drift:drift", "List what is not as it was deployed."),
         "compromised": _lazy(
             "compromised:compromised", "List what could have been seen after a compromise, in the order in which to rotate it."

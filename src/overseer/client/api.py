@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # each noun is imported when it is first used: a command star
     from overseer.client.keys import Keys
     from overseer.client.people import Account, SignInRoutes, Users
     from overseer.client.rollouts import Rollouts
+    from overseer.client.rotations import Rotations
     from overseer.client.scopes import Apps, Environments, Nodes
     from overseer.client.secrets import Secrets
     from overseer.client.usage import Usage
@@ -204,6 +205,12 @@ class Client:
         from overseer.client.backups import Backups
 
         return Backups(self._retrying)
+
+    @cached_property
+    def rotations(self) -> Rotations:
+        from overseer.client.rotations import Rotations
+
+        return Rotations(self._retrying)
 
     @cached_property
     def keys(self) -> Keys:

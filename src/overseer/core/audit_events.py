@@ -27,6 +27,7 @@ class AuditAction(StrEnum):
     ALARM_BREAK_GLASS = "alarm:break_glass"
     ALARM_DECRYPT_FAILED = "alarm:decrypt_failed"
     ALARM_NODE_KEY_MISMATCH = "alarm:node_key_mismatch"
+    ALARM_ROTATION_FAILED = "alarm:rotation_failed"
     ALARM_SINK_BEHIND = "alarm:sink_behind"
     ALARM_UNSEAL_FAILED = "alarm:unseal_failed"
     APP_CREATE = "app:create"
@@ -118,6 +119,11 @@ class AuditAction(StrEnum):
     ROLLOUT_START = "rollout:start"
     ROLLOUT_SUCCEEDED = "rollout:succeeded"
     ROLLOUT_WITHDRAWN = "rollout:withdrawn"
+    ROTATION_CHANGE = "rotation:change"
+    ROTATION_DUE = "rotation:due"
+    ROTATION_LIST = "rotation:list"
+    ROTATION_RUN = "rotation:run"
+    ROTATION_STEP = "rotation:step"
     SEAL_MIGRATE = "seal:migrate"
     SEAL_UNSEAL = "seal:unseal"
     SECRET_ACTIVATE = "secret:activate"
@@ -176,6 +182,7 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.ALARM_BREAK_GLASS: "an emergency binding was activated, or somebody tried; the reason says why",
     AuditAction.ALARM_DECRYPT_FAILED: "a stored value did not decrypt: it was changed, or its key is not the one that made it",
     AuditAction.ALARM_NODE_KEY_MISMATCH: "an enrolment token came a second time, with the keys of another machine",
+    AuditAction.ALARM_ROTATION_FAILED: "a rotation failed or was taken back; the code says at which step",
     AuditAction.ALARM_SINK_BEHIND: "a sink has not taken rows for longer than its limit; the resource is its name",
     AuditAction.ALARM_UNSEAL_FAILED: "somebody tried to unseal the server with what does not fit",
     AuditAction.APP_CREATE: "an app was created",
@@ -267,6 +274,11 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.ROLLOUT_START: "a version began to reach the containers that use the secret; the code counts the nodes",
     AuditAction.ROLLOUT_SUCCEEDED: "every container that uses the secret has the new version, which became the active one",
     AuditAction.ROLLOUT_WITHDRAWN: "a rollout was taken back, by somebody or (code unhealthy) by the server",
+    AuditAction.ROTATION_CHANGE: "somebody said when a secret is rotated, or what changes its credential at the source",
+    AuditAction.ROTATION_DUE: "a rotation is near, by as many days as the policy says",
+    AuditAction.ROTATION_LIST: "rotations were listed, or one was shown, or its runs",
+    AuditAction.ROTATION_RUN: "a rotation was asked for before its time",
+    AuditAction.ROTATION_STEP: "the server did a step of a rotation at the source of a credential; the code is the step",
     AuditAction.SEAL_MIGRATE: "another seal (or new shares) took the place of the present one; the code names the old kind",
     AuditAction.SEAL_UNSEAL: "somebody tried to unseal the server; code share_accepted: gave one share of several",
     AuditAction.SECRET_ACTIVATE: "another version of a secret became the active one",

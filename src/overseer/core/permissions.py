@@ -46,6 +46,7 @@ class Permission(StrEnum):
     PRINCIPAL_WRITE = "principal:write"
     ROLE_WRITE = "role:write"
     ROTATOR_WRITE = "rotator:write"
+    ROTATOR_WRITE = "rotator:write"
     SECRET_ACTIVATE = "secret:activate"
     SECRET_DELETE = "secret:delete"
     SECRET_LIST = "secret:list"
@@ -91,6 +92,7 @@ PERMISSION_BITS: Final[dict[Permission, int]] = {
     Permission.ACCESS_REVIEW: 27,
     Permission.USER_RESET: 30,
     Permission.ROTATOR_WRITE: 45,
+    Permission.ROTATOR_WRITE: 45,
     Permission.BACKEND_LIST: 38,
     Permission.BACKEND_USE: 39,
     Permission.BACKEND_WRITE: 40,
@@ -133,6 +135,7 @@ PERMISSION_MEANING: Final[dict[Permission, str]] = {
     Permission.PRINCIPAL_LIST: "see users, service accounts and groups",
     Permission.PRINCIPAL_WRITE: "create, disable and delete users, service accounts and groups",
     Permission.ROLE_WRITE: "create, change and delete roles; a change reaches no further than what its maker holds",
+    Permission.ROTATOR_WRITE: "say how the server changes a secret's credential at its source; it connects there with another secret",
     Permission.ROTATOR_WRITE: "say how the server changes a secret's credential at its source; it connects there with another secret",
     Permission.SECRET_ACTIVATE: "make another version of a secret the active one",
     Permission.SECRET_DELETE: "delete a secret with all of its history",

@@ -18,6 +18,7 @@ from typing import Final
 from overseer.core.errors import ConfigurationProblem, KeyProblem, OverseerError
 from overseer.crypto.certificates import certificates_in, spki_hash
 from overseer.server import measures
+from overseer.server.address_rules import AddressRule
 from overseer.server.api.application import application
 from overseer.server.api.endpoint import Edge
 from overseer.server.api.front import App
@@ -66,6 +67,9 @@ from overseer.server.services.resolve_service import ResolveService
 from overseer.server.services.reveal_batches import RevealBatches
 from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.rollout_service import RolloutService
+from overseer.server.services.rotation_driver import RotationDriver
+from overseer.server.services.rotation_service import RotationService
+from overseer.server.services.rotation_steps import RotationSteps
 from overseer.server.services.scope_service import ScopeService
 from overseer.server.services.seal_service import SealService, Unsealed
 from overseer.server.services.seal_succession import SealSuccession
@@ -78,6 +82,7 @@ from overseer.server.services.sign_in_service import SignInService
 from overseer.server.services.sign_in_tries import SignInTries
 from overseer.server.services.usage_service import UsageService
 from overseer.server.services.user_service import UserService
+from overseer.server.services.value_making import ValueMaking
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
 from overseer.server.settings import Settings
@@ -92,6 +97,7 @@ from overseer.server.web.endpoint import page_routes
 FLUSH_SECONDS: Final = 10.0
 MEASURE_SECONDS: Final = 2.0
 HOUSEKEEPING_SECONDS: Final = 5.0
+ROTATION_SECONDS: Final = 5.0
 SEALING_SECONDS: Final = 0.5
 SELF_CHECK_SECONDS: Final = 10.0
 RETENTION_SECONDS: Final = 600.0
@@ -175,6 +181,7 @@ def wire_services(
     bundles = BundleService(gate, keys, idempotency)
     signal = WorkSignal()
     rollouts = RolloutDriver(gate, signal)
+    rotators = AddressRule.parse(settings.rotator_networks, "OVERSEER_ROTATOR_NETWORKS")
     tries, passwords, factors = SignInTries(keys), PasswordWork(), SecondFactors(keys)
     backup_targets = BACKUP.read(settings.tables)
     session_rules = SessionRules(settings.session_hours * 3600, settings.session_idle_minutes * 60)
@@ -205,6 +212,8 @@ def wire_services(
         plans=PlanService(gate, keys, bundles),
         agents=AgentService(gate, keys, opener, bundles, signal, rollouts),
         rollouts=RolloutService(gate, rollouts),
+        rotations=RotationService(gate, rotators),
+        rotation_driver=RotationDriver(gate, RotationSteps(gate, keys, ValueMaking(gate, opener), rollouts, rotators)),
         usage=UsageService(gate),
         drift=DriftService(gate, keys, opener),
         compromise=CompromiseService(gate),
@@ -224,6 +233,7 @@ def leader_jobs(services: Services) -> tuple[Job, ...]:
     """What the leader does by itself; a feature with work of its own adds its line here."""
     return (
         Job("housekeeping", HOUSEKEEPING_SECONDS, services.housekeeping.run),
+        Job("rotation", ROTATION_SECONDS, services.rotation_driver.run),
         Job("audit sealer", SEALING_SECONDS, services.audit_sealer.run),
         Job("audit self-check", SELF_CHECK_SECONDS, services.audit_self_check.run),
         Job("audit summary", SEEN_SECONDS, services.audit_retention.fold),

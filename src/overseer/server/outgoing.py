@@ -19,7 +19,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -28,6 +28,7 @@ import httpx
 
 from overseer.core.errors import NotReady
 from overseer.core.secret_value import SecretValue
+from overseer.server.address_rules import AddressRule, plain_address
 
 SECONDS: Final = 10.0
 MAX_ANSWER: Final = 1024 * 1024
@@ -70,8 +71,11 @@ class Outgoing:
         max_answer: int = MAX_ANSWER,
         host_allowed: Callable[[str], bool] = lambda _: True,
         metadata_host: str | None = None,
+        rule: AddressRule | None = None,
     ) -> None:
+        """``rule``: which addresses are allowed, where it is not ``allow_private`` that says so."""
         self._name = name
+        self._rule = rule
         self._allow_private = allow_private
         self._trust = (ca_file, ca_pem, client_pem)
         self._context: ssl.SSLContext | None = None
@@ -118,7 +122,7 @@ class Outgoing:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise OutgoingFailure("dns", "it does not answer: its name cannot be resolved") from None
-        addresses = [_address(entry[4][0]) for entry in found]
+        addresses = [plain_address(entry[4][0]) for entry in found]
         if not addresses or not all(self._allowed(host, address, parts.scheme) for address in addresses):
             raise OutgoingFailure("address", "its address is not allowed here")
         return host, str(addresses[0])
@@ -149,6 +153,8 @@ class Outgoing:
     def _allowed(self, host: str, address: IPv4Address | IPv6Address, scheme: str) -> bool:
         if self._metadata_host is not None and host == str(address) == self._metadata_host:
             return True
+        if self._rule is not None:
+            return self._rule.allows(address, encrypted=scheme == "https")
         if address.is_link_local or address.is_multicast or address.is_unspecified:
             return False
         if scheme != "https" and not address.is_loopback:
@@ -240,12 +246,6 @@ def _is_tls(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _address(text: str | int) -> IPv4Address | IPv6Address:
-    address = ip_address(str(text).partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
 
 
 def _json(body: bytes) -> Any:

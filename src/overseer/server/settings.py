@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from overseer.core.errors import ConfigurationProblem
+from overseer.server.address_rules import AddressRule
 from overseer.server.settings_tables import Tables, read_tables
 from overseer.server.table_kinds import TABLE_KINDS
 
@@ -129,6 +130,13 @@ SETTINGS: Final = (
         "through the proxy.",
     ),
     Setting(
+        "OVERSEER_ROTATOR_NETWORKS",
+        "list",
+        "",
+        "Networks beside the public ones in which rotators may connect to databases and webhooks, such as 10.20.0.0/16; "
+        "plain:10.20.0.0/16 where connections need no TLS. Link-local addresses never.",
+    ),
+    Setting(
         "OVERSEER_SEAL",
         "word",
         "file:<data dir>/root.key",
@@ -168,6 +176,7 @@ class Settings:
     proxy_ca: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    rotator_networks: tuple[str, ...] = ()
     log_level: str = "info"
     audit_days: int = 0
     key_max_age_days: int = 365
@@ -218,6 +227,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         proxy_ca=_path(given, "OVERSEER_PROXY_CA"),
         trusted_proxies=_list(given, "OVERSEER_TRUSTED_PROXIES"),
         allowed_hosts=_list(given, "OVERSEER_ALLOWED_HOSTS"),
+        rotator_networks=_list(given, "OVERSEER_ROTATOR_NETWORKS"),
         log_level=_text(given, "OVERSEER_LOG_LEVEL") or "info",
         audit_days=_number(given.get("OVERSEER_AUDIT_DAYS", 0)),
         key_max_age_days=_number(given.get("OVERSEER_KEY_MAX_AGE_DAYS", 365)),
@@ -256,6 +266,7 @@ def _check(settings: Settings) -> None:
     _check_limits(settings)
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise ConfigurationProblem("OVERSEER_TLS_CERT and OVERSEER_TLS_KEY are set together")
+    AddressRule.parse(settings.rotator_networks, "OVERSEER_ROTATOR_NETWORKS")
     for network in settings.trusted_proxies:
         try:
             ip_network(network)

@@ -45,6 +45,7 @@ INTERNAL = {
     "keys.reread",
     "keys.unlock",
     "oidc.begin",
+    "rotation_driver.run",
     "seal.status",
 }
 #: The credential is in the body, so a caller's rights do not count; see the reasons at their routes.

@@ -35,6 +35,8 @@ from overseer.server.services.people_housekeeping import PeopleHousekeeping
 from overseer.server.services.plan_service import PlanService
 from overseer.server.services.resolve_service import ResolveService
 from overseer.server.services.rollout_service import RolloutService
+from overseer.server.services.rotation_driver import RotationDriver
+from overseer.server.services.rotation_service import RotationService
 from overseer.server.services.scope_service import ScopeService
 from overseer.server.services.seal_service import SealService
 from overseer.server.services.secret_service import SecretService
@@ -82,6 +84,8 @@ class Services:
     plans: PlanService
     agents: AgentService
     rollouts: RolloutService
+    rotations: RotationService
+    rotation_driver: RotationDriver
     usage: UsageService
     drift: DriftService
     compromise: CompromiseService

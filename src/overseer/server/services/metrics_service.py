@@ -37,6 +37,8 @@ _STATES: Final = {
     "deployment": ("overseer_deployments", "Deployments by state, past ones too"),
     "rollout": ("overseer_rollouts", "Rollouts by state, past ones too"),
     "node": ("overseer_nodes", "Nodes by state"),
+    "rotation": ("overseer_rotation_runs", "Rotations of secrets by state, past ones too"),
+    "rotation_schedule": ("overseer_rotation_schedules", "Secrets with a schedule: due later, overdue or paused"),
 }
 
 

@@ -11,6 +11,7 @@ Locks are taken in the order secret, nodes, deployments; whoever makes deploymen
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -29,6 +30,14 @@ from overseer.server.storage.version_rows import begin_grace
 _LOG: Final = logging.getLogger("overseer.server")
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A rollout that began, and how many nodes it reaches."""
+
+    id: UUID
+    nodes: int
+
+
 class RolloutDriver:
     """See the module's text. For other services only: none of its methods decides whether a caller may."""
 
@@ -40,19 +49,25 @@ class RolloutDriver:
         """Begin to bring ``candidate`` to the containers that use the secret, in the caller's transaction; None where there
         are none, so that the caller may flip the active version. The caller holds the secret's lock.
         """
-        rollout_id = new_id(await entry.session.fetchval("database_clock"))
-        nodes = consumers(places_of(await rollout_rows.placed_deployments(entry.session, row.id, rollout_id)), candidate)
+        begun = await self.begin(entry.session, row, candidate, entry.actor.id)
+        if begun is None:
+            return None
+        entry.accept(row.resource(candidate), action=AuditAction.ROLLOUT_START)
+        entry.amend(code=f"nodes:{begun.nodes}")
+        return begun.id
+
+    async def begin(self, session: Session, row: SecretRow, candidate: int, created_by: UUID | None) -> Begun | None:
+        """As :meth:`start`, for the server's own work: the caller writes the audit row."""
+        rollout_id = new_id(await session.fetchval("database_clock"))
+        nodes = consumers(places_of(await rollout_rows.placed_deployments(session, row.id, rollout_id)), candidate)
         if not nodes:
             return None
-        fields = (row.active_version, candidate, entry.actor.id)
-        await rollout_rows.insert_rollout(entry.session, rollout_id, row.id, *fields)
-        await rollout_rows.add_nodes(entry.session, rollout_id, nodes)
-        entry.accept(row.resource(candidate), action=AuditAction.ROLLOUT_START)
-        entry.amend(code=f"nodes:{len(nodes)}")
-        rollout = await rollout_rows.rollout_by_id(entry.session, rollout_id)
+        await rollout_rows.insert_rollout(session, rollout_id, row.id, row.active_version, candidate, created_by)
+        await rollout_rows.add_nodes(session, rollout_id, nodes)
+        rollout = await rollout_rows.rollout_by_id(session, rollout_id)
         assert rollout is not None  # noqa: S101  # inserted above
-        await self._move(entry.session, row, rollout)
-        return rollout_id
+        await self._move(session, row, rollout)
+        return Begun(rollout_id, len(nodes))
 
     async def would_start(self, session: Session, secret_id: UUID, candidate: int) -> bool:
         """True where :meth:`start` would begin a rollout."""

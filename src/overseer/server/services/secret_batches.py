@@ -21,6 +21,7 @@ from overseer.server.services.approval_guard import guard_activation, guard_crea
 from overseer.server.services.batch_items import Item, Items
 from overseer.server.services.gate import Entry
 from overseer.server.services.idempotency import Idempotency
+from overseer.server.services.rotation_service import refuse_where_rotated
 from overseer.server.services.secret_access import MOVED, is_known_at, no_such_version, stands_as_seen
 from overseer.server.services.secret_consumers import refusal_of_use, used
 from overseer.server.services.secret_storing import TAKEN, store_new, store_version
@@ -155,6 +156,8 @@ class SecretBatches(SecretWriting):
         if isinstance(operation, BatchPatch | BatchCreate):
             return
         version = row.latest_version + 1
+        if isinstance(operation, BatchActivate | BatchRotate):
+            await refuse_where_rotated(entry.session, row.id, unless_paused=isinstance(operation, BatchActivate))
         if isinstance(operation, BatchActivate):
             version = operation.version
             if not await version_exists(entry.session, row.id, version):

@@ -20,6 +20,7 @@ from overseer.core.identifiers import NAME_RULE, check_name, is_name
 from overseer.core.rotation_policy import RotationPolicy
 from overseer.core.secret_value import MAX_VALUE_BYTES, SecretValue
 from overseer.server.services.moments import check_moment
+from overseer.server.services.rotation_times import check_times
 from overseer.wire.secrets import GeneratorSpec, SecretCreate, SecretRotate, SecretUpdate
 
 MAX_DESCRIPTION: Final = 2_000
@@ -27,6 +28,7 @@ MAX_OWNER: Final = 200
 MAX_LABELS: Final = 64
 MAX_LABEL_VALUE: Final = 256
 _ONE_OF: Final = "exactly one of 'value' (text), 'value_base64' (bytes) and 'generate' (a generator) is given"
+CA_BY_HAND: Final = "a schedule does not sign with a CA for anybody: rotate by request, as somebody who may use the CA"
 _TOO_LARGE: Final = f"a value has at most {MAX_VALUE_BYTES} bytes"
 
 
@@ -102,8 +104,16 @@ def check_metadata(
     check_text(description, "body.description", MAX_DESCRIPTION)
     check_text(owner, "body.owner", MAX_OWNER)
     expires_at = check_moment(expires_at, "body.expires_at")
-    policy = None if rotation is None else RotationPolicy.parse(rotation, "body.rotation").to_fields()
+    policy = None if rotation is None else read_policy(rotation).to_fields()
     return Metadata(description, check_labels(labels), owner, expires_at, policy)
+
+
+def read_policy(fields: Mapping[str, Any]) -> RotationPolicy:
+    """A rotation policy, with times that come. Raises :class:`InvalidInput`, for a policy that needs a CA as well."""
+    policy = check_times(RotationPolicy.parse(fields, "body.rotation"), "body.rotation")
+    if policy.scheduled and policy.generate is not None and parse_spec(policy.generate).signer is not None:
+        raise refusal("body.rotation.generate", CA_BY_HAND, "bad_rotation")
+    return policy
 
 
 def check_text(text: str, place: str, limit: int) -> str:

@@ -6,6 +6,7 @@ envelope, so a row that is moved elsewhere does not open. It decides nothing: ca
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -56,7 +57,14 @@ def seal_version(
     entry: Entry, keys: KeyService, secret_id: UUID, scope_id: UUID, version: int, value: SecretValue
 ) -> StoredVersion:
     """The row of a version, with a new id and its envelope."""
-    version_id = new_id(entry.now)
+    return seal_version_at(entry.now, keys, secret_id, scope_id, version, value)
+
+
+def seal_version_at(
+    now: datetime, keys: KeyService, secret_id: UUID, scope_id: UUID, version: int, value: SecretValue
+) -> StoredVersion:
+    """As :func:`seal_version`, for the server's own work at ``now``."""
+    version_id = new_id(now)
     sealed = keys.encrypt(value, ValueContext(keys.instance_id, secret_id, version_id, scope_id))
     fields = (sealed.format, sealed.term, sealed.wrapped_dek, sealed.ciphertext)
     return StoredVersion(secret_id, version, version_id, scope_id, *fields)

@@ -28,6 +28,7 @@ from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.places import authorise_at, find_place
 from overseer.server.services.rollout_driver import RolloutDriver
+from overseer.server.services.rotation_service import refuse_where_rotated
 from overseer.server.services.secret_access import is_known_at, known_secret, lock_as_seen, locked_secret, no_such_version
 from overseer.server.services.secret_consumers import check_unused, shadowed_by
 from overseer.server.services.secret_input import (
@@ -189,6 +190,7 @@ class SecretWriting:
                 entry.deny("no_binding", f"a value of your own needs {Permission.SECRET_WRITE}, too; rotate without one")
 
             async def change(row: SecretRow) -> None:
+                await refuse_where_rotated(entry.session, row.id)
                 await guard_activation(entry, row, row.latest_version + 1, Permission.SECRET_ROTATE)
                 await self._add_version(entry, row, value or rotated_value(row), activate=True, immediate=body.immediate)
 
@@ -216,6 +218,7 @@ class SecretWriting:
                 entry.amend(version=body.version)
                 if row.active_version == body.version and row.rollout is None:
                     return
+                await refuse_where_rotated(entry.session, row.id, unless_paused=True)
                 await guard_activation(entry, row, body.version, Permission.SECRET_ACTIVATE)
                 if await self._starts_rollout(entry, row, body.version, immediate=body.immediate):
                     await secret_rows.touch_secret(entry.session, row.id)

@@ -83,7 +83,7 @@ class StepRow:
 
 
 async def insert_rollout(
-    session: Session, rollout_id: UUID, secret_id: UUID, previous: int, candidate: int, created_by: UUID
+    session: Session, rollout_id: UUID, secret_id: UUID, previous: int, candidate: int, created_by: UUID | None
 ) -> None:
     """A running rollout; the caller holds the secret's lock."""
     await session.execute("rollout_insert", rollout_id, secret_id, previous, candidate, created_by)

@@ -44,7 +44,7 @@ class VersionRow:
     readable_until: datetime | None
 
 
-async def insert_version(session: Session, stored: StoredVersion, created_by: UUID) -> None:
+async def insert_version(session: Session, stored: StoredVersion, created_by: UUID | None) -> None:
     """A new version; the caller holds the secret's lock or has just inserted it."""
     fields = (stored.id, stored.format, stored.kek_term, stored.wrapped_dek, stored.ciphertext, created_by)
     await session.execute("version_insert", stored.secret_id, stored.version, *fields)

@@ -12,4 +12,7 @@ FROM (SELECT term, wraps_reserved, created_at FROM keyring_key WHERE purpose = $
 -- name: metrics_states
 SELECT 'deployment' AS kind, state, count(*) AS number FROM deployment GROUP BY state
 UNION ALL SELECT 'rollout', state, count(*) FROM rollout GROUP BY state
-UNION ALL SELECT 'node', state, count(*) FROM node GROUP BY state;
+UNION ALL SELECT 'node', state, count(*) FROM node GROUP BY state
+UNION ALL SELECT 'rotation', state, count(*) FROM secret_rotation_run GROUP BY state
+UNION ALL SELECT 'rotation_schedule', CASE WHEN paused THEN 'paused' WHEN due_at < statement_timestamp() THEN 'overdue' ELSE 'due' END,
+                 count(*) FROM secret_rotation WHERE due_at IS NOT NULL GROUP BY 2;

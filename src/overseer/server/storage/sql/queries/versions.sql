@@ -38,6 +38,9 @@ INSERT INTO secret_version (secret_id, version, id, format, kek_term, wrapped_de
 SELECT secret_id, version, $2, $3, $4, $5, $6, readable_until, created_by, created_at FROM gone;
 
 -- name: version_grace
--- $2 was the active version until now, $3 is it from now on; $4 how long the old one is kept for those that still hold it.
-UPDATE secret_version SET readable_until = CASE WHEN version = $2 THEN statement_timestamp() + $4::interval END
+-- $2 was the active version until now, $3 is it from now on; $4 how long the old one is kept for those that still hold it, where
+-- the secret's rotation policy says nothing.
+UPDATE secret_version
+SET readable_until = CASE WHEN version = $2 THEN statement_timestamp() + COALESCE(
+        (SELECT (s.rotation ->> 'grace_days')::integer * interval '1 day' FROM secret s WHERE s.id = $1), $4::interval) END
 WHERE secret_id = $1 AND version IN ($2, $3);

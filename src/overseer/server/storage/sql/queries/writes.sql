@@ -98,7 +98,8 @@ added AS (
     SELECT p.secret_id, p.version, p.id, p.format, p.kek_term, p.wrapped_dek, p.ciphertext, p.created_by FROM plain p
 ),
 graced AS (
-    UPDATE secret_version v SET readable_until = statement_timestamp() + $13::interval
+    UPDATE secret_version v SET readable_until = statement_timestamp() + COALESCE(
+        (SELECT (s.rotation ->> 'grace_days')::integer * interval '1 day' FROM secret s WHERE s.id = p.secret_id), $13::interval)
     FROM plain p WHERE p.activate AND v.secret_id = p.secret_id AND v.version = p.was_active
 )
 UPDATE secret s
