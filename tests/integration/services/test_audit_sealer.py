@@ -103,6 +103,36 @@ async def test_an_open_transaction_holds_the_horizon_and_is_named(
     assert (await rebuilt(world))[1]["size"] == await _count(world)
 
 
+@pytest.mark.parametrize("lock", [8102661214773306991, 8102661214773306992], ids=["leader", "sealer"])
+async def test_a_stranger_who_holds_the_lock_of_those_who_seal_is_named(
+    world: World, lock: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any role that may connect can take an advisory lock; then nothing is sealed, and no transaction is to blame."""
+    role = f"stranger_{world.instance_id.hex[:12]}"
+    await write_rows(world, 1)
+    await sealer(world).run()
+    await write_rows(world, 1)
+    monkeypatch.setattr(audit_sealer, "LATE_SECONDS", -1.0)
+    await world.sql(f"CREATE ROLE {role} LOGIN")
+    other = await asyncpg.connect(world.url, user=role)
+    try:
+        assert await other.fetchval("SELECT pg_try_advisory_lock($1)", lock)
+        pid = await other.fetchval("SELECT pg_backend_pid()")
+        with caplog.at_level(logging.ERROR):
+            await sealer(world).run()
+        [record] = [one for one in caplog.records if "wait to be sealed" in one.getMessage()]
+        assert f"pid {pid} in database" in record.getMessage()
+        assert "holds the lock" in record.getMessage()
+        await other.execute("SELECT pg_advisory_unlock_all()")
+        caplog.clear()
+        with caplog.at_level(logging.ERROR):
+            await sealer(world).run()
+        assert "holds the lock" not in caplog.text
+    finally:
+        await other.close()
+        await world.sql(f"DROP ROLE {role}")
+
+
 async def test_a_late_row_of_an_older_transaction_is_not_lost(world: World) -> None:
     """``id > last`` would lose it: the transaction begins first, another one commits, the first inserts and commits last."""
     async with world.connection() as other:

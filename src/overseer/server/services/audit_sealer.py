@@ -128,12 +128,14 @@ class AuditSealer:
             blockers = await log_blockers(session)
         self._alarmed_at = time.monotonic()
         waits_for = "; ".join(blocker_text(one) for one in blockers) or "nobody that can be seen"
-        _LOG.error("audit rows wait to be sealed: open transactions hold them back: %s", waits_for, extra={"seconds": seconds})
+        _LOG.error("audit rows wait to be sealed, held back by: %s", waits_for, extra={"seconds": seconds})
 
 
 def blocker_text(blocker: Blocker) -> str:
     """Who holds sealing back, in words."""
     who = "a prepared transaction" if blocker.pid is None else f"pid {blocker.pid}"
+    if blocker.behind is None:
+        return f"{who} in database {blocker.database}, which is not the server's and holds the lock of those who seal"
     age = "" if blocker.seconds is None else f" for {blocker.seconds:.0f} s"
     return f"{who} in database {blocker.database}{age}, {blocker.behind} transactions ago"
 

@@ -50,12 +50,14 @@ class UnsealedRows:
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """A transaction that holds sealing back: ``behind`` counts the transactions since. ``pid`` is None for a prepared one."""
+    """A transaction that holds sealing back: ``behind`` counts the transactions since. ``pid`` is None for a prepared one.
+
+    Without ``behind``: a session of somebody else that holds a lock of ours, so that nobody seals."""
 
     pid: int | None
     database: str
     seconds: float | None
-    behind: int
+    behind: int | None
 
 
 def read_checkpoint(row: Mapping[str, Any], origin: str) -> StoredCheckpoint:
@@ -145,7 +147,8 @@ async def leaf_tiles(session: Session, first: int, end: int) -> dict[int, list[b
 
 
 async def log_blockers(session: Session) -> list[Blocker]:
-    """The oldest transactions that have an id, in any database of the cluster; never what they run."""
+    """Who holds a lock of ours and is none of us, and the oldest transactions that have an id, in any database of the cluster;
+    never what they run."""
     rows = await session.fetch("log_blockers")
     return [Blocker(row["pid"], row["database"], row["seconds"], row["behind"]) for row in rows]
 

@@ -140,13 +140,19 @@ FROM (SELECT a.at FROM audit a WHERE (a.incarnation, a.xact) >= ($1::integer, $2
       ORDER BY a.incarnation, a.xact, a.id LIMIT $3) u;
 
 -- name: log_blockers
--- Who holds the horizon back, in any database of the cluster: the oldest transactions that have an id, never what they run.
+-- Who holds the horizon back, in any database of the cluster: the oldest transactions that have an id, never what they run. Before
+-- them (behind is NULL) whoever is none of ours and holds the lock of the sealers or of the leader: any login that may connect can.
 SELECT pid, COALESCE(datname, '') AS database, extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds,
-       age(backend_xid) AS behind, false AS prepared
+       age(backend_xid) AS behind
 FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
 UNION ALL
-SELECT NULL, database, extract(epoch FROM clock_timestamp() - prepared)::float8, age(transaction), true FROM pg_prepared_xacts
-ORDER BY behind DESC LIMIT 5;
+SELECT NULL, database, extract(epoch FROM clock_timestamp() - prepared)::float8, age(transaction) FROM pg_prepared_xacts
+UNION ALL
+SELECT a.pid, a.datname, NULL, NULL FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND a.datname = current_database()
+  AND (l.classid::bigint << 32) + l.objid::bigint IN (8102661214773306991, 8102661214773306992)
+  AND NOT pg_has_role(a.usesysid, current_user, 'MEMBER')
+ORDER BY behind DESC NULLS FIRST LIMIT 5;
 
 -- name: self_check_read
 SELECT next_index, started_at, finished_at, checked_size, problems, found FROM audit_self_check;
