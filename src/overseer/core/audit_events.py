@@ -90,6 +90,11 @@ class AuditAction(StrEnum):
     GROUP_PATCH = "group:patch"
     GROUP_REMOVE_MEMBER = "group:remove_member"
     IDENTITY_READ = "identity:read"
+    IMPORT_COMPARE = "import:compare"
+    IMPORT_CREATE = "import:create"
+    IMPORT_LIST = "import:list"
+    IMPORT_READ = "import:read"
+    IMPORT_UNDO = "import:undo"
     KEY_READ = "key:read"
     KEY_RETIRE = "key:retire"
     KEY_ROTATE = "key:rotate"
@@ -131,6 +136,7 @@ class AuditAction(StrEnum):
     SECRET_CREATE = "secret:create"
     SECRET_DELETE = "secret:delete"
     SECRET_EXPLAIN = "secret:explain"
+    SECRET_EXPORT = "secret:export"
     SECRET_LIST = "secret:list"
     SECRET_MOVE = "secret:move"
     SECRET_PATCH = "secret:patch"
@@ -245,6 +251,11 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.GROUP_PATCH: "a group's name or description was changed",
     AuditAction.GROUP_REMOVE_MEMBER: "a principal left a group; a second row names it",
     AuditAction.IDENTITY_READ: "a principal asked who it is and what it may do",
+    AuditAction.IMPORT_COMPARE: "a value that is to be imported was compared with the stored one; code compared: its caller learnt whether",
+    AuditAction.IMPORT_CREATE: "secrets were imported; the request's other rows name each",
+    AuditAction.IMPORT_LIST: "imports were listed",
+    AuditAction.IMPORT_READ: "one import was shown",
+    AuditAction.IMPORT_UNDO: "an import was undone as far as nothing had changed; the request's other rows name each",
     AuditAction.KEY_READ: "the state of the keyring was shown, never a key",
     AuditAction.KEY_RETIRE: "an old term of the key-encryption key was deleted for good; the version is the term",
     AuditAction.KEY_ROTATE: "a new term of the key-encryption key encrypts; the code says why, the version is the term",
@@ -286,6 +297,7 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.SECRET_CREATE: "a secret was created",
     AuditAction.SECRET_DELETE: "a secret was deleted with all of its history",
     AuditAction.SECRET_EXPLAIN: "somebody asked which secret of a name wins at a scope",
+    AuditAction.SECRET_EXPORT: "the value of a secret was exported; code plaintext: not encrypted",
     AuditAction.SECRET_LIST: "secrets were listed",
     AuditAction.SECRET_MOVE: "a secret was moved or renamed: one row for where it was, one for where it is",
     AuditAction.SECRET_PATCH: "metadata of a secret was changed",

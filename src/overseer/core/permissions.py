@@ -48,6 +48,7 @@ class Permission(StrEnum):
     ROTATOR_WRITE = "rotator:write"
     ROTATOR_WRITE = "rotator:write"
     SECRET_ACTIVATE = "secret:activate"
+    SECRET_EXPORT = "secret:export"
     SECRET_DELETE = "secret:delete"
     SECRET_LIST = "secret:list"
     SECRET_REVEAL = "secret:reveal"
@@ -98,6 +99,7 @@ PERMISSION_BITS: Final[dict[Permission, int]] = {
     Permission.BACKEND_WRITE: 40,
     Permission.AUDIT_ERASE: 33,
     Permission.APPROVAL_DECIDE: 34,
+    Permission.SECRET_EXPORT: 41,
     Permission.APPROVAL_LIST: 35,
     Permission.APPROVAL_POLICY_WRITE: 36,
     Permission.BACKUP_CREATE: 43,
@@ -136,6 +138,7 @@ PERMISSION_MEANING: Final[dict[Permission, str]] = {
     Permission.PRINCIPAL_WRITE: "create, disable and delete users, service accounts and groups",
     Permission.ROLE_WRITE: "create, change and delete roles; a change reaches no further than what its maker holds",
     Permission.ROTATOR_WRITE: "say how the server changes a secret's credential at its source; it connects there with another secret",
+    Permission.SECRET_EXPORT: "write values to a file in plain text; encrypted exports need secret:reveal alone",
     Permission.ROTATOR_WRITE: "say how the server changes a secret's credential at its source; it connects there with another secret",
     Permission.SECRET_ACTIVATE: "make another version of a secret the active one",
     Permission.SECRET_DELETE: "delete a secret with all of its history",

@@ -14,6 +14,7 @@ from overseer.server.api.route import Route
 _LEAST: Final[dict[str, Any]] = {
     "operations": [{"operation": "delete", "id": "0190f3c2-0000-7000-8000-000000000000"}],
     "scope": {"app": None, "environment": None, "node": None},
+    "entries": [{"name": "a-name", "value": "v"}],
     "files": [{"path": "compose.yaml", "content": "services: {}"}],
     "actions": ["reveal"],
     "decision": "refuse",

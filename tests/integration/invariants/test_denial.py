@@ -14,6 +14,7 @@ from overseer.server.services.catalogue import Services
 from overseer.wire.access import BindingCreate, GroupCreate, RoleCreate, ServiceAccountCreate, TokenCreate
 from overseer.wire.approvals import ApprovalCreate, ApprovalPolicyCreate
 from overseer.wire.deployments import BundleCreate, BundleFile, DeploymentCreate
+from overseer.wire.imports import ImportEntry, ImportRequest
 from overseer.wire.people import UserCreate, UserReset
 from overseer.wire.secret_batches import BatchUpdate, ScopeTarget
 from overseer.wire.secrets import SecretUpdate
@@ -55,6 +56,8 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
         UUID(int=77),
         UUID(user.id),
     )
+    entries = [ImportEntry(name="imported", value="v")]
+    imported = await services.imports.import_secrets(owner, ImportRequest(entries=entries))
     whole = {"app": "*", "environment": "*", "node": "*"}
     policy = ApprovalPolicyCreate(title="four-eyes", actions=["delete"], name="guarded", **whole)
     four_eyes = (await services.approvals.create_policy(owner, policy)).view
@@ -73,12 +76,14 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
         "decision": "approve",
         "description": "somebody",
         "deployment_id": UUID(deployment.id),
+        "entries": entries,
         "environment": "*",
         "group_id": UUID(deployment.group or ""),
         "filter": "unused",
         "holdings": [],
         "name": "shop",
         "names": ["db-password"],
+        "import_id": UUID(imported.id or ""),
         "invitation": "ovsi_x",
         "issuer": "https://id.example",
         "node": "n1",

@@ -17,6 +17,7 @@ from overseer.server.api.routes import (
     grants,
     identities,
     keys,
+    imports,
     nodes,
     plans,
     rollouts,
@@ -32,6 +33,8 @@ from overseer.server.api.routes import (
 ROUTE_MODULES: Final = (
     secrets,
     agents,
+    backends,
+    imports,
     server_state,
     deployments,
     plans,

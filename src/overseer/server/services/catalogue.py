@@ -23,8 +23,10 @@ from overseer.server.services.deployment_service import DeploymentService
 from overseer.server.services.drift_service import DriftService
 from overseer.server.services.enrolment_service import EnrolmentService
 from overseer.server.services.housekeeping import Housekeeping
+from overseer.server.services.export_service import ExportService
 from overseer.server.services.identity_service import IdentityService
 from overseer.server.services.key_rotation import KeyRotation
+from overseer.server.services.import_service import ImportService
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
 from overseer.server.services.metrics_service import MetricsService
@@ -63,6 +65,8 @@ class Services:
     scopes: ScopeService
     nodes: NodeService
     enrolment: EnrolmentService
+    imports: ImportService
+    exports: ExportService
     identity: IdentityService
     access: AccessService
     approvals: ApprovalService

@@ -51,15 +51,24 @@ NEEDS_ROLLOUT = (
 )
 
 
+#: Gets the entry and the ids of the secrets in the order of the operations.
+Alongside = Callable[[Entry, Sequence[UUID]], Awaitable[None]]
+
 class SecretBatches(SecretWriting):
     """See the module's text."""
 
     async def batch(
-        self, caller: Caller, body: SecretBatch, idempotency: Idempotency | None = None
+        self,
+        caller: Caller,
+        body: SecretBatch,
+        idempotency: Idempotency | None = None,
+        alongside: Alongside | None = None,
     ) -> SecretBatchAnswer:
         """Do every operation of ``body``, or none. Each needs what its single request needs.
 
         Raises :class:`Denied`, :class:`Unavailable`, :class:`InvalidInput` or :class:`BatchRefused` with the complete list.
+        ``alongside`` is done in the same transaction after all of them, but not where the request is replayed.
+
         """
         await self._keys.prepare_to_encrypt()
         async with self._gate.enter(caller, AuditAction.SECRET_BATCH) as entry:
@@ -81,6 +90,8 @@ class SecretBatches(SecretWriting):
             ids = await self._apply(entry, items)
             items.stop()
             batch_id = new_id(entry.now)
+            if alongside is not None:
+                await alongside(entry, ids)
             if idempotency is not None:
                 await batch_rows.insert_batch(entry.session, batch_id, ids)
             await self._idempotency.remember(entry, idempotency, status=200, resource_id=batch_id)
