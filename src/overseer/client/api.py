@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # each noun is imported when it is first used: a command star
     from overseer.client.backups import Backups
     from overseer.client.deployments import Deployments
     from overseer.client.grants import Access, Bindings, Groups, Roles
-    from overseer.client.keys import Keys
     from overseer.client.imports import Imports
+    from overseer.client.keys import Keys
     from overseer.client.people import Account, SignInRoutes, Users
     from overseer.client.rollouts import Rollouts
     from overseer.client.rotations import Rotations
@@ -214,18 +214,12 @@ class Client:
         return Rotations(self._retrying)
 
     @cached_property
-    @cached_property
-    def backups(self) -> Backups:
-        from overseer.client.backups import Backups
-
-        return Backups(self._retrying)
-
-    @cached_property
     def imports(self) -> Imports:
         from overseer.client.imports import Imports
 
         return Imports(self._retrying)
 
+    @cached_property
     def keys(self) -> Keys:
         from overseer.client.keys import Keys
 

@@ -47,15 +47,15 @@ from overseer.server.services.denial_limits import DenialLimits
 from overseer.server.services.deployment_service import DeploymentService
 from overseer.server.services.drift_service import DriftService
 from overseer.server.services.enrolment_service import EnrolmentService
+from overseer.server.services.export_service import ExportService
 from overseer.server.services.gate import Gate
 from overseer.server.services.housekeeping import Housekeeping
 from overseer.server.services.idempotency import IdempotencyKeeper
-from overseer.server.services.export_service import ExportService
 from overseer.server.services.identity_service import IdentityService
+from overseer.server.services.import_service import ImportService
 from overseer.server.services.key_limits import KeyLimits
 from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
-from overseer.server.services.import_service import ImportService
 from overseer.server.services.key_verification import KeyVerifier
 from overseer.server.services.metrics_service import MetricsService
 from overseer.server.services.node_service import NodeService
@@ -187,19 +187,16 @@ def wire_services(
     tries, passwords, factors = SignInTries(keys), PasswordWork(), SecondFactors(keys)
     backup_targets = BACKUP.read(settings.tables)
     session_rules = SessionRules(settings.session_hours * 3600, settings.session_idle_minutes * 60)
+    secrets = SecretService(gate, keys, idempotency, opener, rollouts, RevealBatches(database, gate))
     return Services(
         secrets=secrets,
         imports=ImportService(gate, keys, opener, secrets),
         exports=ExportService(gate, keys, opener),
-        resolve=ResolveService(gate, keys, opener, ResolveBatches(database, gate), sources),
-        backends=BackendService(gate, keys, idempotency, calls),
-        sourcing=SecretSourcing(gate, keys, idempotency, calls, sources),
-        source_refresh=sources,
+        resolve=ResolveService(gate, keys, opener, ResolveBatches(database, gate)),
         scopes=ScopeService(gate, idempotency),
         nodes=NodeService(gate, keys, idempotency, pinned_ca(settings)),
         enrolment=EnrolmentService(gate, keys),
         identity=IdentityService(gate, idempotency),
-    secrets = SecretService(gate, keys, idempotency, opener, rollouts, RevealBatches(database, gate), sources)
         access=AccessService(gate),
         approvals=ApprovalService(gate, idempotency),
         users=UserService(gate, idempotency),

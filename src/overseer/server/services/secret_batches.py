@@ -10,6 +10,7 @@ operation says ``immediate`` or keeps the active version.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from overseer.core.audit_events import AuditAction
