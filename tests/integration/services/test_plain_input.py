@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from overseer.core.audit_filter import AuditFilter
 from overseer.core.errors import InvalidInput
 from overseer.wire.access import BindingCreate, ServiceAccountCreate
 from overseer.wire.secrets import SecretCreate, SecretPatch
@@ -44,10 +45,10 @@ async def test_times_that_utc_cannot_tell_are_refused(world: World, moment: date
         await delivery.identity.create_binding(owner, binding)
     assert places(caught) == ["body.expires_at"]
     with pytest.raises(InvalidInput) as caught:
-        await delivery.log.list(owner, since=moment)
+        await delivery.log.list(owner, AuditFilter(since=moment))
     assert places(caught) == ["query.since"]
     with pytest.raises(InvalidInput) as caught:
-        await delivery.log.list(owner, until=moment)
+        await delivery.log.list(owner, AuditFilter(until=moment))
     assert places(caught) == ["query.until"]
 
 
@@ -55,7 +56,7 @@ async def test_times_that_utc_cannot_tell_are_refused(world: World, moment: date
 async def test_the_first_and_the_last_second_are_times(world: World, moment: datetime) -> None:
     secret = await world.secret("A", expires_at=moment)
     assert (await world.secrets.get(world.owner, UUID(secret.id))).view.expires_at == moment
-    await Delivery(world).log.list(world.owner, since=moment, until=moment)
+    await Delivery(world).log.list(world.owner, AuditFilter(since=moment, until=moment))
 
 
 async def test_a_refused_label_is_told_by_its_number(world: World) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from overseer.cli.commands.audit import _moment
+from overseer.cli.audit_filters import moment_of
 from tests.unit.cli.conftest import Overseer
 from tests.unit.cli.test_login import BINDING
 from tests.unit.client.scripted_server import Asked, Reply, scripted_server
@@ -193,11 +193,11 @@ def test_the_audit_log_is_filtered_and_bounded(overseer: Overseer) -> None:
 
 
 def test_a_duration_means_that_long_ago() -> None:
-    found = _moment("24h")
+    found = moment_of("24h")
     assert found is not None
     age = datetime.now(UTC) - datetime.fromisoformat(found)
     assert timedelta(hours=24) <= age < timedelta(hours=24, minutes=1)
-    assert _moment("2026-01-01T00:00:00+02:00") == "2026-01-01T00:00:00+02:00"
+    assert moment_of("2026-01-01T00:00:00+02:00") == "2026-01-01T00:00:00+02:00"
 
 
 def test_the_seal_is_shown_and_opened_without_a_token(overseer: Overseer, monkeypatch: pytest.MonkeyPatch) -> None:
