@@ -16,15 +16,8 @@ def value_answer(revealed: Revealed) -> ValueAnswer:
     try:
         return ValueAnswer(id=revealed.id, name=revealed.name, version=revealed.version, value=plain.decode("utf-8"))
     except UnicodeDecodeError:
-        text, encoded = None, base64.b64encode(plain).decode("ascii")
-    return ValueAnswer(
-        id=revealed.id,
-        name=revealed.name,
-        version=revealed.version,
-        value=text,
-        value_base64=encoded,
-        stale=revealed.stale,
-    )
+        encoded = base64.b64encode(plain).decode("ascii")
+        return ValueAnswer(id=revealed.id, name=revealed.name, version=revealed.version, value_base64=encoded)
 
 
 def export_answer(exported: Exported) -> ExportAnswer:
