@@ -46,10 +46,9 @@ class Permission(StrEnum):
     PRINCIPAL_WRITE = "principal:write"
     ROLE_WRITE = "role:write"
     ROTATOR_WRITE = "rotator:write"
-    ROTATOR_WRITE = "rotator:write"
     SECRET_ACTIVATE = "secret:activate"
-    SECRET_EXPORT = "secret:export"
     SECRET_DELETE = "secret:delete"
+    SECRET_EXPORT = "secret:export"
     SECRET_LIST = "secret:list"
     SECRET_REVEAL = "secret:reveal"
     SECRET_ROTATE = "secret:rotate"
@@ -93,15 +92,14 @@ PERMISSION_BITS: Final[dict[Permission, int]] = {
     Permission.ACCESS_REVIEW: 27,
     Permission.USER_RESET: 30,
     Permission.ROTATOR_WRITE: 45,
-    Permission.ROTATOR_WRITE: 45,
     Permission.BACKEND_LIST: 38,
     Permission.BACKEND_USE: 39,
     Permission.BACKEND_WRITE: 40,
     Permission.AUDIT_ERASE: 33,
     Permission.APPROVAL_DECIDE: 34,
-    Permission.SECRET_EXPORT: 41,
     Permission.APPROVAL_LIST: 35,
     Permission.APPROVAL_POLICY_WRITE: 36,
+    Permission.SECRET_EXPORT: 41,
     Permission.BACKUP_CREATE: 43,
     Permission.BACKUP_LIST: 44,
 }
@@ -138,10 +136,9 @@ PERMISSION_MEANING: Final[dict[Permission, str]] = {
     Permission.PRINCIPAL_WRITE: "create, disable and delete users, service accounts and groups",
     Permission.ROLE_WRITE: "create, change and delete roles; a change reaches no further than what its maker holds",
     Permission.ROTATOR_WRITE: "say how the server changes a secret's credential at its source; it connects there with another secret",
-    Permission.SECRET_EXPORT: "write values to a file in plain text; encrypted exports need secret:reveal alone",
-    Permission.ROTATOR_WRITE: "say how the server changes a secret's credential at its source; it connects there with another secret",
     Permission.SECRET_ACTIVATE: "make another version of a secret the active one",
     Permission.SECRET_DELETE: "delete a secret with all of its history",
+    Permission.SECRET_EXPORT: "write values to a file in plain text; encrypted exports need secret:reveal alone",
     Permission.SECRET_LIST: "see that a secret exists, and its metadata, never a value",
     Permission.SECRET_REVEAL: "see the value of a secret",
     Permission.SECRET_ROTATE: "let Overseer make a new version of a secret",
