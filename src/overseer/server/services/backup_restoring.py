@@ -82,7 +82,7 @@ async def verify_backup(
     """
     archive = ArchiveReader(source, keys)
     async with restoring(url) as work:
-        opened, _ = await _open(work, archive, setting, checkpoint)
+        opened, _, _ = await _open(work, archive, setting, checkpoint)
         work.discard()
     return opened
 
@@ -104,12 +104,11 @@ async def restore_backup(
     """
     archive = ArchiveReader(source, keys)
     async with restoring(url) as work:
-        opened, instance = await _open(work, archive, setting, checkpoint)
+        opened, instance, incarnation = await _open(work, archive, setting, checkpoint)
         told(opened)
         session = work.session
         revoked = Revoked() if keep_credentials else Revoked(*await restore_rows.revoke_credentials(session))
         await restore_rows.end_what_ran(session)
-        incarnation = await work.begin_incarnation()
         await insert_events(session, list(_events(instance, opened, revoked, keep_credentials, now)))
     await initialise(url, setting, _no_owner_token, now)  # the role of the service, and what a newer release brings
     return Restored(opened, instance.id, incarnation, revoked)
@@ -117,7 +116,7 @@ async def restore_backup(
 
 async def _open(
     work: Restoring, archive: ArchiveReader, setting: SealSetting, checkpoint: str | None
-) -> tuple[Opened, InstanceRow]:
+) -> tuple[Opened, InstanceRow, int]:
     manifest = await work.load(archive)
     instance = await load_instance(work.session)
     if instance is None or str(instance.id) != archive.head.instance_id:
@@ -125,8 +124,11 @@ async def _open(
     keyring = await open_keyring(work.session, instance, await setting.seal(instance).root_key(setting.given))
     values = await _open_rows(work.session, instance.id, keyring)
     older_by, trusted = _age(manifest, instance.id, checkpoint)
+    # Before the log is looked at: its transaction ids are another cluster's, and under the present number they would be from a
+    # future that has not come.
+    incarnation = await work.begin_incarnation()
     log = await _verified_log(work, trusted)
-    return Opened(archive.head, manifest.rows, values, manifest.log_size, log, older_by), instance
+    return Opened(archive.head, manifest.rows, values, manifest.log_size, log, older_by), instance, incarnation
 
 
 async def _open_rows(session: Session, instance_id: UUID, keyring: Keyring) -> int:

@@ -1,0 +1,161 @@
+"""The restore drill: a server that runs is backed up, a twin is restored on an empty directory and started, and every value of
+both is compared by fingerprint; the twin's audit log is verified. And what must be refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyrage
+import pytest
+
+from tests.e2e.cli.conftest import START_SECONDS, Overseer, command, free_port, own_environment
+
+pytestmark = [pytest.mark.postgres]
+
+VALUES = {f"drill-{number}": (b"\x00\x01\xff" * number + b"\n\\N\t") for number in range(1, 7)}
+WORDS = b"a passphrase of some length"
+
+
+def fingerprints(overseer: Overseer) -> dict[str, str]:
+    return {name: hashlib.sha256(overseer("secret", "get", name).stdout).hexdigest() for name in VALUES}
+
+
+@contextmanager
+def running(overseer: Overseer, log: Path) -> Iterator[None]:
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command("server", "run"), env=overseer.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while overseer("server", "status", code=None).returncode:
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield
+    finally:
+        server.terminate()
+        server.wait(40)
+
+
+@pytest.fixture(scope="module")
+def stored(overseer: Overseer) -> Iterator[dict[str, str]]:
+    for name, value in VALUES.items():
+        overseer("secret", "set", name, "--stdin", stdin=value)
+    overseer("secret", "set", "drill-1", "--stdin", stdin=b"the second version")
+    yield fingerprints(overseer)
+    for name in VALUES:
+        overseer("secret", "delete", name, "--yes")
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("backups")
+
+
+@pytest.fixture(scope="module")
+def identity(places: Path) -> Path:
+    file = places / "identity.txt"
+    file.write_text(f"{pyrage.x25519.Identity.generate()}\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def backup(overseer: Overseer, stored: dict[str, str], places: Path, identity: Path) -> Path:
+    recipient = str(pyrage.x25519.Identity.from_str(identity.read_text().strip()).to_public())
+    made = json.loads(overseer("backup", "create", "--to", str(places), "--recipient", recipient, "--json").stdout)
+    assert made["rows"] > 50
+    return Path(made["file"])
+
+
+def twin(overseer: Overseer, home: Path) -> Overseer:
+    """Another machine: an empty data directory with the key file alone."""
+    other = Overseer(own_environment(home, free_port()))
+    other.data_dir.mkdir(mode=0o700, parents=True)
+    shutil.copy2(overseer.data_dir / "root.key", other.data_dir / "root.key")
+    return other
+
+
+def test_the_drill(overseer: Overseer, stored: dict[str, str], backup: Path, identity: Path, tmp_path: Path) -> None:
+    other = twin(overseer, tmp_path)
+    done = json.loads(other("restore", str(backup), "--identity", str(identity), "--yes", "--json").stdout)
+    assert done["values_opened"] > len(VALUES)
+    assert (done["log_verified"], done["older_by"], done["incarnation"]) == (True, 0, 2)
+    assert done["revoked"]["tokens"] >= 1
+    other("server", "init", "--renew-owner-token")
+    with running(other, tmp_path / "server.log"):
+        # The old token ended; the new one lets in.
+        old = json.loads(next((Path(overseer.environment["XDG_CONFIG_HOME"]) / "overseer").glob("*.json")).read_text())
+        token = old["token"]
+        other("whoami", code=77, OVERSEER_TOKEN=token)
+        other("login", "--token-file", str(other.data_dir / "owner-token"))
+        assert fingerprints(other) == stored
+        assert other("secret", "get", "drill-1", "--version", "1").stdout == VALUES["drill-1"]
+        assert json.loads(other("key", "verify", "--json").stdout)["unreadable"] == []
+        time.sleep(1.5)  # the sealer goes on with the log
+        other("audit", "verify")
+        rows = json.loads(other("audit", "list", "--action", "backup:restore", "--json").stdout)
+        assert len(rows["items"] if isinstance(rows, dict) else rows) == 1
+
+
+def test_people_can_open_it_with_age_and_tar(backup: Path, identity: Path, tmp_path: Path) -> None:
+    opened = pyrage.decrypt(backup.read_bytes(), [pyrage.x25519.Identity.from_str(identity.read_text().strip())])
+    subprocess.run(["tar", "xz", "-C", str(tmp_path)], input=opened, check=True)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    for name, one in manifest["tables"].items():
+        content = b"".join(path.read_bytes() for path in sorted((tmp_path / "tables" / name).glob("*.copy")))
+        assert (hashlib.sha256(content).hexdigest(), len(content)) == (one["sha256"], one["bytes"])
+        assert content.count(b"\n") == one["rows"]
+    for value in VALUES.values():
+        assert value not in opened
+
+
+def test_a_verification_needs_no_second_machine(overseer: Overseer, backup: Path, identity: Path) -> None:
+    shown = overseer("backup", "verify", str(backup), "--identity", str(identity)).stdout
+    assert b"opened with the seal" in shown
+    assert b"sealed rows verify" in shown
+
+
+def test_what_cannot_be_right_is_refused(overseer: Overseer, backup: Path, identity: Path, places: Path, tmp_path: Path) -> None:
+    other = twin(overseer, tmp_path)
+    cut, flipped = places / "cut.age", places / "flipped.age"
+    content = backup.read_bytes()
+    cut.write_bytes(content[:-200])
+    flipped.write_bytes(content[:5000] + bytes([content[5000] ^ 1]) + content[5001:])
+    wrong = places / "wrong.txt"
+    wrong.write_text(f"{pyrage.x25519.Identity.generate()}\n")
+    for file, key, code in ((cut, identity, 70), (flipped, identity, 70), (backup, wrong, 78), (wrong, identity, 65)):
+        refused = other("restore", str(file), "--identity", str(key), "--yes", code=code)
+        assert b"Traceback" not in refused.stderr
+        assert b"internal" not in refused.stderr
+    (other.data_dir / "root.key").write_text("overseer-root-key-v1\n" + "ab" * 32 + "\n")
+    other("restore", str(backup), "--identity", str(identity), "--yes", code=78)
+    shutil.copy2(overseer.data_dir / "root.key", other.data_dir / "root.key")
+    other("restore", str(backup), "--identity", str(identity), "--yes")  # it was empty all the time
+    again = other("restore", str(backup), "--identity", str(identity), "--yes", code=75)
+    assert b"not empty" in again.stderr
+
+
+def test_a_passphrase_is_as_good(overseer: Overseer, stored: dict[str, str], places: Path) -> None:
+    words = places / "words.txt"
+    words.write_bytes(WORDS + b"\n")
+    file = places / "by-words.age"
+    overseer("backup", "create", "--to", str(file), "--passphrase-file", str(words))
+    overseer("backup", "verify", str(file), "--passphrase-file", str(words))
+    words.write_bytes(b"another passphrase of that length\n")
+    assert b"passphrase" in overseer("backup", "verify", str(file), "--passphrase-file", str(words), code=78).stderr
+    words.write_bytes(b"short\n")
+    overseer("backup", "create", "--to", str(places / "no.age"), "--passphrase-file", str(words), code=65)
+    overseer("backup", "create", "--to", str(file), "--recipient", "age1nonsense", code=65)
+    listed = overseer("backup", "list").stdout
+    assert b"by-words.age" in listed
+    assert b"(command line)" in listed
+    overseer("backup", "create", "--target", "nightly", code=66)
+    overseer("backup", "create", code=2)
