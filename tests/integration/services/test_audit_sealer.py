@@ -107,13 +107,15 @@ async def test_an_open_transaction_holds_the_horizon_and_is_named(
 async def test_a_stranger_who_holds_the_lock_of_those_who_seal_is_named(
     world: World, lock: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Any role that may connect can take an advisory lock; then nothing is sealed, and no transaction is to blame."""
+    """A role that may connect and nothing else can take an advisory lock; then no transaction is to blame."""
     role = f"stranger_{world.instance_id.hex[:12]}"
     await write_rows(world, 1)
     await sealer(world).run()
     await write_rows(world, 1)
     monkeypatch.setattr(audit_sealer, "LATE_SECONDS", -1.0)
     await world.sql(f"CREATE ROLE {role} LOGIN")
+    name = await world.sql("SELECT current_database()")
+    await world.sql(f"GRANT CONNECT ON DATABASE {name[0][0]} TO {role}")
     other = await asyncpg.connect(world.url, user=role)
     try:
         assert await other.fetchval("SELECT pg_try_advisory_lock($1)", lock)
@@ -130,6 +132,7 @@ async def test_a_stranger_who_holds_the_lock_of_those_who_seal_is_named(
         assert "holds the lock" not in caplog.text
     finally:
         await other.close()
+        await world.sql(f"DROP OWNED BY {role}")
         await world.sql(f"DROP ROLE {role}")
 
 

@@ -217,6 +217,21 @@ async def test_a_login_with_createrole_makes_and_takes_the_role(own_cluster: Pat
         await migrate(postgres_server.url(own_cluster, "maker"))
 
 
+async def test_a_login_of_the_cluster_that_nobody_let_in_cannot_connect(own_cluster: Path) -> None:
+    """It could read nothing, and still take the lock of the leader: nothing would be sealed, and no job would run."""
+    postgres_server.execute(own_cluster, "CREATE ROLE neighbour LOGIN", "CREATE ROLE house LOGIN CREATEROLE")
+    postgres_server.execute(own_cluster, "CREATE DATABASE house OWNER house")
+    url, theirs = (f"postgresql://{name}@/house?host={quote(str(own_cluster))}" for name in ("house", "neighbour"))
+    await (await asyncpg.connect(theirs)).close()
+    assert (await migrate(url)).restricted
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await asyncpg.connect(theirs)
+    await (await _session(url)).close()
+    postgres_server.execute(own_cluster, "GRANT CONNECT ON DATABASE house TO neighbour")
+    await migrate(url)
+    await (await asyncpg.connect(theirs)).close()
+
+
 async def test_many_databases_of_a_cluster_make_the_role_at_once(own_cluster: Path) -> None:
     names = [f"tenant{number}" for number in range(6)]
     postgres_server.execute(own_cluster, *(f"CREATE DATABASE {name} TEMPLATE template0" for name in names))

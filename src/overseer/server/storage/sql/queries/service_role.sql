@@ -28,6 +28,15 @@ WHERE r.rolname = 'overseer_service' AND g.rolname <> session_user AND g.rolcanl
 
 -- name: service_role_grants
 -- Every table is named: a new one is out of reach until it is written down here. Applied anew by each migration run.
+-- Whoever may connect can take our advisory locks and send our notices, whatever else they may not: PUBLIC may not. Whom the
+-- operator grants it to may; where the database is not ours to say so, it stays as it is.
+DO $$
+BEGIN
+    IF (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database()) THEN
+        EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database());
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO overseer_service', current_database());
+    END IF;
+END $$;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO overseer_service;
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM overseer_service;
