@@ -36,7 +36,13 @@ async def things(server: Server) -> dict[str, str]:
     binding = await server.made(
         "/api/bindings", principal=account["name"], role="viewer", app="*", environment="*", node="*", name="*"
     )
+    whole = {"app": "*", "environment": "*", "node": "*"}
+    guarded = await server.made("/api/secrets", name=f"guarded-{mark}", value=CANARY)
+    policy = {"title": f"policy-{mark}", "actions": ["delete"], "name": guarded["name"], **whole}
+    await server.made("/api/approval-policies", **policy)
+    approval = await server.made("/api/approvals", action="delete", secret_id=guarded["id"], reason="it is not used")
     known = {"secret": secret, "user": user, "group": group, "role": role, "token": token, "binding": binding}
+    known["approval"] = approval
     return {f"{noun}_id": made["id"] for noun, made in known.items()} | {"session_id": str(uuid.uuid4()), "name": "x"}
 
 

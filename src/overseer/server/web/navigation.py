@@ -24,6 +24,7 @@ _GROUPS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
     (
         "Access",
         (
+            Link("Approvals", "/approvals"),
             Link("People", "/users", Permission.PRINCIPAL_LIST),
             Link("Groups", "/groups", Permission.PRINCIPAL_LIST),
             Link("Roles", "/roles", Permission.BINDING_LIST),

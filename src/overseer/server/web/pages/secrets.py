@@ -14,7 +14,7 @@ from uuid import UUID
 
 from overseer.core.audit_events import AuditAction
 from overseer.core.audit_filter import AuditFilter
-from overseer.core.errors import Denied, InvalidInput, OverseerError
+from overseer.core.errors import ApprovalRequired, Denied, InvalidInput, OverseerError
 from overseer.core.permissions import Permission
 from overseer.core.scopes import PRECEDENCE
 from overseer.server.api.route import LARGE_BODY
@@ -119,7 +119,12 @@ async def show_secret(visit: Visit, secret_id: UUID) -> Answer:
 @page("POST", "/secrets/{secret_id}/reveal", permission=Permission.SECRET_REVEAL)
 async def reveal_secret(visit: Visit, secret_id: UUID) -> Answer:
     body = ValueRequest(version=visit.form.number("version"), reason=visit.form.text("reason"))
-    answer = value_answer(await visit.services.secrets.reveal(visit.caller, secret_id, body))
+    try:
+        revealed = await visit.services.secrets.reveal(visit.caller, secret_id, body)
+    except ApprovalRequired as error:
+        content = {"action": "reveal", "secret_id": str(secret_id), "version": body.version, "error": error}
+        return View("approvals/ask.html", content, status=200 if visit.fragment else error.status, fragment=True)
+    answer = value_answer(revealed)
     return View("secrets/value.html", {"answer": answer, "wanted": body.version}, fragment=True)
 
 
@@ -132,7 +137,7 @@ async def update_secret(visit: Visit, secret_id: UUID) -> Answer:
         await visit.services.secrets.update(visit.caller, secret_id, body, form.optional("etag"))
         return "updated"
 
-    return await _changed(visit, secret_id, change)
+    return await _changed(visit, secret_id, change, ("activate", ""))
 
 
 @page("POST", "/secrets/{secret_id}/rotate", permission=Permission.SECRET_ROTATE)
@@ -142,7 +147,7 @@ async def rotate_secret(visit: Visit, secret_id: UUID) -> Answer:
         await visit.services.secrets.rotate(visit.caller, secret_id, body, visit.form.optional("etag"))
         return "rotated"
 
-    return await _changed(visit, secret_id, change)
+    return await _changed(visit, secret_id, change, ("activate", ""))
 
 
 @page("POST", "/secrets/{secret_id}/activate", permission=Permission.SECRET_ACTIVATE)
@@ -152,7 +157,7 @@ async def activate_version(visit: Visit, secret_id: UUID) -> Answer:
         await visit.services.secrets.activate(visit.caller, secret_id, body, visit.form.optional("etag"))
         return "activated"
 
-    return await _changed(visit, secret_id, change)
+    return await _changed(visit, secret_id, change, ("activate", visit.form.text("version")))
 
 
 @page("POST", "/secrets/{secret_id}/details", permission=Permission.SECRET_WRITE)
@@ -182,19 +187,23 @@ async def delete_secret(visit: Visit, secret_id: UUID) -> Answer:
         await visit.services.secrets.delete(visit.caller, secret_id, form.optional("etag"), force=form.checked("force"))
         return Redirect(f"/secrets?deleted={quote(view.name)}")
 
-    return await attempt(delete, lambda error: _shown(visit, secret_id, error))
+    return await attempt(delete, lambda error: _shown(visit, secret_id, error, ("delete", "")))
 
 
-async def _changed(visit: Visit, secret_id: UUID, change: Callable[[], Awaitable[str]]) -> Answer:
-    """Do it and show the secret; where it is refused show it too, with the reason."""
+async def _changed(
+    visit: Visit, secret_id: UUID, change: Callable[[], Awaitable[str]], asking: tuple[str, str] | None = None
+) -> Answer:
+    """Do it and show the secret; where it is refused show it too, with the reason. ``asking``: what others could approve."""
 
     async def done() -> Answer:
         return Redirect(f"/secrets/{secret_id}?done={await change()}")
 
-    return await attempt(done, lambda error: _shown(visit, secret_id, error))
+    return await attempt(done, lambda error: _shown(visit, secret_id, error, asking))
 
 
-async def _shown(visit: Visit, secret_id: UUID, error: OverseerError | None = None) -> Answer:
+async def _shown(
+    visit: Visit, secret_id: UUID, error: OverseerError | None = None, asking: tuple[str, str] | None = None
+) -> Answer:
     """The page of one secret. Its audit rows and consumers stand there for those who may see them."""
     secrets, caller = visit.services.secrets, visit.caller
     tagged = await secrets.get(caller, secret_id)
@@ -213,6 +222,7 @@ async def _shown(visit: Visit, secret_id: UUID, error: OverseerError | None = No
         "usage": usage,
         "audit": audit,
         "error": error,
+        "asking": asking if isinstance(error, ApprovalRequired) else None,
         "done": visit.query.text("done"),
         "reference": f"${{SECRET:{tagged.view.name}}}",
         "generators": GENERATORS,
