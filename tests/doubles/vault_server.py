@@ -15,6 +15,7 @@ import json
 import secrets
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,6 +65,8 @@ class Token:
     policies: tuple[str, ...]
     uses: int = 0
     accessor: str = field(default_factory=lambda: secrets.token_hex(12))
+    ends_at: float = float("inf")
+    lease: int = 0
 
 
 class Engine(Protocol):
@@ -96,6 +99,9 @@ class VaultServer:
         self.mounts: dict[str, Engine] = {}
         self.auth: dict[str, AuthMethod] = {}
         self.requests: list[tuple[str, str, int]] = []
+        self.later = 0.0  # seconds by which the server's clock is ahead
+        self.lease = 3600
+        self.hide_mounts = False
         self._lock = threading.Lock()
 
     def token(self, *policies: str, uses: int = 0) -> str:
@@ -108,16 +114,28 @@ class VaultServer:
         """Add a rule to a policy."""
         self.policies.setdefault(policy, {})[path] = frozenset(capabilities)
 
+    def now(self) -> float:
+        """The server's clock; tests move it with ``later``."""
+        return time.monotonic() + self.later
+
     def login(self, policies: tuple[str, ...]) -> Answer:
         """A token as an auth method gives it."""
         made = self.token(*policies)
+        self.tokens[made].lease = self.lease
+        return self._lent(made)
+
+    def _lent(self, made: str) -> Answer:
+        """A token's lease begins (again)."""
+        token = self.tokens[made]
+        token.ends_at = self.now() + token.lease
+        policies = token.policies
         auth = {
             "client_token": made,
             "accessor": self.tokens[made].accessor,
             "policies": ["default", *policies],
             "token_policies": ["default", *policies],
             "metadata": {},
-            "lease_duration": 3600,
+            "lease_duration": token.lease,
             "renewable": True,
             "entity_id": secrets.token_hex(16),
             "token_type": "service",
@@ -171,7 +189,15 @@ class VaultServer:
         self._check(request, create=engine is not None and request.operation == "update" and engine.creates(below))
         if request.path == "auth/token/lookup-self":
             token = self.tokens[request.token]
-            return Answer({"id": request.token, "policies": list(token.policies), "accessor": token.accessor, "ttl": 3600})
+            left = int(token.ends_at - self.now()) if token.lease else 0
+            shown = {"id": request.token, "policies": list(token.policies), "accessor": token.accessor, "ttl": left}
+            return Answer({**shown, "renewable": bool(token.lease)})
+        if request.path == "auth/token/renew-self":
+            if not self.tokens[request.token].lease:
+                raise Refusal(400, "lease is not renewable")
+            return self._lent(request.token)
+        if request.path.startswith("sys/internal/ui/mounts/"):
+            return self._mount(request, request.path.removeprefix("sys/internal/ui/mounts/").strip("/"))
         if request.path == "auth/token/revoke-self":
             del self.tokens[request.token]
             return Answer()
@@ -182,17 +208,34 @@ class VaultServer:
     def _check(self, request: VaultRequest, *, create: bool) -> None:
         """Token first, then policy. Vault says 403 to an unknown token as to one that may not."""
         token = self.tokens.get(request.token)
+        if token is not None and token.ends_at <= self.now():
+            del self.tokens[request.token]
+            token = None
         if token is None:
             raise Refusal(403, "permission denied")
         if token.uses:
             token.uses -= 1
             if not token.uses:
                 del self.tokens[request.token]
-        if request.path.startswith("auth/token/") and request.path.endswith("-self"):
-            return  # the policy "default", which every token has
+        own = request.path.startswith("auth/token/") and request.path.endswith("-self")
+        if own or request.path.startswith("sys/internal/ui/mounts/"):
+            return  # the policy "default", which every token has, and what decides by itself
         needed = "create" if create else request.operation
         if ROOT_POLICY not in token.policies and needed not in self._capabilities(token, request.path):
             raise Refusal(403, "1 error occurred:\n\t* permission denied\n\n")
+
+    def _mount(self, request: VaultRequest, path: str) -> Answer:
+        """What is mounted there, for whoever may do anything below it."""
+        token = self.tokens[request.token]
+        engine = self.mounts.get(path)
+        rules = [rule for policy in token.policies for rule in self.policies.get(policy, {})]
+        may = ROOT_POLICY in token.policies or any(rule.startswith(f"{path}/") for rule in rules)
+        if engine is None or not may or self.hide_mounts:
+            raise Refusal(
+                403, f'preflight capability check returned 403, please ensure client\'s policies grant access to path "{path}/"'
+            )
+        options = getattr(engine, "options", None)
+        return Answer({"path": f"{path}/", "type": getattr(engine, "type", "transit"), "options": options, "description": ""})
 
     def _capabilities(self, token: Token, path: str) -> frozenset[str]:
         """Of the rules that fit, an exact one wins over a prefix, and a longer prefix over a shorter one."""
@@ -247,8 +290,11 @@ def _envelope(answer: Answer) -> dict[str, Any] | None:
 
 
 @contextmanager
-def served(server: VaultServer, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
-    """The server on a free port of loopback, with TLS where a certificate and its key are given; its address."""
+def served(server: VaultServer, certificate: tuple[Path, Path] | None = None, client_ca: Path | None = None) -> Iterator[str]:
+    """The server on a free port of loopback, with TLS where a certificate and its key are given; its address.
+
+    ``client_ca``: clients have to show a certificate of that CA.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -275,6 +321,9 @@ def served(server: VaultServer, certificate: tuple[Path, Path] | None = None) ->
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*certificate)
+            if client_ca is not None:
+                context.load_verify_locations(client_ca)
+                context.verify_mode = ssl.CERT_REQUIRED
             listening.socket = context.wrap_socket(listening.socket, server_side=True, do_handshake_on_connect=False)
         serving = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         serving.start()

@@ -36,6 +36,7 @@ SECTIONS: Final = {
     "Secrets": {
         "secret": _lazy("secret:secret", "Set, get, list, rotate and delete secrets."),
         "run": _lazy("run:run", "Run a command with an app's secrets in its environment."),
+        "backend": _lazy("backend:backend", "Set up, test and list the vaults that values come from."),
         "rollout": _lazy("rollout:rollout", "Show, await and withdraw rollouts of new versions."),
         "rotation": _lazy("rotation:rotation", "Rotate secrets on a schedule, and at the source of their credential."),
         "drift": _lazy("drift:drift", "List what is not as it was deployed."),
@@ -47,6 +48,8 @@ SECTIONS: Final = {
         "plan": _lazy("plan:plan", "Say what a deployment would change, without a value."),
         "deploy": _lazy("deploy:deploy", "Deploy a Compose project on a node, or on several."),
         "undeploy": _lazy("deploy:undeploy", "Stop an app on a node, or on several, and wipe its secrets there."),
+        "import": _lazy("imports:import_", "List, show and undo imports of secrets."),
+        "adopt": _lazy("adopt:adopt", "Take the plaintext secrets of a Compose project into Overseer."),
         "deployment": _lazy("deployment:deployment", "Show, follow, verify and go back to deployments."),
         "compose": _lazy("compose:compose", "Render, compare and check Compose files with references."),
         "app": _lazy("scopes:app", "Create, list and delete apps."),

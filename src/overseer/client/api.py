@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # each noun is imported when it is first used: a command star
     from overseer.client.approvals import ApprovalPolicies, Approvals
     from overseer.client.audit_log import AuditLog
     from overseer.client.backups import Backups
+    from overseer.client.backends import Backends
     from overseer.client.deployments import Deployments
     from overseer.client.grants import Access, Bindings, Groups, Roles
     from overseer.client.imports import Imports
@@ -202,16 +203,22 @@ class Client:
         return Rollouts(self._retrying)
 
     @cached_property
-    def backups(self) -> Backups:
-        from overseer.client.backups import Backups
+    def backends(self) -> Backends:
+        from overseer.client.backends import Backends
 
-        return Backups(self._retrying)
+        return Backends(self._retrying)
 
     @cached_property
     def rotations(self) -> Rotations:
         from overseer.client.rotations import Rotations
 
         return Rotations(self._retrying)
+
+    @cached_property
+    def backups(self) -> Backups:
+        from overseer.client.backups import Backups
+
+        return Backups(self._retrying)
 
     @cached_property
     def imports(self) -> Imports:

@@ -32,6 +32,7 @@ _BUNDLE: Final = _LABEL + frame(b"bundle")
 #: The path that the envelope of a whole bundle is bound to; no file of a bundle is encrypted by itself.
 PACK_PATH: Final = "overseer.pack"
 _TOTP: Final = _LABEL + frame(b"totp")
+_BACKEND: Final = _LABEL + frame(b"backend")
 _UUID: Final = (16).to_bytes(4, "big")  # the length prefix of an id, so that the hot path only joins
 
 
@@ -102,6 +103,26 @@ class TotpContext:
 
     def label(self) -> str:
         return f"the second factor of user {self.principal_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendContext:
+    """The place of a backend's credentials; ``credential_id`` is made before the write, anew for each.
+
+    ``settings`` are the kind and the settings as canonical text: with another address in the row the credentials do not open, so
+    whoever can write the database cannot have them sent elsewhere.
+    """
+
+    instance_id: UUID
+    backend_id: UUID
+    credential_id: UUID
+    settings: bytes
+
+    def associated(self) -> bytes:
+        return _BACKEND + frame(self.instance_id.bytes, self.backend_id.bytes, self.credential_id.bytes, self.settings)
+
+    def label(self) -> str:
+        return f"the credentials of backend {self.backend_id}"
 
 
 @dataclass(frozen=True, slots=True)

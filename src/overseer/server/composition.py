@@ -24,6 +24,7 @@ from overseer.server.api.endpoint import Edge
 from overseer.server.api.front import App
 from overseer.server.api.request_limits import Limits, RequestLimits
 from overseer.server.api.throttle import Throttle
+from overseer.server.backend_settings import BACKEND_ADDRESS, address_rules
 from overseer.server.backup_settings import BACKUP
 from overseer.server.health import ServerHealth
 from overseer.server.scheduler import Job, Scheduler
@@ -37,6 +38,8 @@ from overseer.server.services.audit_sealer import AuditSealer
 from overseer.server.services.audit_self_check import AuditSelfCheck
 from overseer.server.services.audit_service import AuditService
 from overseer.server.services.audit_sinks import AuditSinks
+from overseer.server.services.backend_calls import BackendCalls
+from overseer.server.services.backend_service import BackendService
 from overseer.server.services.backup_schedule import BackupSchedule
 from overseer.server.services.backup_service import BackupService
 from overseer.server.services.bundle_service import BundleService
@@ -77,11 +80,13 @@ from overseer.server.services.seal_service import SealService, Unsealed
 from overseer.server.services.seal_succession import SealSuccession
 from overseer.server.services.second_factors import SecondFactors
 from overseer.server.services.secret_service import SecretService
+from overseer.server.services.secret_sourcing import SecretSourcing
 from overseer.server.services.session_making import SessionRules
 from overseer.server.services.session_service import SessionService
 from overseer.server.services.share_collection import LocalShares, ShareCollector
 from overseer.server.services.sign_in_service import SignInService
 from overseer.server.services.sign_in_tries import SignInTries
+from overseer.server.services.source_refresh import SYNC_SECONDS, SourceRefresh
 from overseer.server.services.usage_service import UsageService
 from overseer.server.services.user_service import UserService
 from overseer.server.services.value_making import ValueMaking
@@ -184,15 +189,20 @@ def wire_services(
     signal = WorkSignal()
     rollouts = RolloutDriver(gate, signal)
     rotators = AddressRule.parse(settings.rotator_networks, "OVERSEER_ROTATOR_NETWORKS")
+    calls = BackendCalls(keys, address_rules(BACKEND_ADDRESS.read(settings.tables)))
+    sources = SourceRefresh(gate, keys, calls, rollouts)
     tries, passwords, factors = SignInTries(keys), PasswordWork(), SecondFactors(keys)
     backup_targets = BACKUP.read(settings.tables)
     session_rules = SessionRules(settings.session_hours * 3600, settings.session_idle_minutes * 60)
-    secrets = SecretService(gate, keys, idempotency, opener, rollouts, RevealBatches(database, gate))
+    secrets = SecretService(gate, keys, idempotency, opener, rollouts, RevealBatches(database, gate), sources)
     return Services(
         secrets=secrets,
         imports=ImportService(gate, keys, opener, secrets),
         exports=ExportService(gate, keys, opener),
-        resolve=ResolveService(gate, keys, opener, ResolveBatches(database, gate)),
+        resolve=ResolveService(gate, keys, opener, ResolveBatches(database, gate), sources),
+        backends=BackendService(gate, keys, idempotency, calls),
+        sourcing=SecretSourcing(gate, keys, idempotency, calls, sources),
+        source_refresh=sources,
         scopes=ScopeService(gate, idempotency),
         nodes=NodeService(gate, keys, idempotency, pinned_ca(settings)),
         enrolment=EnrolmentService(gate, keys),
@@ -213,7 +223,7 @@ def wire_services(
         audit_retention=AuditRetention(gate, keys, settings.audit_days),
         audit_sinks=AuditSinks(gate, keys, SINK.read(settings.tables)),
         bundles=bundles,
-        deployments=DeploymentService(gate, bundles, opener, idempotency, signal),
+        deployments=DeploymentService(gate, bundles, opener, idempotency, signal, sources),
         plans=PlanService(gate, keys, bundles),
         agents=AgentService(gate, keys, opener, bundles, signal, rollouts),
         rollouts=RolloutService(gate, rollouts),
@@ -247,6 +257,7 @@ def leader_jobs(services: Services) -> tuple[Job, ...]:
         Job("people housekeeping", EVERY_SECONDS, services.people_housekeeping.run),
         Job("key rotation", KEY_ROTATION_SECONDS, services.key_rotation.run),
         Job("backups", BACKUP_SECONDS, services.backup_schedule.run),
+        Job("backend sync", SYNC_SECONDS, services.source_refresh.run),
     )
 
 

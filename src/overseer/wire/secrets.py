@@ -120,13 +120,14 @@ class ValueRequest(Request, frozen=True):
 
 
 class ValueAnswer(Answer, frozen=True, omit_defaults=True):
-    """``value`` where the bytes are UTF-8 text, ``value_base64`` otherwise."""
+    """``value`` where the bytes are UTF-8 text, ``value_base64`` otherwise. ``stale``: the backend that it comes from is away."""
 
     id: str
     name: str
     version: int
     value: str | None = None
     value_base64: str | None = None
+    stale: bool = False
 
 
 class VersionView(Answer, frozen=True):

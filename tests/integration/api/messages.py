@@ -17,6 +17,7 @@ _LEAST: Final[dict[str, Any]] = {
     "entries": [{"name": "a-name", "value": "v"}],
     "files": [{"path": "compose.yaml", "content": "services: {}"}],
     "actions": ["reveal"],
+    "ref": "apps/shop/db",
     "decision": "refuse",
     "role": "viewer",
     "permission": "secret:reveal",

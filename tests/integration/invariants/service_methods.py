@@ -29,6 +29,11 @@ from overseer.wire.reviews import AccessExplainRequest
 INTERNAL = {
     "audit_retention.fold",
     "audit_retention.run",
+    "source_refresh.due",
+    "source_refresh.judge",
+    "source_refresh.refresh",
+    "source_refresh.run",
+    "source_refresh.store",
     "audit_sealer.run",
     "audit_sealer.seal",
     "audit_self_check.run",

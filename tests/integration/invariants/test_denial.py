@@ -13,6 +13,7 @@ from overseer.core.principals import Caller
 from overseer.server.services.catalogue import Services
 from overseer.wire.access import BindingCreate, GroupCreate, RoleCreate, ServiceAccountCreate, TokenCreate
 from overseer.wire.approvals import ApprovalCreate, ApprovalPolicyCreate
+from overseer.wire.backends import BackendCreate
 from overseer.wire.deployments import BundleCreate, BundleFile, DeploymentCreate
 from overseer.wire.imports import ImportEntry, ImportRequest
 from overseer.wire.people import UserCreate, UserReset
@@ -48,6 +49,9 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
     await world.sql("UPDATE node SET state = 'active'")
     rotated = await services.secrets.update(owner, UUID(secret.id), SecretUpdate(value="v2"))
     assert rotated.view.rollout is not None
+    settings = {"address": "https://127.0.0.1:1", "auth": "token"}
+    corp = BackendCreate(name="corp", kind="vault", settings=settings, credentials={"token": "t"})
+    backend = (await services.backends.create_backend(owner, corp)).view
     user = await services.users.create_user(owner, UserCreate(name="ann"))
     await services.users.reset_user(owner, UUID(user.id), UserReset())
     await world.sql(
@@ -114,6 +118,11 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
         "title": "two-keys",
         "token": "a.b.c",
         "token_id": UUID(token.id),
+        "backend_id": UUID(backend.id),
+        "backend": "corp",
+        "kind": "vault",
+        "settings": {},
+        "ref": "apps/shop/db",
         "user_id": UUID(user.id),
         "value": "new-value",
         "version": 1,
@@ -162,6 +171,9 @@ async def test_a_powerless_caller_is_denied_with_one_row(world: World, services:
         assert isinstance(refusal, Denied | Unavailable), f"{method.name} gave a powerless caller {refusal!r}"
         found = await rows(world, caller)
         assert [outcome for outcome, _ in found] == ["denied"], f"{method.name} left {found}"
+        [row] = await world.audit(caller)
+        assert (row["actor_kind"], row["peer"]) == ("service_account", caller.peer), method.name
+        assert None not in (row["actor_id"], row["token_id"]), f"{method.name} does not say who was refused"
 
 
 async def test_a_caller_without_a_token_is_refused_with_one_row(

@@ -75,7 +75,7 @@ async def test_a_waiting_poll_passes_the_gate_at_its_begin_and_its_end(delivery:
 
 async def test_work_made_through_another_process_is_heard_of_within_about_a_second(delivery: Delivery) -> None:
     world, agent = delivery.world, await delivery.enrolled()
-    elsewhere = DeploymentService(world.gate, delivery.bundles, world.opener, world.idempotency, WorkSignal())
+    elsewhere = DeploymentService(world.gate, delivery.bundles, world.opener, world.idempotency, WorkSignal(), world.sources)
     bundle = await delivery.bundle(PLAIN)
     poll = waiting(delivery, agent)
     await asyncio.sleep(0.3)

@@ -20,7 +20,7 @@ from overseer.core.secret_value import SecretValue
 from overseer.crypto.keyring import Keyring
 from overseer.crypto.keys import RootKey
 from overseer.crypto.tokens import TokenPrefix, new_token
-from overseer.server.backends.service import AddressRules
+from overseer.server.backend_settings import AddressRules
 from overseer.server.services.backend_calls import BackendCalls
 from overseer.server.services.gate import Gate
 from overseer.server.services.idempotency import IdempotencyKeeper

@@ -11,6 +11,8 @@ import click
 from overseer.cli.approval_options import Asking, approval_options, with_approval
 from overseer.cli.commands.secret_batch import batch_options, change_many
 from overseer.cli.commands.secret_move import move
+from overseer.cli.commands.secret_source import source_of, untie
+from overseer.cli.commands.secret_transfer import export, import_
 from overseer.cli.commands.secret_usage import stale, tell_usage, unused, usage
 from overseer.cli.options import json_option, pass_client, scope_options, yes_option
 from overseer.cli.output import moment, print_bytes, print_fields, print_json, print_table, say
@@ -34,6 +36,9 @@ def secret() -> None:
 
 
 secret.add_command(move)
+secret.add_command(import_)
+secret.add_command(export)
+secret.add_command(untie)
 secret.add_command(usage)
 secret.add_command(unused)
 secret.add_command(stale)
@@ -44,6 +49,8 @@ secret.add_command(stale)
 @scope_options
 @batch_options
 @value_options
+@click.option("--from", "source", metavar="BACKEND:REF[#FIELD]", help="Take the value from a backend from now on.")
+@click.option("--sync", is_flag=True, help="With --from: compare on a schedule and roll new values out.")
 @click.option("--create-only", is_flag=True, help="Refuse when the secret exists.")
 @if_version_option
 @click.option("--no-activate", is_flag=True, help="Add the version without using it yet.")
@@ -52,12 +59,14 @@ secret.add_command(stale)
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label (not secret); may be repeated.")
 @json_option
 @pass_client
-def set_(
+def set_(  # noqa: PLR0912  # one branch for each way to a value
     client: Client,
     name: str | None,
     scope: Scope[str],
     read_from: ReadFrom,
     batch: str | None,
+    source: str | None,
+    sync: bool,
     create_only: bool,
     if_version: int | None,
     no_activate: bool,
@@ -81,6 +90,16 @@ def set_(
         return
     if name is None:
         raise click.UsageError("give the name of the secret, or --batch FILE for many")
+    if source is not None or sync:
+        if source is None or any(read_from) or if_version is not None or no_activate or immediate:
+            raise click.UsageError("--from BACKEND:REF goes with --sync, --create-only, --description and --label alone")
+        tied = None if create_only else _find(client, name, scope)
+        wanted = source_of(source, sync=sync)
+        if tied is None:
+            _tell(client.backends.create_secret(name, wanted, scope, description or "", _labels(labels)), as_json)
+        else:
+            _tell(client.backends.tie(tied.id, wanted), as_json)
+        return
     if create_only and (if_version is not None or no_activate):
         raise click.UsageError("--create-only goes with neither --if-version nor --no-activate")
     if no_activate and immediate:

@@ -23,6 +23,15 @@ class PageQuery(Query, frozen=True):
     limit: Limit = 100
 
 
+class BackendRefsQuery(Query, frozen=True):
+    """``folder`` of the backend ('' is its top), for secrets of the scope."""
+
+    folder: str = ""
+    app: str | None = None
+    environment: str | None = None
+    node: str | None = None
+
+
 class ForceQuery(Query, frozen=True):
     """``force``: although something that is deployed uses it."""
 

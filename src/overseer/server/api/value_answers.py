@@ -14,10 +14,17 @@ def value_answer(revealed: Revealed) -> ValueAnswer:
     """``value`` where the bytes are UTF-8 (RFC 3629: no surrogates), else ``value_base64`` (RFC 4648, section 4)."""
     plain = revealed.value.reveal()
     try:
-        return ValueAnswer(id=revealed.id, name=revealed.name, version=revealed.version, value=plain.decode("utf-8"))
+        text, encoded = plain.decode("utf-8"), None
     except UnicodeDecodeError:
-        encoded = base64.b64encode(plain).decode("ascii")
-        return ValueAnswer(id=revealed.id, name=revealed.name, version=revealed.version, value_base64=encoded)
+        text, encoded = None, base64.b64encode(plain).decode("ascii")
+    return ValueAnswer(
+        id=revealed.id,
+        name=revealed.name,
+        version=revealed.version,
+        value=text,
+        value_base64=encoded,
+        stale=revealed.stale,
+    )
 
 
 def export_answer(exported: Exported) -> ExportAnswer:

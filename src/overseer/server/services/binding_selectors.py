@@ -8,6 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from overseer.core.access import Binding, Match, NamePattern, PartSelector
+from overseer.core.backend_references import is_grant_pattern
 from overseer.core.errors import InvalidInput, Problem
 from overseer.core.identifiers import NAME_RULE, is_name, new_id
 from overseer.core.principals import PrincipalKind
@@ -63,8 +64,10 @@ async def read_binding(entry: Entry, body: BindingCreate) -> ReadBinding:
         for part in found.missing
     ]
     pattern = NamePattern.parse(body.name)
-    if (pattern.name and not is_name(pattern.name)) or (not pattern.name and not pattern.is_prefix):
-        problems.append(Problem("body.name", f"a name or a prefix ending in '*'; {NAME_RULE}", "bad_pattern"))
+    named = is_name(pattern.name) or is_grant_pattern(pattern.name)
+    if (pattern.name and not named) or (not pattern.name and not pattern.is_prefix):
+        rule = f"a name or a prefix ending in '*', or BACKEND:REFERENCE for backend:use; {NAME_RULE}"
+        problems.append(Problem("body.name", rule, "bad_pattern"))
     expires_at = None if body.expires_at is None else in_utc(body.expires_at)
     if body.expires_at is not None and (expires_at is None or expires_at <= entry.now):
         problems.append(Problem("body.expires_at", "a time with a zone, in the future", "bad_expiry"))

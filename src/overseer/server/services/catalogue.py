@@ -14,6 +14,7 @@ from overseer.server.services.audit_sealer import AuditSealer
 from overseer.server.services.audit_self_check import AuditSelfCheck
 from overseer.server.services.audit_service import AuditService
 from overseer.server.services.audit_sinks import AuditSinks
+from overseer.server.services.backend_service import BackendService
 from overseer.server.services.backup_schedule import BackupSchedule
 from overseer.server.services.backup_service import BackupService
 from overseer.server.services.bundle_service import BundleService
@@ -22,11 +23,11 @@ from overseer.server.services.compromise_service import CompromiseService
 from overseer.server.services.deployment_service import DeploymentService
 from overseer.server.services.drift_service import DriftService
 from overseer.server.services.enrolment_service import EnrolmentService
-from overseer.server.services.housekeeping import Housekeeping
 from overseer.server.services.export_service import ExportService
+from overseer.server.services.housekeeping import Housekeeping
 from overseer.server.services.identity_service import IdentityService
-from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.import_service import ImportService
+from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
 from overseer.server.services.metrics_service import MetricsService
@@ -42,8 +43,10 @@ from overseer.server.services.rotation_service import RotationService
 from overseer.server.services.scope_service import ScopeService
 from overseer.server.services.seal_service import SealService
 from overseer.server.services.secret_service import SecretService
+from overseer.server.services.secret_sourcing import SecretSourcing
 from overseer.server.services.session_service import SessionService
 from overseer.server.services.sign_in_service import SignInService
+from overseer.server.services.source_refresh import SourceRefresh
 from overseer.server.services.usage_service import UsageService
 from overseer.server.services.user_service import UserService
 from overseer.wire.seal import Health
@@ -62,11 +65,11 @@ class Services:
 
     secrets: SecretService
     resolve: ResolveService
+    imports: ImportService
+    exports: ExportService
     scopes: ScopeService
     nodes: NodeService
     enrolment: EnrolmentService
-    imports: ImportService
-    exports: ExportService
     identity: IdentityService
     access: AccessService
     approvals: ApprovalService
@@ -83,6 +86,9 @@ class Services:
     audit_self_check: AuditSelfCheck
     audit_retention: AuditRetention
     audit_sinks: AuditSinks
+    backends: BackendService
+    sourcing: SecretSourcing
+    source_refresh: SourceRefresh
     bundles: BundleService
     deployments: DeploymentService
     plans: PlanService

@@ -20,6 +20,7 @@ from overseer.core.errors import Conflict, Denied, InvalidInput, Problem, Refere
 from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
+from overseer.core.scope_selection import select_winners
 from overseer.server.services.approval_guard import deployment_place, guard
 from overseer.server.services.bundle_packing import PackedBundle
 from overseer.server.services.bundle_scanning import beside, scan_bundle
@@ -31,12 +32,13 @@ from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.plan_making import Facts, check_pinned, compare, facts_of, former_of
 from overseer.server.services.project_names import project_name
+from overseer.server.services.source_refresh import SourceRefresh
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
 from overseer.server.storage import deployment_rows, group_rows
 from overseer.server.storage.deployment_rows import BundleRow, DeploymentRow, DeploymentSecretRow
 from overseer.server.storage.plan_rows import plan_by_digest
-from overseer.server.storage.secret_rows import secret_by_id
+from overseer.server.storage.secret_rows import SecretRow, candidates, secret_by_id
 from overseer.server.storage.version_rows import version_exists
 from overseer.wire.deployments import DeploymentCreate, DeploymentRollback, DeploymentView
 
@@ -64,6 +66,7 @@ class _Opened:
     packed: PackedBundle
     scan: BundleScan
     facts: Facts | TooLarge | None = None
+    asked: frozenset[UUID] = frozenset()
 
 
 class DeploymentMaking:
@@ -76,7 +79,9 @@ class DeploymentMaking:
         opener: ValueOpener,
         idempotency: IdempotencyKeeper,
         signal: WorkSignal,
+        sources: SourceRefresh,
     ) -> None:
+        self._sources = sources
         self._gate = gate
         self._bundles = bundles
         self._opener = opener
@@ -108,6 +113,8 @@ class DeploymentMaking:
             scan = await scan_bundle(content, allow_persisting=body.allow_persisting)
             pinned = body.plan is not None and not scan.problems
             bundle = _Opened(row, packed, scan, await beside(partial(facts_of, former, packed, scan)) if pinned else None)
+            if scan.references and not scan.problems:
+                bundle = replace(bundle, asked=await self._ask_backends(caller, body, scan))
         async with self._gate.enter(caller, AuditAction.DEPLOYMENT_CREATE) as entry:
             places = await authorised_places(entry, body)
             decided = len(entry.events) - len(places)
@@ -176,6 +183,19 @@ class DeploymentMaking:
         self._signal.notify()
         return view
 
+    async def _ask_backends(self, caller: Caller, body: DeploymentCreate, scan: BundleScan) -> frozenset[UUID]:
+        """Bring what the caller may use, and what comes from backends, up to date before everything is decided."""
+        names = sorted({reference.name for reference in scan.references})
+        async with self._gate.enter(caller, AuditAction.DEPLOYMENT_CREATE) as entry:
+            winners: dict[UUID, SecretRow] = {}
+            for place in await authorised_places(entry, body):
+                found = select_winners(await candidates(entry.session, names, place.scope), place.scope)
+                winners |= {row.id: row for row in found.values() if entry.permits(Permission.SECRET_USE, row.resource())}
+            due = await self._sources.due(entry, winners.values())
+            entry.postpone()
+        await self._sources.refresh(due, caller.request_id)
+        return frozenset(source.secret_id for source in due)
+
     async def _check_bundle(self, entry: Entry, body: DeploymentCreate, places: Sequence[Place], opened: _Opened) -> None:
         """That it is still there, and that what is to be decided for all nodes together has an end."""
         if (await self._bundle(entry, body, places[0])).id != opened.row.id:
@@ -199,6 +219,9 @@ class DeploymentMaking:
         if plan.problems:
             where = "there" if body.node is not None else f"on {place.names.node}"
             raise ReferencesRefused(f"the bundle cannot be deployed {where}; nothing was changed", problems=plan.problems)
+        used = {row.secret_id for row in plan.rows}
+        winners = [found[0] for found in plan.applying.values() if found and found[0].id in used]
+        await self._sources.judge(entry, winners, bundle.asked)
         return _Ordered(deployment_id, place, plan.rows, plan)
 
     async def _check_plan(self, entry: Entry, pinned: str, bundle: _Opened, one: _Ordered) -> None:

@@ -7,6 +7,7 @@ from overseer.server.services.deployment_making import DeploymentMaking
 from overseer.server.services.deployment_reading import DeploymentReading
 from overseer.server.services.gate import Gate
 from overseer.server.services.idempotency import IdempotencyKeeper
+from overseer.server.services.source_refresh import SourceRefresh
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
 
@@ -21,6 +22,7 @@ class DeploymentService(DeploymentMaking, DeploymentReading):
         opener: ValueOpener,
         idempotency: IdempotencyKeeper,
         signal: WorkSignal,
+        sources: SourceRefresh,
     ) -> None:
-        DeploymentMaking.__init__(self, gate, bundles, opener, idempotency, signal)
+        DeploymentMaking.__init__(self, gate, bundles, opener, idempotency, signal, sources)
         DeploymentReading.__init__(self, gate)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
+from uuid import UUID
 
 from overseer.core.access import Resource
 from overseer.core.approvals import Operation
@@ -32,6 +33,7 @@ from overseer.server.services.resolve_batches import ReleasedName, ResolveBatche
 from overseer.server.services.secret_access import may_be_told_missing
 from overseer.server.services.secret_input import refusal
 from overseer.server.services.secret_views import secret_view
+from overseer.server.services.source_refresh import STALE, SourceRefresh
 from overseer.server.services.value_opener import Revealed, ValueOpener
 from overseer.server.storage.secret_rows import SecretRow, all_candidates, candidates
 from overseer.server.storage.version_rows import stored_versions
@@ -50,7 +52,10 @@ _RULES: Final = {
 class ResolveService:
     """See the module's text."""
 
-    def __init__(self, gate: Gate, keys: KeyService, opener: ValueOpener, batches: ResolveBatches) -> None:
+    def __init__(
+        self, gate: Gate, keys: KeyService, opener: ValueOpener, batches: ResolveBatches, sources: SourceRefresh
+    ) -> None:
+        self._sources = sources
         self._gate = gate
         self._keys = keys
         self._opener = opener
@@ -72,12 +77,17 @@ class ResolveService:
             released = await self._release_alone(caller, body)
         values = await self._opener.open_all([(one.stored, one.event) for one in released])
         return [
-            Revealed(str(one.stored.secret_id), one.name, one.stored.version, value)
+            Revealed(str(one.stored.secret_id), one.name, one.stored.version, value, one.event.code == STALE)
             for one, value in zip(released, values, strict=True)
         ]
 
-    async def _release_alone(self, caller: Caller, body: ResolveRequest) -> list[ReleasedName]:
-        """One resolve through the gate: the same decision, one transaction for it alone; every refusal is told here."""
+    async def _release_alone(
+        self, caller: Caller, body: ResolveRequest, asked: Sequence[UUID] = ()
+    ) -> list[ReleasedName]:
+        """One resolve through the gate: the same decision, one transaction for it alone; every refusal is told here.
+
+        Where backends have to be asked first, that happens between two of them; ``asked`` is for what.
+        """
         async with self._gate.enter(caller, AuditAction.SECRET_RESOLVE) as entry:
             names = _names(body.names)
             place = await find_place(entry.session, Scope(body.app, body.environment, body.node))
@@ -89,10 +99,18 @@ class ResolveService:
                 winners = await _revealable(entry, place, known)
             else:
                 winners = await _named(entry, place, known, names)
-            found = await stored_versions(entry.session, [(row.id, row.active_version) for row in winners])
-            if len(found) != len(winners):
-                raise Conflict("a secret was deleted while it was resolved; try again")
-            released = list(zip(winners, entry.events[-len(winners) :], strict=True)) if winners else []
+            due = [] if asked else await self._sources.due(entry, winners)
+            if due:
+                entry.postpone()
+            else:
+                found = await stored_versions(entry.session, [(row.id, row.active_version) for row in winners])
+                if len(found) != len(winners):
+                    raise Conflict("a secret was deleted while it was resolved; try again")
+                await self._sources.judge(entry, winners, asked)
+                released = list(zip(winners, entry.events[-len(winners) :], strict=True)) if winners else []
+        if due:
+            await self._sources.refresh(due, caller.request_id)
+            return await self._release_alone(caller, body, [one.secret_id for one in due])
         return [ReleasedName(row.name, found[row.id, row.active_version], event) for row, event in released]
 
     async def explain(self, caller: Caller, body: ExplainRequest) -> ExplainAnswer:

@@ -23,7 +23,7 @@ from overseer.server.services.batch_items import Item, Items
 from overseer.server.services.gate import Entry
 from overseer.server.services.idempotency import Idempotency
 from overseer.server.services.rotation_service import refuse_where_rotated
-from overseer.server.services.secret_access import MOVED, is_known_at, no_such_version, stands_as_seen
+from overseer.server.services.secret_access import MOVED, is_known_at, no_such_version, refuse_own_values, stands_as_seen
 from overseer.server.services.secret_consumers import refusal_of_use, used
 from overseer.server.services.secret_storing import TAKEN, store_new, store_version
 from overseer.server.services.secret_views import tagged_view
@@ -51,9 +51,9 @@ NEEDS_ROLLOUT = (
     "change it by a request of its own, which rolls it out"
 )
 
-
 #: Gets the entry and the ids of the secrets in the order of the operations.
 Alongside = Callable[[Entry, Sequence[UUID]], Awaitable[None]]
+
 
 class SecretBatches(SecretWriting):
     """See the module's text."""
@@ -67,9 +67,9 @@ class SecretBatches(SecretWriting):
     ) -> SecretBatchAnswer:
         """Do every operation of ``body``, or none. Each needs what its single request needs.
 
-        Raises :class:`Denied`, :class:`Unavailable`, :class:`InvalidInput` or :class:`BatchRefused` with the complete list.
         ``alongside`` is done in the same transaction after all of them, but not where the request is replayed.
 
+        Raises :class:`Denied`, :class:`Unavailable`, :class:`InvalidInput` or :class:`BatchRefused` with the complete list.
         """
         await self._keys.prepare_to_encrypt()
         async with self._gate.enter(caller, AuditAction.SECRET_BATCH) as entry:
@@ -90,9 +90,9 @@ class SecretBatches(SecretWriting):
             items.stop()
             ids = await self._apply(entry, items)
             items.stop()
-            batch_id = new_id(entry.now)
             if alongside is not None:
                 await alongside(entry, ids)
+            batch_id = new_id(entry.now)
             if idempotency is not None:
                 await batch_rows.insert_batch(entry.session, batch_id, ids)
             await self._idempotency.remember(entry, idempotency, status=200, resource_id=batch_id)
@@ -167,6 +167,7 @@ class SecretBatches(SecretWriting):
             return
         if isinstance(operation, BatchPatch | BatchCreate):
             return
+        refuse_own_values(row)
         version = row.latest_version + 1
         if isinstance(operation, BatchActivate | BatchRotate):
             await refuse_where_rotated(entry.session, row.id, unless_paused=isinstance(operation, BatchActivate))

@@ -23,7 +23,7 @@ from overseer.server.services.approval_guard import guard, move_of, new_place, s
 from overseer.server.services.gate import Entry
 from overseer.server.services.idempotency import Idempotency
 from overseer.server.services.places import authorise_at, find_place
-from overseer.server.services.secret_access import known_secret, lock_as_seen
+from overseer.server.services.secret_access import known_secret, lock_as_seen, refuse_own_values
 from overseer.server.services.secret_consumers import check_unused, overlapping, shadowed_by
 from overseer.server.services.secret_input import check_secret_name
 from overseer.server.services.secret_storing import seal_version
@@ -84,6 +84,7 @@ class SecretMoves(SecretWriting):
     async def _locked(self, entry: Entry, row: SecretRow, if_match: str | None) -> SecretRow:
         locked = await lock_as_seen(entry, row)
         check_if_match(if_match, locked.latest_version, locked.revision)
+        refuse_own_values(locked)
         await self._rollouts.check_none_runs(entry.session, locked.id)
         return locked
 

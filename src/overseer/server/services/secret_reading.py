@@ -6,6 +6,7 @@ take applications down. Every view carries the date.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
@@ -17,15 +18,16 @@ from overseer.core.principals import Caller
 from overseer.core.scopes import PRECEDENCE, Scope
 from overseer.server.services.approval_guard import guard_reveal
 from overseer.server.services.cursors import bad_cursor, check_limit, read_cursor, write_cursor
-from overseer.server.services.gate import Gate
+from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.reveal_batches import Released, RevealBatches
 from overseer.server.services.secret_access import known_secret, no_such_version
 from overseer.server.services.secret_input import check_text, refusal
 from overseer.server.services.secret_views import secret_view, tagged_view
+from overseer.server.services.source_refresh import STALE, SourceRefresh
 from overseer.server.services.tagged import Tagged
 from overseer.server.services.value_opener import Revealed, ValueOpener
-from overseer.server.storage.secret_rows import SecretFilter, visible_page
+from overseer.server.storage.secret_rows import SecretFilter, secret_by_id, visible_page
 from overseer.server.storage.version_rows import MAX_VERSION, stored_versions, version_page
 from overseer.wire.messages import Page
 from overseer.wire.secrets import SecretView, ValueRequest, VersionView
@@ -38,7 +40,10 @@ SCOPE_RULE: Final = f"scope is one of {', '.join(PRECEDENCE)}: which parts are s
 class SecretReading:
     """See the module's text."""
 
-    def __init__(self, gate: Gate, keys: KeyService, opener: ValueOpener, batches: RevealBatches) -> None:
+    def __init__(
+        self, gate: Gate, keys: KeyService, opener: ValueOpener, batches: RevealBatches, sources: SourceRefresh
+    ) -> None:
+        self._sources = sources
         self._gate = gate
         self._keys = keys
         self._opener = opener
@@ -95,18 +100,34 @@ class SecretReading:
         if released is None:
             released = await self._release_alone(caller, secret_id, body.version)
         value = await self._opener.open(released.stored, released.event)
-        return Revealed(str(secret_id), released.name, released.stored.version, value)
+        stale = released.event.code == STALE
+        return Revealed(str(secret_id), released.name, released.stored.version, value, stale)
 
     async def _release_alone(self, caller: Caller, secret_id: UUID, wanted: int | None) -> Released:
-        """One reveal through the gate: the same decision, one transaction for it alone."""
+        """One reveal through the gate: the same decision, one transaction for it alone. Where its backend has to be asked first,
+        that happens between two of them."""
         async with self._gate.enter(caller, AuditAction.SECRET_REVEAL) as entry:
-            row = await known_secret(entry, secret_id, Permission.SECRET_REVEAL)
-            version = row.active_version if wanted is None else wanted
-            found = await stored_versions(entry.session, [(row.id, version)])
-            if not found:
-                raise no_such_version()
-            await guard_reveal(entry, row, version)
-            entry.amend(version=version)
+            due = await self._sources.due(entry, [await known_secret(entry, secret_id, Permission.SECRET_REVEAL)])
+            if not due:
+                return await self._release(entry, secret_id, wanted, ())
+            entry.postpone()
+        await self._sources.refresh(due, caller.request_id)
+        async with self._gate.enter(caller, AuditAction.SECRET_REVEAL) as entry:
+            await known_secret(entry, secret_id, Permission.SECRET_REVEAL)
+            return await self._release(entry, secret_id, wanted, (secret_id,))
+
+    async def _release(self, entry: Entry, secret_id: UUID, wanted: int | None, asked: Sequence[UUID]) -> Released:
+        """What was authorised just now, once it is known that it may leave."""
+        row = await secret_by_id(entry.session, secret_id)
+        if row is None:
+            entry.hide("secret")
+        version = row.active_version if wanted is None else wanted
+        found = await stored_versions(entry.session, [(row.id, version)])
+        if not found:
+            raise no_such_version()
+        await self._sources.judge(entry, [row], asked)
+        await guard_reveal(entry, row, version)
+        entry.amend(version=version)
         return Released(row.name, found[row.id, version], entry.events[-1])
 
     async def versions(

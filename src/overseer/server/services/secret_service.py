@@ -10,6 +10,7 @@ from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.secret_batches import SecretBatches
 from overseer.server.services.secret_moves import SecretMoves
 from overseer.server.services.secret_reading import SecretReading
+from overseer.server.services.source_refresh import SourceRefresh
 from overseer.server.services.value_opener import ValueOpener
 
 
@@ -24,6 +25,7 @@ class SecretService(SecretReading, SecretBatches, SecretMoves):
         opener: ValueOpener,
         rollouts: RolloutDriver,
         batches: RevealBatches,
+        sources: SourceRefresh,
     ) -> None:
-        SecretReading.__init__(self, gate, keys, opener, batches)
+        SecretReading.__init__(self, gate, keys, opener, batches, sources)
         SecretBatches.__init__(self, gate, keys, idempotency, rollouts)

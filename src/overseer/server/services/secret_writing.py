@@ -29,7 +29,14 @@ from overseer.server.services.key_service import KeyService
 from overseer.server.services.places import authorise_at, find_place
 from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.rotation_service import refuse_where_rotated
-from overseer.server.services.secret_access import is_known_at, known_secret, lock_as_seen, locked_secret, no_such_version
+from overseer.server.services.secret_access import (
+    is_known_at,
+    known_secret,
+    lock_as_seen,
+    locked_secret,
+    no_such_version,
+    refuse_own_values,
+)
 from overseer.server.services.secret_consumers import check_unused, shadowed_by
 from overseer.server.services.secret_input import (
     Metadata,
@@ -46,8 +53,6 @@ from overseer.server.services.secret_input import (
 from overseer.server.services.secret_storing import store_new, store_version
 from overseer.server.services.secret_views import secret_view, tagged_view
 from overseer.server.services.tagged import Tagged, check_if_match
-from overseer.server.services.value_making import ValueMaking
-from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.value_making import ValueMaking
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.write_batches import WriteBatches
@@ -71,7 +76,6 @@ class SecretWriting:
         self._keys = keys
         self._idempotency = idempotency
         self._write_batches = WriteBatches(gate, keys, idempotency)
-        self._values = ValueMaking(gate, ValueOpener(keys, gate))
         self._values = ValueMaking(gate, ValueOpener(keys, gate))
 
     async def create(
@@ -216,6 +220,7 @@ class SecretWriting:
                 if not await version_exists(entry.session, row.id, body.version):
                     raise no_such_version()
                 entry.amend(version=body.version)
+                refuse_own_values(row)
                 if row.active_version == body.version and row.rollout is None:
                     return
                 await refuse_where_rotated(entry.session, row.id, unless_paused=True)
@@ -301,6 +306,7 @@ class SecretWriting:
     async def _add_version(
         self, entry: Entry, row: SecretRow, value: NewValue, *, activate: bool, immediate: bool
     ) -> None:
+        refuse_own_values(row)
         version = row.latest_version + 1
         await store_version(entry, self._keys, row.id, row.scope_id, version, value.value)
         entry.amend(version=version)

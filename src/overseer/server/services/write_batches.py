@@ -150,7 +150,10 @@ class WriteBatches:
             row = rows.get(one.secret_id)
             # What was decided was decided for that name at that scope, with those labels: what was moved or labelled meanwhile is
             # decided again.
-            if row is None or (row.scope_id, row.name, row.labels) != _decided_for(permitted[at]):
+            # What comes from a backend has no values of its own: the gate says so.
+            if row is None or row.source is not None:
+                continue
+            if (row.scope_id, row.name, row.labels) != _decided_for(permitted[at]):
                 continue
             if not _matches(one.if_match, row):
                 continue

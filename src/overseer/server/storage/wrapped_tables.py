@@ -15,6 +15,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from overseer.crypto.envelope import PACK_PATH, BundleFileContext, EncryptedValue, RecordContext, TotpContext, ValueContext
+from overseer.server.storage.backend_rows import backend_context
 from overseer.server.storage.database import Record, Session
 
 NO_ID: Final = UUID(int=0)
@@ -64,6 +65,7 @@ WRAPPED_TABLES: Final = (
     ),
     WrappedTable("bundle", lambda instance_id, row: BundleFileContext(instance_id, row["id"], row["app_id"], PACK_PATH)),
     WrappedTable("user_totp", lambda instance_id, row: TotpContext(instance_id, row["principal_id"], row["id"])),
+    WrappedTable("backend", backend_context),
 )
 
 

@@ -316,6 +316,43 @@ ALTER TABLE secret ADD CONSTRAINT secret_active_version FOREIGN KEY (id, active_
     REFERENCES secret_version (secret_id, version) DEFERRABLE INITIALLY DEFERRED;
 CREATE INDEX secret_version_term ON secret_version (kek_term, id);
 
+-- Backends: where they are, and what secrets are taken from. What was taken lies in secret_version.
+CREATE TABLE backend (
+    id              uuid PRIMARY KEY,
+    name            text COLLATE "C" NOT NULL UNIQUE,
+    kind            text NOT NULL,
+    description     text NOT NULL DEFAULT '',
+    settings        jsonb NOT NULL CHECK (jsonb_typeof(settings) = 'object'),
+    ttl             integer NOT NULL CHECK (ttl >= 0),                            -- seconds
+    stale_if_error  integer NOT NULL CHECK (stale_if_error >= 0),
+    max_age         integer NOT NULL CHECK (max_age >= 0),
+    timeout         integer NOT NULL CHECK (timeout > 0),
+    credential_id   uuid NOT NULL,                                                -- bound into the AAD with kind and settings, made anew for each write
+    format          smallint NOT NULL,
+    kek_term        integer NOT NULL,
+    wrapped_dek     bytea NOT NULL,
+    ciphertext      bytea NOT NULL,
+    revision        bigint NOT NULL DEFAULT 1,
+    created_by      uuid REFERENCES principal ON DELETE SET NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX backend_term ON backend (kek_term, id);
+
+CREATE TABLE secret_source (
+    secret_id       uuid PRIMARY KEY REFERENCES secret ON DELETE CASCADE,
+    backend_id      uuid NOT NULL REFERENCES backend ON DELETE RESTRICT,
+    ref             text COLLATE "C" NOT NULL,
+    field           text NOT NULL DEFAULT '',
+    mode            text NOT NULL CHECK (mode IN ('pull', 'sync')),
+    fetched_at      timestamptz NOT NULL,                                         -- the last try that went well
+    tried_at        timestamptz NOT NULL,
+    failure         text NOT NULL DEFAULT '',                                     -- the stage of the last try, '' where it went well
+    created_by      uuid REFERENCES principal ON DELETE SET NULL
+);
+CREATE INDEX secret_source_backend ON secret_source (backend_id);
+CREATE INDEX secret_source_due ON secret_source (tried_at) WHERE mode = 'sync';
+
 -- A set of Compose files of an app. People's env_files hold plaintext, so contents are enveloped; the address is an HMAC.
 CREATE TABLE bundle (
     id              uuid PRIMARY KEY,

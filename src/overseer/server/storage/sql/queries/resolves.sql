@@ -53,7 +53,7 @@ winner AS MATERIALIZED (
     JOIN place p ON p.ord = w.request
     JOIN LATERAL (
         -- core.scopes.Scope.rank: app = 4, node = 2, environment = 1. No two of one name have the same rank at a place.
-        SELECT s.id, s.name, s.labels, s.scope_id, s.active_version, c.app_id, c.environment_id, c.node_id
+        SELECT s.id, s.name, s.labels, s.scope_id, s.active_version, s.source, c.app_id, c.environment_id, c.node_id
         FROM secret s JOIN scope c ON c.id = s.scope_id
         WHERE s.name = w.name
           AND (c.app_id IS NULL OR c.app_id = p.app_id) AND (c.environment_id IS NULL OR c.environment_id = p.environment_id)
@@ -72,7 +72,8 @@ open AS MATERIALIZED (
         SELECT w.id, w.format, w.kek_term, w.wrapped_dek, octet_length(w.ciphertext) AS size
         FROM secret_version w WHERE w.secret_id = f.id AND w.version = f.active_version OFFSET 0
     ) v ON true
-    WHERE EXISTS (
+    -- What comes from a backend is the gate's: the backend may have to be asked first, with no transaction open.
+    WHERE f.source IS NULL AND EXISTS (
         SELECT FROM binding b
         WHERE b.subject_id = ANY (f.subjects) AND b.permissions & $15::bigint <> 0 AND @{lives}
           AND @{covers})

@@ -19,7 +19,7 @@ holder AS MATERIALIZED (
 found AS MATERIALIZED (
     SELECT r.ord, r.secret_id, r.version, r.peer, h.token_id, h.id AS principal_id, h.kind, h.name AS principal_name, h.subjects,
            @{refusal} AS refusal,
-           s.id AS found_id, s.name, s.labels, s.scope_id, c.app_id, c.environment_id, c.node_id,
+           s.id AS found_id, s.source IS NOT NULL AS sourced, s.name, s.labels, s.scope_id, c.app_id, c.environment_id, c.node_id,
            COALESCE(r.version, s.active_version) AS wanted, a.name AS app, e.name AS environment, n.name AS node
     FROM request r
     LEFT JOIN holder h ON h.hash = r.hash
@@ -36,6 +36,7 @@ decided AS MATERIALIZED (
                 WHEN g.reveals IS NOT TRUE THEN 'denied'
                 WHEN p.guarded THEN 'later'
                 WHEN v.id IS NULL THEN 'no_version'
+                WHEN f.sourced THEN 'later'  -- its backend may have to be asked first, with no transaction open
                 WHEN sum(v.size) FILTER (WHERE g.reveals) OVER (ORDER BY f.ord) > $14::bigint THEN 'later'
                 ELSE 'allowed' END AS outcome,
            CASE WHEN f.refusal IS NOT NULL THEN f.refusal

@@ -80,3 +80,24 @@ WHERE id > $1 AND $3::bigint > 0 ORDER BY id LIMIT $2;
 
 -- name: wrapped_user_totp_freeze
 LOCK TABLE user_totp IN SHARE MODE;
+
+-- name: wrapped_backend_due
+SELECT b.id, b.credential_id, b.kind, b.settings::text AS settings, b.format, b.kek_term, b.wrapped_dek
+FROM backend b
+WHERE b.kek_term < $1 AND (b.kek_term, b.id) > ($2::integer, $3::uuid)
+ORDER BY b.kek_term, b.id LIMIT $4
+FOR NO KEY UPDATE OF b SKIP LOCKED;
+
+-- name: wrapped_backend_rewrap
+UPDATE backend b SET kek_term = $1, wrapped_dek = anew.wrapped
+FROM unnest($2::uuid[], $3::bytea[]) AS anew (id, wrapped) WHERE b.id = anew.id;
+
+-- name: wrapped_backend_terms
+SELECT kek_term AS term, count(*) AS rows FROM backend WHERE kek_term < $1 GROUP BY kek_term;
+
+-- name: wrapped_backend_page
+SELECT id, credential_id, kind, settings::text AS settings, format, kek_term, wrapped_dek, ciphertext FROM backend
+WHERE id > $1 AND $3::bigint > 0 ORDER BY id LIMIT $2;
+
+-- name: wrapped_backend_freeze
+LOCK TABLE backend IN SHARE MODE;
