@@ -1,11 +1,12 @@
 """Requests that the server itself sends to the outside: to addresses of the operator's configuration, and no further.
 
-Guarantees: https (plain http to this machine's loopback alone, where it is allowed); the name is resolved once for each request,
-every address it resolves to is judged, and the connection goes to the very address that was judged (no second look-up between);
-link-local addresses, where clouds keep their metadata, are refused (but for the one host that ``metadata_host`` names), loopback
-and private ones unless the configuration allows them; no redirect is followed and no proxy of the environment is used; one
-deadline over everything; an answer beyond the limit is given up while it is read. A connection is used again for the same host
-alone: another name at the same address has its own certificate to show. An error says which service failed, never what it said.
+Guarantees: https (plain http to this machine's loopback alone, where it is allowed); the name is resolved once for each
+request, every address it resolves to is judged, and the connection goes to the very address that was judged (no second look-up
+between); link-local addresses and others where clouds keep their metadata are refused (but for the one host that
+``metadata_host`` names), loopback and private ones unless the configuration allows them, and the same written as IPv6; no
+redirect is followed and no proxy of the environment is used; one deadline over everything; an answer beyond the limit is given
+up while it is read. A connection is used again for the same host alone: another name at the same address has its own
+certificate to show. An error says which service failed, never what it said.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import httpx
 
 from overseer.core.errors import NotReady
 from overseer.core.secret_value import SecretValue
-from overseer.server.address_rules import AddressRule, plain_address
+from overseer.server.address_rules import AddressRule, carried, is_never_asked, plain_address
 
 SECONDS: Final = 10.0
 MAX_ANSWER: Final = 1024 * 1024
@@ -155,11 +156,12 @@ class Outgoing:
             return True
         if self._rule is not None:
             return self._rule.allows(address, encrypted=scheme == "https")
-        if address.is_link_local or address.is_multicast or address.is_unspecified:
+        meant = carried(address)
+        if is_never_asked(meant):
             return False
         if scheme != "https" and not address.is_loopback:
             return False
-        return self._allow_private or address.is_global
+        return self._allow_private or meant.is_global
 
 
 class Connections:

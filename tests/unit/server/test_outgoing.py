@@ -85,6 +85,14 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Callable[[], 
         ("::ffff:169.254.169.254", True),
         ("0.0.0.0", True),  # noqa: S104  # to be refused
         ("224.0.0.1", True),
+        ("64:ff9b::a9fe:a9fe", True),  # through a NAT64 of the network
+        ("64:ff9b:1::a9fe:a9fe", True),
+        ("2002:a9fe:a9fe::1", True),  # 6to4
+        ("::169.254.169.254", True),
+        ("::ffff:0:169.254.169.254", True),
+        ("fd00:ec2::254", True),  # where clouds keep metadata, not link-local
+        ("100.100.100.200", True),
+        ("192.0.0.192", True),
         ("10.0.0.1", False),
         ("192.168.1.1", False),
         ("127.0.0.1", False),
@@ -92,6 +100,9 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Callable[[], 
         ("::ffff:10.0.0.1", False),
         ("fd00::1", False),
         ("100.64.0.1", False),
+        ("64:ff9b::7f00:1", False),
+        ("2002:0a00:0001::1", False),
+        ("::10.0.0.1", False),
     ],
 )
 async def test_addresses_that_are_never_asked_or_only_where_it_is_allowed(
