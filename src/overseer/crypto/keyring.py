@@ -164,8 +164,20 @@ class Keyring:
         return Keyring(self.instance_id, self.__root, {k: v for k, v in self.__keys.items() if k != (Purpose.KEK, term)})
 
     def reread(self, rows: Iterable[WrappedKey], check_value: bytes) -> Keyring:
-        """The keyring of rows that another replica may have changed, opened with the root key that this one holds."""
-        return Keyring.open(self.instance_id, self.__root, rows, check_value)
+        """The keyring of rows that another replica may have changed, opened with the root key that this one holds.
+
+        Keys are only ever added, and old terms deleted. So rows without the newest term of a purpose, or with another key under a
+        term, were put back from an older copy, and would bring a key back into use that was replaced: :class:`KeyProblem`.
+        """
+        found = Keyring.open(self.instance_id, self.__root, rows, check_value)
+        newest = dict(sorted(self.__keys))  # the highest term of a purpose is the last
+        for (purpose, term), key in self.__keys.items():
+            if found.__keys.get((purpose, term), key if term < newest[purpose] else None) != key:
+                raise KeyProblem(
+                    f"the stored keyring is older than the one this process has read: {purpose} term {term} is gone or another. "
+                    "Nothing was written. Find out who changed the database; after a restore start the server again"
+                )
+        return found
 
     def rewrap_all(self, new_root: RootKey) -> tuple[Keyring, list[WrappedKey], bytes]:
         """The same keys under ``new_root`` (a change of seal): keyring, every row anew, check value; all in one transaction."""

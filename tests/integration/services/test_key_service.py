@@ -83,6 +83,21 @@ async def test_a_new_term_is_taken_with_the_next_block(world: World) -> None:
     assert await _reserved(world) == [0, BLOCK]
 
 
+async def test_nothing_is_written_under_a_key_that_was_replaced_and_put_back(world: World) -> None:
+    newer, row = world.keys.keyring.add_term()
+    await world.sql("INSERT INTO keyring_key (purpose, term, wrapped) VALUES ('kek', 2, $1)", row.wrapped)
+    await world.keys.refresh()
+    await world.secret("before")
+    await world.sql("DELETE FROM keyring_key WHERE purpose = 'kek' AND term = 2")
+    with pytest.raises(KeyProblem, match="older"):
+        await world.keys.refresh()
+    assert world.keys.keyring.has_same_keys(newer)
+    world.keys._looked_at = float("-inf")  # the next write looks before it encrypts
+    with pytest.raises(KeyProblem, match="older"):
+        await world.secret("after")
+    assert [one["kek_term"] for one in await world.sql("SELECT kek_term FROM secret_version")] == [2]
+
+
 async def test_encryptions_are_reserved_in_blocks_of_a_process(world: World) -> None:
     assert await _reserved(world) == [0]
     results = await together(*(world.secret(f"S{n}") for n in range(20)))

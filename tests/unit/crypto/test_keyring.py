@@ -119,6 +119,21 @@ def test_a_new_term_encrypts_and_the_old_one_decrypts() -> None:
         decrypt(new, context, ring)
 
 
+@pytest.mark.parametrize("purpose", Purpose)
+def test_rows_of_an_older_copy_bring_no_replaced_key_back(purpose: Purpose) -> None:
+    """A key is replaced because it may be known to somebody: who can write to the database must not be able to undo that."""
+    first, rows, check = Keyring.create(INSTANCE, ROOT)
+    second, row = first.add_key(purpose)
+    with pytest.raises(KeyProblem, match=f"older.*{purpose} term 2"):
+        second.reread(rows, check)
+    other = first.add_key(purpose)[1]  # from a copy in which the same number was given to another key
+    with pytest.raises(KeyProblem, match=f"older.*{purpose} term 2"):
+        second.reread([*rows, other], check)
+    assert second.reread([*rows, row], check).has_same_keys(second)
+    retired = [one for one in rows if one.purpose != purpose]
+    assert second.reread([*retired, row], check).has_same_keys(second) is False  # an old term may go
+
+
 def test_the_newest_term_cannot_be_dropped_and_an_old_one_can() -> None:
     ring = Keyring.create(INSTANCE, ROOT)[0].add_term()[0]
     with pytest.raises(KeyProblem, match="newest"):
@@ -159,7 +174,7 @@ def test_a_purpose_of_a_newer_version_is_carried_along() -> None:
 
 def test_a_purpose_that_an_older_version_did_not_make_is_missing_and_can_be_added() -> None:
     ring, rows, check = Keyring.create(INSTANCE, ROOT)
-    older = ring.reread([r for r in rows if r.purpose != Purpose.FINGERPRINT], check)
+    older = Keyring.open(INSTANCE, ROOT, [r for r in rows if r.purpose != Purpose.FINGERPRINT], check)
     assert older.missing_purposes() == (Purpose.FINGERPRINT,)
     with pytest.raises(KeyProblem, match="fingerprint"):
         older.hmac_key(Purpose.FINGERPRINT)
