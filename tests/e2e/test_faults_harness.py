@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import failover, inputs, keys, life, limits, nodes, replicas, store, writes
+from tests.faults import backups, failover, inputs, keys, life, limits, nodes, replicas, store, writes
 from tests.faults.load import Load
 from tests.faults.stage import Stage
 from tests.faults.table import FAULTS, Fault, NotAsExpected, Seen, as_text, require, show_all
 
 pytestmark = pytest.mark.postgres
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = (failover, inputs, keys, life, limits, nodes, replicas, store, writes)
+MODULES = (backups, failover, inputs, keys, life, limits, nodes, replicas, store, writes)
 
 
 def faults(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -13,12 +13,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.faults import failover, inputs, keys, life, limits, nodes, replicas, store, writes
+from tests.faults import backups, failover, inputs, keys, life, limits, nodes, replicas, store, writes
 from tests.faults.stage import Stage
 from tests.faults.table import FAULTS, Seen, as_text, show_all
 
 #: Importing them put their rows into the table; this is the order in which they are shown.
-ROWS_OF = [module.__name__ for module in (writes, store, failover, keys, inputs, limits, nodes, replicas, life)]
+ROWS_OF = [module.__name__ for module in (writes, store, failover, keys, inputs, limits, nodes, backups, replicas, life)]
 
 
 def main(arguments: list[str] | None = None) -> int:
