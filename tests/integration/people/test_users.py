@@ -9,6 +9,7 @@ import pytest
 from overseer.core.errors import AlreadyExists, Conflict, Denied, InvalidInput, Unauthenticated, Unavailable
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
+from overseer.server.services import session_making
 from overseer.server.services.idempotency import Idempotency
 from overseer.wire.access import BindingCreate, ServiceAccountCreate, TokenCreate
 from overseer.wire.people import ExternalIdentity, InvitationAccept, UserCreate, UserPatch, UserReset
@@ -211,6 +212,20 @@ async def refused(people: People, session: Caller, secret: UUID, code: str) -> N
             await call(caller)
         [row] = await people.world.audit(caller)
         assert (row["outcome"], row["code"]) == ("denied", code)
+
+
+async def test_the_oldest_session_ends_where_there_are_too_many(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever signs in all day makes neither the own list of sessions long nor an administrator's."""
+    monkeypatch.setattr(session_making, "MOST_SESSIONS", 2)
+    ann, _ = await people.user("ann"), await people.user("bob")
+    other, _ = await people.sign_in("bob")
+    first, _ = await people.sign_in("ann")
+    later = [(await people.sign_in("ann"))[0] for _ in range(2)]
+    for caller in (*later, other):
+        await people.services.identity.me(caller)
+    with pytest.raises(Unauthenticated):
+        await people.services.identity.me(first)
+    assert len((await people.services.sessions.list_sessions(people.world.owner, ann)).items) == 2
 
 
 async def test_tokens_and_sessions_are_two_lists(people: People) -> None:

@@ -1,12 +1,14 @@
 """Sessions: made at a sign-in, given another secret when what they may do or are proven by changes.
 
-A session is a token (contract of the gate, of batched reveals and of revocation) that also ends when it is not used.
+A session is a token (contract of the gate, of batched reveals and of revocation) that also ends when it is not used, and when its
+user has begun :data:`MOST_SESSIONS` newer ones: lists of sessions are short, whoever signs in all day long.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from overseer.core.access import Resource
@@ -14,8 +16,10 @@ from overseer.core.identifiers import new_id
 from overseer.core.principals import Actor, Caller, PrincipalKind
 from overseer.crypto.tokens import TokenPrefix, new_token
 from overseer.server.services.gate import Entry
-from overseer.server.storage.session_rows import insert_session, revoke_sessions_of, rotate_session
+from overseer.server.storage.session_rows import insert_session, keep_newest_sessions, revoke_sessions_of, rotate_session
 from overseer.wire.people import SessionCreated
+
+MOST_SESSIONS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ async def open_session(entry: Entry, rules: SessionRules, caller: Caller, user_i
     client = caller.client or "a client"
     description = f"{client} at {caller.peer}" if caller.peer else client
     await insert_session(entry.session, digest, session_id, user_id, description, expires_at, rules.idle)
+    await keep_newest_sessions(entry.session, user_id, MOST_SESSIONS)
     entry.attribute(Actor(user_id, PrincipalKind.USER, user, session_id, ()))
     entry.accept(Resource("session", user, id=session_id))
     return SessionCreated(

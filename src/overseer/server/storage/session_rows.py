@@ -30,6 +30,11 @@ async def insert_session(
     await session.execute("session_insert", digest, session_id, user_id, description, expires_at, idle_seconds)
 
 
+async def keep_newest_sessions(session: Session, user_id: UUID, most: int) -> None:
+    """Forget a user's oldest live sessions beyond ``most``."""
+    await session.execute("session_keep_newest", user_id, most)
+
+
 async def rotate_session(session: Session, session_id: UUID, digest: bytes) -> bool:
     """Give a live session another secret; False where there is no such session (a token is none)."""
     return await session.execute("session_rotate", session_id, digest) == 1

@@ -113,6 +113,14 @@ WHERE t.kind = 'session' AND t.revoked_at IS NULL AND t.expires_at > statement_t
   AND ($1::uuid IS NULL OR t.principal_id = $1) AND ($2::uuid IS NULL OR t.id = $2)
 ORDER BY p.name, t.created_at DESC, t.id;
 
+-- name: session_keep_newest
+-- Of a user's live sessions the newest $2 stay. The others are deleted and not revoked: whoever signs in all day fills no table.
+DELETE FROM token WHERE id IN (
+    SELECT t.id FROM token t
+    WHERE t.principal_id = $1 AND t.kind = 'session' AND t.revoked_at IS NULL AND t.expires_at > statement_timestamp()
+    ORDER BY t.created_at DESC, t.id DESC OFFSET $2
+);
+
 -- name: session_revoke_of
 -- All live sessions of a user but $2 (NULL: none is spared).
 UPDATE token SET revoked_at = statement_timestamp()
