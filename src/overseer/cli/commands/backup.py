@@ -31,7 +31,10 @@ stdin_option = click.option("--stdin", is_flag=True, help="Read the seal's passp
 
 @click.group()
 def backup() -> None:
-    """Make, list and verify backups; 'overseer restore' restores one."""
+    """Make, list and verify backups while everything runs.
+
+    'overseer restore' restores one.
+    """
 
 
 @backup.command()

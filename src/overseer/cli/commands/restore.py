@@ -44,9 +44,9 @@ def restore(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Restore a backup into the empty database of this server's settings, or leave it empty.
+    """Restore a backup into an empty database.
 
-    FILE is a path or s3://BUCKET/KEY. Everything is checked first: the file, each row, the seal (OVERSEER_SEAL, with the root key
+    It is the database of this server's settings; whatever goes wrong, it stays empty. FILE is a path or s3://BUCKET/KEY. Everything is checked first: the file, each row, the seal (OVERSEER_SEAL, with the root key
     in its place), every value, the audit log. The old server must not run any more. Tokens, sessions, nodes' credentials and
     invitations end, for what was taken away after the backup must not come back.
     """
