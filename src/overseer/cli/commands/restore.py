@@ -46,9 +46,10 @@ def restore(
 ) -> None:
     """Restore a backup into an empty database.
 
-    It is the database of this server's settings; whatever goes wrong, it stays empty. FILE is a path or s3://BUCKET/KEY. Everything is checked first: the file, each row, the seal (OVERSEER_SEAL, with the root key
-    in its place), every value, the audit log. The old server must not run any more. Tokens, sessions, nodes' credentials and
-    invitations end, for what was taken away after the backup must not come back.
+    It is the database of this server's settings; whatever goes wrong, it stays empty. FILE is a path or s3://BUCKET/KEY.
+    Everything is checked first: the file, each row, the seal (OVERSEER_SEAL, with the root key in its place), every value, the
+    audit log. The old server must not run any more. Tokens, sessions, nodes' credentials and invitations end, for what was taken
+    away after the backup must not come back.
     """
     settings = load_server_settings()
     from overseer.cli.backup_keys import opening_keys
