@@ -1,0 +1,150 @@
+"""``overseer adopt``: the plaintext secrets of a Compose project become references."""
+
+from __future__ import annotations
+
+import difflib
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import click
+
+from overseer.cli.options import DURATION, Connection, json_option, scope_options, yes_option
+from overseer.cli.output import print_json, print_line, print_table, say
+from overseer.core.scopes import Scope
+
+if TYPE_CHECKING:
+    from overseer.cli.compose_project import Project
+    from overseer.client.api import Client
+    from overseer.compose.adoption import Adoption
+
+_GIT_SECONDS = 20
+
+
+@click.command()
+@click.argument("path", type=click.Path(exists=True, path_type=Path), default=".")
+@scope_options
+@click.option("-f", "--file", "compose_files", multiple=True, metavar="FILE", help="A Compose file; may be repeated, in order.")
+@click.option("--prefix", default="", metavar="TEXT", help="In front of every name.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; needs no server.")
+@click.option("--undo", "undo_", is_flag=True, help="Take an adoption back: the files, and the secrets where nothing changed.")
+@click.option("--undo-for", type=DURATION, default="7d", show_default=True, metavar="TIME", help="How long an undo is possible.")
+@yes_option
+@json_option
+@click.pass_context
+def adopt(
+    ctx: click.Context,
+    path: Path,
+    scope: Scope[str],
+    compose_files: tuple[str, ...],
+    prefix: str,
+    dry_run: bool,
+    undo_: bool,
+    undo_for: int,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Find plaintext secrets in a Compose project, import them, and write references in their place.
+
+    'docker compose config' proves that the project means the same before anything is changed. No value is shown.
+    """
+    connection = ctx.ensure_object(Connection)
+    if undo_:
+        _undo(connection.client(), path if path.is_dir() else path.parent)
+        return
+    from overseer.cli.compose_project import project_of
+    from overseer.cli.model_proof import prove_unchanged
+    from overseer.compose.adoption import adopt as adoption_of
+
+    project = project_of(path, compose_files)
+    found = adoption_of(project.bundle, prefix=prefix)
+    if not as_json:
+        _show(project, found)
+    if not found.findings:
+        say("no plaintext secret was found")
+        return
+    after = replace(project.bundle, files={**project.bundle.files, **found.files})
+    prove_unchanged(project.bundle, after, found.secrets())
+    say("docker compose config: the project with references means the same")
+    import_id = None
+    if not dry_run:
+        if not yes and not click.confirm(f"Import {len(found.secrets())} secrets to {scope} and change these files?", err=True):
+            raise click.Abort
+        import_id = _store(connection.client(), project, found, scope, undo_for)
+    seen = _in_history(project, found)
+    if as_json:
+        findings = [
+            {"file": project.label(one.file), "line": one.line, "key": one.key, "why": one.why, "name": one.name}
+            for one in found.findings
+        ]
+        print_json({"import": import_id, "findings": findings, "rotate": seen})
+    for name in seen:
+        say(f"rotate {name}: git's history holds the file that had its value")
+
+
+def _show(project: Project, found: Adoption) -> None:
+    rows = [(f"{project.label(one.file)}:{one.line}", one.key, one.name, one.why) for one in found.findings]
+    print_table(("PLACE", "KEY", "SECRET", "WHY"), rows, empty="")
+    for path in found.files:
+        before, after = (text[path].decode("utf-8").splitlines() for text in (found.masked, found.files))
+        label = project.label(path)
+        for line in difflib.unified_diff(before, after, label, label, n=1, lineterm=""):
+            print_line(line)
+
+
+def _store(client: Client, project: Project, found: Adoption, scope: Scope[str], seconds: int) -> str:
+    """Import, write the undo, then the files; what fails on the way is taken back."""
+    from overseer.cli.adoption_undo import Undo, new_key, replace_file, write_undo
+
+    key, key_name = new_key(), f"adopt-undo-{uuid4().hex[:12]}"
+    secrets = [*found.secrets().items(), (key_name, key)]
+    answer = client.imports.store(secrets, scope, origin=f"adopt {project.directory.resolve().name}"[:200])
+    import_id = answer.id or ""
+    undo = Undo(import_id, key_name, scope, datetime.now(UTC) + timedelta(seconds=seconds), b"")
+    before = {path: project.bundle.files[path] for path in found.files}
+    written: list[str] = []
+    try:
+        write_undo(project.directory, undo, key, before, found.files)
+        for path, data in found.files.items():
+            replace_file(project.directory / path, data)
+            written.append(path)
+    except OSError:
+        for path in written:
+            replace_file(project.directory / path, before[path])
+        client.imports.undo(import_id)
+        raise
+    say(f"imported {len(secrets) - 1} secrets to {scope} and changed {len(written)} files; 'overseer adopt --undo' takes it back")
+    return import_id
+
+
+def _undo(client: Client, directory: Path) -> None:
+    from overseer.cli.adoption_undo import UNDO_FILE, read_undo, restore
+
+    undo = read_undo(directory)
+    key = client.secrets.reveal(client.secrets.find(undo.key_name, undo.scope).id, reason="undo of an adoption")
+    paths = restore(directory, undo, key.value)
+    undone = client.imports.undo(undo.import_id)
+    (directory / UNDO_FILE).unlink()
+    for path in paths:
+        say(f"{path} is as it was")
+    for one in undone.results:
+        if one.done == "kept":
+            say(f"{one.name} stays: {one.why}")
+
+
+def _in_history(project: Project, found: Adoption) -> list[str]:
+    """The secrets whose file git's history holds; nothing where this is no repository."""
+    seen: dict[str, bool] = {}
+    for path in found.files:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(project.directory), "log", "--format=%h", "-n", "1", "--", path],
+                stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_GIT_SECONDS,
+            )  # fmt: skip
+            seen[path] = done.returncode == 0 and bool(done.stdout.strip())
+        except (OSError, subprocess.TimeoutExpired):
+            seen[path] = False
+    return sorted({one.name for one in found.findings if seen[one.file]})

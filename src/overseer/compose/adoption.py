@@ -1,0 +1,179 @@
+"""Plaintext secrets of a project, and the same project with references in their place. Pure: bytes in, bytes out.
+
+Looked at: the ``environment`` of services, env_files and ``.env``. Guarantees: only the characters of a value change (a scalar of
+YAML is written anew in double quotes), every other byte stays; one value under one name is one secret; a value that Compose would
+put together from variables is left alone. Whether something is a secret is a judgement (``plaintext``): people look at the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from overseer.compose import plaintext
+from overseer.compose.bundle import Bundle
+from overseer.compose.bundle_reading import FileScan
+from overseer.compose.document import Document, DocumentFault, locate, splice
+from overseer.compose.dotenv_values import value_of
+from overseer.compose.edits import replaced
+from overseer.compose.grammar import scan
+from overseer.compose.lines import Lines
+from overseer.compose.nodes import Leaf, Node, Reader
+from overseer.compose.references import find_references
+from overseer.compose.walk import Walk
+from overseer.core.identifiers import is_name
+from overseer.core.secret_value import SecretValue
+
+MASK: Final = "«redacted»"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A plaintext secret: its place for people, why it looks like one, its value, and the name that it gets.
+
+    ``event`` (YAML) or ``entry`` (dotenv) is where it stands; ``span`` is the part of the text there that is the value.
+    """
+
+    file: str
+    line: int
+    column: int
+    owner: str
+    key: str
+    why: str
+    value: SecretValue
+    span: tuple[int, int]
+    event: int = -1
+    entry: int = -1
+    name: str = ""
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """``files`` are those that change, with references; ``masked`` the same ones with a mask where a value stood."""
+
+    findings: tuple[Finding, ...]
+    files: Mapping[str, bytes] = field(repr=False)
+    masked: Mapping[str, bytes] = field(repr=False)
+
+    def secrets(self) -> dict[str, SecretValue]:
+        """Each name with its value."""
+        return {one.name: one.value for one in self.findings}
+
+
+def adopt(bundle: Bundle, *, prefix: str = "") -> Adoption:
+    """What would become of ``bundle``. Names of secrets begin with ``prefix``."""
+    scans = find_references(bundle, allow_persisting=True).scans
+    findings = _named([one for path in sorted(scans) for one in _in_file(scans[path])], prefix)
+    by_file: dict[str, list[Finding]] = {}
+    for one in findings:
+        by_file.setdefault(one.file, []).append(one)
+    files = {path: _rewritten(scans[path], found, lambda one: f"${{SECRET:{one.name}}}") for path, found in by_file.items()}
+    masked = {path: _rewritten(scans[path], found, lambda _: MASK) for path, found in by_file.items()}
+    return Adoption(tuple(findings), files, masked)
+
+
+def _in_file(file: FileScan) -> Iterator[Finding]:
+    try:
+        yield from _in_yaml(file, file.document) if file.document is not None else _in_dotenv(file)
+    except DocumentFault:
+        return
+
+
+def _in_yaml(file: FileScan, document: Document) -> Iterator[Finding]:
+    reader, seen = Reader(document), set[int]()
+    for capture in Walk(document).run().captures:
+        if capture.name != "environment":
+            continue
+        for key, leaf, start in _pairs(reader.node(capture.event)):
+            if leaf.index in seen:
+                continue  # an anchor that several services use
+            seen.add(leaf.index)
+            text = leaf.text[start:]
+            found = None if _looked_up(text) else _judged(key, text)
+            if found is not None:
+                (begin, end), why = found
+                value = SecretValue(text[begin:end].replace("$$", "$"))
+                line, column = locate(document, leaf.index, leaf.text, [-1])[0]
+                span = (start + begin, start + end)
+                yield Finding(file.path, line, column, capture.service, key, why, value, span, event=leaf.index)
+
+
+def _pairs(node: Node) -> Iterator[tuple[str, Leaf, int]]:
+    """Key, scalar, and where in its text the value begins."""
+    if isinstance(node, dict):
+        yield from ((key, leaf, 0) for key, leaf in node.items() if isinstance(leaf, Leaf))
+    for item in node if isinstance(node, list) else []:
+        if isinstance(item, Leaf) and "=" in item.text:
+            yield item.text.partition("=")[0], item, item.text.index("=") + 1
+
+
+def _in_dotenv(file: FileScan) -> Iterator[Finding]:
+    lines = Lines(file.text)
+    owner = file.path.rpartition("/")[2].strip(".").partition(".")[0]
+    for number, entry in enumerate(file.entries):
+        if entry.quote != "'" and _looked_up(entry.text):
+            continue
+        whole = value_of(entry, {})
+        found = _judged(entry.key, whole)
+        if found is None:
+            continue
+        (begin, end), why = found
+        if whole != entry.text or entry.quote == "'" or "\\" in file.text[entry.start : entry.end]:
+            begin, end = 0, len(whole)  # what is written is not what is meant: the whole value goes
+        line, column = lines.at(entry.start)
+        value, everything = SecretValue(whole[begin:end]), (begin, end) == (0, len(whole))
+        yield Finding(file.path, line, column, owner, entry.key, why, value, (begin, end), entry=number, whole=everything)
+
+
+def _looked_up(text: str) -> bool:
+    return "$" in text.replace("$$", "") or bool(scan(text).tokens)
+
+
+def _judged(key: str, text: str) -> tuple[tuple[int, int], str] | None:
+    """The part of the value that is secret, and why; a password inside a URL goes alone."""
+    for start, end, why in plaintext.tokens(text):
+        if "URL" in why:
+            return (start, end), why
+        return (0, len(text)), why
+    reason = plaintext.in_variable(key, text.replace("$", ""))  # dollars that are left are text
+    return None if not text or reason is None else ((0, len(text)), reason)
+
+
+def _named(found: list[Finding], prefix: str) -> list[Finding]:
+    """One name for one value; where a key has several values, its service or file tells them apart, then a number."""
+    taken: dict[str, SecretValue] = {}
+    named = []
+    for one in found:
+        plain = one.key.lower().replace("_", "-").strip("-.") or "secret"
+        if "URL" in one.why:
+            plain += "-password"
+        for name in _candidates(prefix, plain, one.owner):
+            if is_name(name) and taken.setdefault(name, one.value) == one.value:
+                named.append(replace(one, name=name))
+                break
+    return named
+
+
+def _candidates(prefix: str, plain: str, owner: str) -> Iterator[str]:
+    yield prefix + plain
+    if owner:
+        yield f"{prefix}{owner}-{plain}"
+    for number in range(2, 1000):
+        yield f"{prefix}{plain}-{number}"
+
+
+def _rewritten(file: FileScan, found: list[Finding], word: Callable[[Finding], str]) -> bytes:
+    if file.document is not None:
+        values = {}
+        for one in found:
+            text = file.document.events[one.event].value
+            values[one.event] = text[: one.span[0]] + word(one) + text[one.span[1] :]
+        return splice(file.document, values)
+    edits = []
+    for one in found:
+        entry = file.entries[one.entry]
+        span = (entry.start, entry.end) if one.whole else entry.raw_span(*one.span)
+        edits.append((*span, word(one)))
+    return replaced(file.text, sorted(edits)).encode("utf-8")

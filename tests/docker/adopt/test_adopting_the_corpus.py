@@ -1,0 +1,60 @@
+"""The corpus adopted: the real ``docker compose config`` says that each project means the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from overseer.cli.model_proof import prove_unchanged
+from overseer.compose.adoption import adopt
+from overseer.compose.bundle import Bundle
+from overseer.core.errors import InvalidInput
+from overseer.core.secret_value import SecretValue
+
+CORPUS = Path(__file__).parents[1] / "compose_language" / "corpus"
+CASES = sorted(path.name for path in CORPUS.iterdir() if path.is_dir())
+SHOP = b"""services:
+  db:
+    image: postgres
+    environment: {POSTGRES_PASSWORD: "pa$$w'\\"ord: #x", OTHER: 1}
+    env_file: [app.env]
+"""
+ENV = b'A_TOKEN="two\\nlines \\"q\\" \\$x" # c\nB_PASSWORD=\'$as-it-is\'\nC_URL=amqp://u:pw@h/\nD_SECRET=x y\n'
+
+
+def bundle_of(case: str) -> Bundle:
+    root = CORPUS / case
+    return Bundle({str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_project_means_the_same(case: str) -> None:
+    bundle = bundle_of(case)
+    found = adopt(bundle)
+    if not found.findings:
+        return
+    prove_unchanged(bundle, replace(bundle, files={**bundle.files, **found.files}), found.secrets())
+
+
+def test_something_is_found_in_the_corpus() -> None:
+    assert sum(bool(adopt(bundle_of(case)).findings) for case in CASES) >= 5
+
+
+def test_exact_values() -> None:
+    bundle = Bundle({"compose.yaml": SHOP, "app.env": ENV})
+    found = adopt(bundle)
+    assert {name: value.reveal() for name, value in found.secrets().items()} == {
+        "postgres-password": b"pa$w'\"ord: #x", "a-token": b'two\nlines "q" $x', "b-password": b"$as-it-is",
+        "c-url-password": b"pw", "d-secret": b"x y",
+    }  # fmt: skip
+    after = replace(bundle, files={**bundle.files, **found.files})
+    prove_unchanged(bundle, after, found.secrets())
+    wrong = {**found.secrets(), "d-secret": SecretValue("another")}
+    with pytest.raises(InvalidInput) as caught:
+        prove_unchanged(bundle, after, wrong)
+    assert [one.place for one in caught.value.problems] == ["services.db.environment.D_SECRET"]
+    changed = replace(after, files={**after.files, "compose.yaml": after.files["compose.yaml"].replace(b"OTHER: 1", b"OTHER: 2")})
+    with pytest.raises(InvalidInput, match="not the same"):
+        prove_unchanged(bundle, changed, found.secrets())
