@@ -118,7 +118,7 @@ class Postgresql(Source):
         own(data, arguments)
         own(word, arguments)
         subprocess.run(
-            [binaries / "initdb", "-D", data, "-U", "admin", "-A", "scram-sha-256", f"--pwfile={word}", "--no-sync", "--no-locale"],
+            [binaries / "initdb", "-D", data, "-U", "admin", "-A", "scram-sha-256", f"--pwfile={word}", "--no-sync"],
             check=True,
             capture_output=True,
             cwd="/",
@@ -161,7 +161,7 @@ class Mariadb(Source):
         data.mkdir(mode=0o700)
         own(data, arguments)
         subprocess.run(
-            ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db", "--auth-root-authentication-method=normal"],
+            ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal"],
             check=True,
             capture_output=True,
             cwd="/",
@@ -262,7 +262,11 @@ class Rabbitmq(Source):
     def works(self, username: str, password: str) -> bool:
         """By AMQP 0-9-1, as a consumer does: the server answers a right login with connection.tune (10, 30)."""
         plain = b"\0" + username.encode() + b"\0" + password.encode()
-        body = b"\x00\x0a\x00\x0b" + (0).to_bytes(4, "big") + b"\x05PLAIN" + len(plain).to_bytes(4, "big") + plain + b"\x05en_US"
+        # Who can take a refusal gets it at once; others are kept waiting for seconds.
+        able = b"\x1cauthentication_failure_closet\x01"
+        properties = b"\x0ccapabilitiesF" + len(able).to_bytes(4, "big") + able
+        start = b"\x00\x0a\x00\x0b" + len(properties).to_bytes(4, "big") + properties
+        body = start + b"\x05PLAIN" + len(plain).to_bytes(4, "big") + plain + b"\x05en_US"
         try:
             with socket.create_connection(("127.0.0.1", self.amqp), 5) as one:
                 one.settimeout(5)

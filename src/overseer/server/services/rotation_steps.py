@@ -11,8 +11,8 @@ Without one: waiting → published → succeeded or reverted.
 Guarantees: the new credential is stored before the source knows it, and stays; a call to a source is made outside of any
 transaction and lock, and can be repeated; a state is stored by whoever holds the run's lease, so of two who believe that they
 hold it one stores nothing. So a crash at any point leaves the state before the step: the step is done again. The old credential
-is retired only after the rollout succeeded, and after the grace that the policy gives it. Each use of the administrator's credential
-is a row that is committed before it is opened.
+is retired only after the rollout succeeded, and after the grace that the policy gives it. Each use of the administrator's
+credential is a row that is committed before it is opened.
 """
 
 from __future__ import annotations
