@@ -320,6 +320,21 @@ async def test_an_emergency_takes_the_place_of_an_approval_and_leaves_its_trace(
         await reveal(office, dev, elsewhere)
 
 
+async def test_an_emergency_of_ones_own_making_is_no_second_person(world: World, office: Office) -> None:
+    secret = UUID((await world.secret("db", "hush", app="shop")).id)
+    await office.policy("reveal")
+    dev, robot = await office.person("owner"), await world.service_account()
+    [row] = await world.sql("SELECT principal_id FROM token WHERE hash = $1", dev.token_hash)
+    await world.sql("UPDATE token SET created_by = $2 WHERE hash = $1", robot.token_hash, row["principal_id"])
+    for holder in (dev, robot):
+        binding = await world.bind(holder, "developer", emergency="active")
+        await world.sql("UPDATE binding SET created_by = $2 WHERE id = $1", binding, row["principal_id"])
+        with pytest.raises(ApprovalRequired):
+            await reveal(office, holder, secret)
+        await world.bind(holder, "developer", emergency="active")  # somebody else made this one
+        assert await reveal(office, holder, secret) == "hush"
+
+
 async def test_policies_are_bounded_by_their_makers_rights_and_audited(world: World, office: Office) -> None:
     writer = await office.person(frozenset({Permission.APPROVAL_POLICY_WRITE, Permission.APPROVAL_LIST}), app="shop")
     body = ApprovalPolicyCreate(title="all", actions=["reveal"], **ANYWHERE)

@@ -6,7 +6,8 @@ use on all replicas together; it is used up by the transaction of the action, so
 somebody who could still approve it. A refusal is ``approval_required``, one row, and says how to ask.
 
 An emergency binding that its holder has activated (alarm, reason, end of its own) takes the place of an approval for what it
-covers, and nothing else; the row ``approval:use`` has the code ``break_glass`` then.
+covers, and nothing else; the row ``approval:use`` has the code ``break_glass`` then. One that they made for themselves does not:
+a second person has to stand behind that, too.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from overseer.server.storage.approval_rows import (
     ApprovalRow,
     decisions_of,
     hands_behind,
+    made_by_others,
     open_approvals,
     take_approval,
     usable_approvals,
@@ -131,7 +133,7 @@ async def refusal_of(
     if needed is None:
         return None
     resource = places[0].resource
-    if _in_emergency(entry, places, permissions):
+    if await _in_emergency(entry, places, permissions):
         entry.note_beside(_beside(resource, None), AuditAction.APPROVAL_USE, BREAK_GLASS)
         return None
     for row in await usable_approvals(entry.session, asked):
@@ -188,8 +190,12 @@ def _of_secret(entry: Entry, operation: Operation, row: SecretRow, *, version: i
     )
 
 
-def _in_emergency(entry: Entry, places: Sequence[Guarded], permissions: Collection[Permission]) -> bool:
+async def _in_emergency(entry: Entry, places: Sequence[Guarded], permissions: Collection[Permission]) -> bool:
     bindings = [one for one in entry.actor.bindings if one.emergency]
+    if bindings:
+        hands = await hands_behind(entry.session, entry.actor.id)
+        given = await made_by_others(entry.session, [one.id for one in bindings], hands)
+        bindings = [one for one in bindings if one.id in given]
     return bool(bindings) and all(
         isinstance(decide(bindings, permission, place.resource, entry.now), Allowed)
         for permission in permissions

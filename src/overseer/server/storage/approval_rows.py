@@ -152,6 +152,11 @@ async def hands_behind(session: Session, principal_id: UUID) -> frozenset[UUID]:
     return frozenset(row["id"] for row in await session.fetch("approval_hands", principal_id))
 
 
+async def made_by_others(session: Session, bindings: list[UUID], hands: frozenset[UUID]) -> frozenset[UUID]:
+    """Of these bindings those that none of ``hands`` has made."""
+    return frozenset(row["id"] for row in await session.fetch("approval_given_bindings", bindings, list(hands)))
+
+
 def _approval(row: Record) -> ApprovalRow:
     return ApprovalRow(
         id=row["id"],

@@ -118,3 +118,7 @@ WITH RECURSIVE hand AS (
     WHERE m.id IS NOT NULL
 )
 SELECT id FROM hand;
+
+-- name: approval_given_bindings
+-- Of the bindings $1 those that nobody of $2 has made; a maker who is gone was somebody else.
+SELECT id FROM binding WHERE id = ANY ($1::uuid[]) AND (created_by <> ALL ($2::uuid[])) IS NOT FALSE;
