@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -73,7 +73,9 @@ class BackendCalls:
         failure: BackendFailure | None = None
         try:
             async with asyncio.timeout(2 * row.timeout):
-                return await call
+                found = await call
+            failure = _absence(found)
+            return found
         except TimeoutError:
             failure = BackendFailure(Stage.TIMEOUT, "it does not answer in time")
             raise failure from None
@@ -106,6 +108,13 @@ def as_error(name: str, failure: BackendFailure, retry_after: int = RETRY_SECOND
     if failure.stage in ABSENT:
         return BackendUnavailable(message, retry_after=retry_after)
     return BackendRefused(message)
+
+
+def _absence(found: object) -> BackendFailure | None:
+    """The failure of a round in which not one reference came to an answer."""
+    values = list(found.values()) if isinstance(found, Mapping) else []
+    absent = [one for one in values if isinstance(one, BackendFailure) and one.stage in ABSENT]
+    return absent[0] if values and len(absent) == len(values) else None
 
 
 def _sized(found: SecretValue | BackendFailure) -> SecretValue | BackendFailure:
