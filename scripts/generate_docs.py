@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from scripts.reference_pages import audit, cli, errors, http_api, lint_rules, permissions, references, settings
+from scripts.reference_pages import audit, cli, errors, generators, http_api, lint_rules, permissions, references, settings
 from scripts.reference_pages.markdown import Page, page
 
 DIRECTORY: Final = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -22,6 +22,7 @@ PAGES: Final[dict[str, tuple[str, Callable[[], Page]]]] = {
     "references.md": ("`${SECRET:…}`: the grammar, and where a reference may stand", references.build),
     "lint-rules.md": ("every rule of `overseer compose lint`", lint_rules.build),
     "settings.md": ("every setting of server, agent and clients", settings.build),
+    "generators.md": ("what can be generated, rotation policies, rotators", generators.build),
     "permissions.md": ("permissions, built-in roles, selectors, precedence", permissions.build),
     "audit.md": ("actions, outcomes and fields of the audit log", audit.build),
     "errors.md": ("error codes, HTTP statuses, exit codes", errors.build),
