@@ -263,7 +263,7 @@ class RotationSteps:
             return await self._moved(session, held, state, **fields)
 
     async def _moved(self, session: Session, held: Held, state: str, **fields: Any) -> Held | None:
-        """Store the step. Raises :class:`Conflict`, which undoes the transaction, where somebody else has taken the run over."""
+        """Store the step. Raises :class:`LeaseLost`, which undoes the transaction, where somebody else has taken the run over."""
         if not await rows.lease_held(session, held.run.id, held.lease):
             raise LeaseLost("another process goes on with this rotation")
         await rows.move_run(session, held.run.id, state, **fields)
@@ -273,7 +273,7 @@ class RotationSteps:
         return Held(moved, held.lease)
 
 
-class LeaseLost(Conflict):
+class LeaseLost(Exception):
     """Somebody else goes on with the run: nothing of this step was stored."""
 
 
