@@ -183,6 +183,8 @@ class VaultServer:
                 if below != "login":
                     self._check(request, create=False)
                 return method.handle(self, _below(request, below))
+        if request.operation == "list" and not request.path.endswith("/"):
+            request = _below(request, f"{request.path}/")  # as Vault routes a list
         mount = max((name for name in self.mounts if request.path.startswith(f"{name}/")), key=len, default=None)
         engine = self.mounts[mount] if mount is not None else None
         below = _below(request, request.path[len(mount or "") + 1 :])
