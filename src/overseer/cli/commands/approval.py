@@ -21,7 +21,7 @@ _ON_SECRETS = frozenset({"reveal", "activate", "delete", "move"})
 
 @click.group()
 def approval() -> None:
-    """Ask others to approve, approve and refuse, and see what was asked."""
+    """Ask others to approve, and approve or refuse what they ask."""
 
 
 @approval.command("request")
