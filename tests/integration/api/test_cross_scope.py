@@ -24,6 +24,7 @@ from tests.integration.server_process.installation import Installation
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 COMPOSE = {"path": "compose.yaml", "content": "services: {a: {image: x, environment: {T: '${SECRET:db}'}}}\n"}
+BACKUP_ID = UUID(int=80)
 NAMES = {"apps": "shop", "environments": "prod", "nodes": "n1", "keys": "1"}
 #: Things that have ids and belong to nobody's app: told apart by the beginning of the path.
 GROUPS = {"/api/deployment-groups": "deployment_group", "/api/groups": "group_id"}
@@ -83,6 +84,8 @@ async def things(server: Server, installation: Installation, known: dict[str, st
     try:
         await connection.execute("UPDATE deployment SET state = 'succeeded', finished_at = now()")
         await connection.execute("UPDATE node SET state = 'active'")
+        backup = "INSERT INTO backup_run (id, target, reason, state) VALUES ($1, 'nightly', 'asked', 'waiting')"
+        await connection.execute(backup, BACKUP_ID)
         await connection.execute(
             "INSERT INTO token (hash, id, principal_id, expires_at, kind, idle_seconds)"
             " VALUES ($1, $2, $3, now() + interval '1 day', 'session', 3600)",
@@ -96,6 +99,7 @@ async def things(server: Server, installation: Installation, known: dict[str, st
         "principal_id": account["id"],
         "token_id": token["id"],
         "binding_id": binding["id"],
+        "backup_id": str(BACKUP_ID),
         "emergency": emergency["id"],
         "role_id": role["id"],
         "group_id": group["id"],
