@@ -16,8 +16,8 @@ _FORM: Final = (
 )
 _VALUES: Final = (
     "A password has only letters, digits and `- . _ ~`, begins with a letter or a digit, and each that obeys its rules is as "
-    "likely as any other; rules that leave less than 64 bits are refused. The words of a passphrase are the long list of the Electronic "
-    "Frontier Foundation by Joseph Bonneau (CC BY 3.0 US): 12.9 bits a word."
+    "likely as any other; rules that leave less than 64 bits are refused. The words of a passphrase are the long list of the "
+    "Electronic Frontier Foundation by Joseph Bonneau (CC BY 3.0 US): 12.9 bits a word."
 )
 
 

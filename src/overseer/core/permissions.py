@@ -135,7 +135,7 @@ PERMISSION_MEANING: Final[dict[Permission, str]] = {
     Permission.PRINCIPAL_LIST: "see users, service accounts and groups",
     Permission.PRINCIPAL_WRITE: "create, disable and delete users, service accounts and groups",
     Permission.ROLE_WRITE: "create, change and delete roles; a change reaches no further than what its maker holds",
-    Permission.ROTATOR_WRITE: "say how the server changes a secret's credential at its source; it connects there with another secret",
+    Permission.ROTATOR_WRITE: "say how the server changes a credential at its source; it connects there with another secret",
     Permission.SECRET_ACTIVATE: "make another version of a secret the active one",
     Permission.SECRET_DELETE: "delete a secret with all of its history",
     Permission.SECRET_EXPORT: "write values to a file in plain text; encrypted exports need secret:reveal alone",

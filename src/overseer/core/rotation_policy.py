@@ -39,8 +39,8 @@ _CRON: Final = re.compile(r"[0-9A-Za-z*,/#-]+( [0-9A-Za-z*,/#-]+){4}")
 class RotationPolicy:
     """``generate`` is a checked specification; ``interval_days`` whole days from one version to the next; ``cron`` times in UTC.
 
-    ``grace_days``: how long the version before stays in force where both can be. ``notify_days``: so long before it is said that a
-    rotation is near. ``jitter_minutes``: up to so much later, at random, so that not all secrets change in one moment.
+    ``grace_days``: how long the version before stays in force where both can be. ``notify_days``: so long before it is said that
+    a rotation is near. ``jitter_minutes``: up to so much later, at random, so that not all secrets change in one moment.
     """
 
     generate: str | None = None
