@@ -18,6 +18,7 @@ _LEAST: Final[dict[str, Any]] = {
     "files": [{"path": "compose.yaml", "content": "services: {}"}],
     "actions": ["reveal"],
     "ref": "apps/shop/db",
+    "settings": {},
     "decision": "refuse",
     "role": "viewer",
     "permission": "secret:reveal",
