@@ -66,6 +66,8 @@ async def things(server: Server, installation: Installation, known: dict[str, st
         for one in names:
             await server.made(f"/api/{kind}", name=one)
     secret = await server.made("/api/secrets", name="db", value="v", app="shop")
+    entries = {"entries": [{"name": "imported", "value": "v"}], "app": "shop"}
+    imported = await server.ask("POST", "/api/import", json=entries)
     account = await server.made("/api/service-accounts", name="ci")
     token = await server.made("/api/tokens", principal="ci")
     whole = {"app": "shop", "environment": "*", "node": "*", "name": "*"}
@@ -96,6 +98,7 @@ async def things(server: Server, installation: Installation, known: dict[str, st
     changed = await server.ask("PUT", f"/api/secrets/{secret['id']}", json={"value": "v2"})
     known |= {
         "secret_id": secret["id"],
+        "import_id": imported.json()["id"],
         "principal_id": account["id"],
         "token_id": token["id"],
         "binding_id": binding["id"],
