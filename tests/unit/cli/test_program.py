@@ -29,10 +29,11 @@ def _leaves(command: click.Command, path: str) -> Iterator[tuple[str, click.Comm
 COMMANDS = dict(_leaves(program, ""))
 #: They print no answer of the server: scripts, programs of their own, or one line that something was done.
 WITHOUT_JSON = {
-    "account accept-invitation", "account no-second-factor", "account password", "account second-factor",
-    "agent prepare", "agent rotate-keys", "agent run", "app delete", "approval-policy delete", "binding delete", "completion",
-    "deployment wait", "env delete", "group add", "group delete", "group remove", "logout", "node delete", "quickstart", "role delete", "run",
-    "secret delete", "server migrate", "server run", "service-account delete", "session revoke", "token revoke", "user delete",
+    "account accept-invitation", "account no-second-factor", "account password", "account second-factor", "agent prepare",
+    "agent rotate-keys", "agent run", "app delete", "approval-policy delete", "binding delete", "completion",
+    "deployment wait", "env delete", "group add", "group delete", "group remove", "logout", "node delete", "quickstart",
+    "role delete", "run", "secret delete", "server migrate", "server run", "service-account delete", "session revoke",
+    "token revoke", "user delete",
 }  # fmt: skip
 
 
