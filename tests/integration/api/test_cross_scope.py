@@ -81,6 +81,8 @@ async def things(server: Server, installation: Installation, known: dict[str, st
     approval = await server.made("/api/approvals", action="delete", secret_id=guarded["id"], reason="not used any more")
     bundle = await server.made("/api/apps/shop/bundles", files=[COMPOSE])
     deployment = await server.made("/api/deployments", app="shop", nodes=["n1"], bundle=bundle["digest"])
+    corp = {"address": "https://127.0.0.1:1", "auth": "token"}
+    backend = await server.made("/api/backends", name="corp", kind="vault", settings=corp, credentials={"token": "t"})
     session = str(uuid.uuid4())
     connection = await asyncpg.connect(installation.url)
     try:
@@ -102,6 +104,7 @@ async def things(server: Server, installation: Installation, known: dict[str, st
         "principal_id": account["id"],
         "token_id": token["id"],
         "binding_id": binding["id"],
+        "backend_id": backend["id"],
         "backup_id": str(BACKUP_ID),
         "emergency": emergency["id"],
         "role_id": role["id"],
@@ -158,7 +161,8 @@ async def seen(server: Server, route: Route, path: str, token: str, **options: A
 async def test_what_is_elsewhere_answers_like_what_is_nowhere(server: Server, things: dict[str, str], route: Route) -> None:
     there = route.path.format_map({name: real(route, name, things) for name in route.parameters})
     owners, _ = await seen(server, route, there, server.owner) if route.method == "GET" and not route.streams else (200, {})
-    assert owners == 200, "it must exist, or nothing is asked"
+    # 502: the backend exists, and there is no vault behind it.
+    assert owners == (502 if route.name == "list_backend_refs" else 200), "it must exist, or nothing is asked"
     status, body = await seen(server, route, there, things["stranger"])
     assert status in (403, 404), f"a stranger to it got {status}: {body}"
     for missing in route.parameters:
