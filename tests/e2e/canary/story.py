@@ -21,6 +21,7 @@ import httpx
 
 from overseer.agent.identity import load_identity
 from overseer.agent.session import Session
+from overseer.crypto.age_keys import Identity
 from tests.e2e.canary.markers import Canaries
 from tests.e2e.canary.refusals import refusals
 from tests.e2e.canary.search import Search
@@ -122,6 +123,11 @@ class Story:
         (self.scratch / "value").write_bytes(data("a file of the command line"))
         self.system.cli("secret", "set", "from-file", *SCOPE, "--file", str(self.scratch / "value"))
         self.system.cli("secret", "rotate", "from-file", *SCOPE, "--stdin", stdin=data("rotated by the command line"))
+        dotenv = f'IMPORTED={self.canaries.word("imported")}\n'.encode()
+        for more in (["--dry-run"], [], ["--only", "IMPORTED"]):
+            self.system.cli("secret", "import", "-", "--format", "dotenv", *SCOPE, *more, stdin=dotenv)
+        broken = f'BROKEN="{self.canaries.word("in a broken file")}'.encode()
+        self.system.cli("secret", "import", "-", "--format", "dotenv", *SCOPE, stdin=broken, expect=65)
         # A value where none belongs: the refusal must not repeat it. (It is in argv by the caller's own hand, so on stdin here.)
         self.system.cli("secret", "set", "bad name", *SCOPE, "--stdin", stdin=text("for a bad name").encode(), expect=65)
         self.system.cli("secret", "set", "too-long", "--stdin", stdin=text("too long").encode() * 30_000, expect=65)
@@ -145,6 +151,8 @@ class Story:
         self.system.cli("secret", "list", *SCOPE)
         self.system.cli("secret", "history", "from-file", *SCOPE)
         self.system.cli("secret", "explain", "in-use", *SCOPE)
+        self.system.cli("secret", "export", *SCOPE, "--name", "imported", "--recipient", str(Identity.generate().recipient))
+        self.system.cli("import", "list")
         program = [sys.executable, "-I", "-c"]
         read = "import os, sys; sys.stdout.buffer.write(os.environb[b'AS_SECRET'])"
         got = self.system.cli("run", *SCOPE, "--only", "as-secret", "--", *program, read, shows=True)
