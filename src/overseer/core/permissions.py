@@ -119,7 +119,7 @@ PERMISSION_MEANING: Final[dict[Permission, str]] = {
     Permission.BACKUP_CREATE: "let the server make a backup to a place of its configuration; it shows nothing of it",
     Permission.BACKUP_LIST: "see which backups were made and where they lie",
     Permission.BACKEND_LIST: "see backends, where they are and how they are doing, never a credential",
-    Permission.BACKEND_USE: "let a secret of a scope come from a backend: the binding's name is BACKEND:REFERENCE, or a prefix of it",
+    Permission.BACKEND_USE: "let a secret of a scope come from a backend; the binding's name is BACKEND:REFERENCE or a prefix",
     Permission.BACKEND_WRITE: "create, change, test and delete backends and their credentials",
     Permission.BINDING_LIST: "see roles and bindings",
     Permission.BINDING_WRITE: "create and delete bindings; nobody can grant what they do not hold",

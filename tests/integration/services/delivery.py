@@ -74,7 +74,9 @@ class Delivery:
         self.enrolment = EnrolmentService(world.gate, world.keys)
         self.log = AuditService(world.gate)
         self.bundles = BundleService(world.gate, world.keys, world.idempotency)
-        self.deployments = DeploymentService(world.gate, self.bundles, world.opener, world.idempotency, self.signal, world.sources)
+        self.deployments = DeploymentService(
+            world.gate, self.bundles, world.opener, world.idempotency, self.signal, world.sources
+        )
         self.plans = PlanService(world.gate, world.keys, self.bundles)
         self.agents = AgentService(world.gate, world.keys, world.opener, self.bundles, self.signal, self.driver)
         self.rollouts = RolloutService(world.gate, self.driver)

@@ -340,8 +340,8 @@ async def test_policies_are_bounded_by_their_makers_rights_and_audited(world: Wo
     body = ApprovalPolicyCreate(title="all", actions=["reveal"], **ANYWHERE)
     with pytest.raises(Denied):
         await office.service.create_policy(writer, body)
+    unset = {**ANYWHERE, "app": "-"}
     with pytest.raises(Denied):
-        unset = {**ANYWHERE, "app": "-"}
         await office.service.create_policy(writer, ApprovalPolicyCreate(title="none", actions=["reveal"], **unset))
     only = ApprovalPolicyCreate(title="mine", actions=["reveal"], **{**ANYWHERE, "app": "shop"})
     mine = await office.service.create_policy(writer, only)

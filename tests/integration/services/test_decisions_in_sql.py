@@ -147,7 +147,8 @@ async def test_new_secrets(world: World, drawn: list[Person], dice: random.Rando
     await world.sql("DELETE FROM secret WHERE name = ANY ($1)", names)
     twice = [again(world, caller) for caller, _ in asked]
     one_by_one = [
-        await answer(world.secrets._create_alone(second, body, None, None)) for second, (_, body) in zip(twice, asked, strict=True)
+        await answer(world.secrets._create_alone(second, body, None, None))
+        for second, (_, body) in zip(twice, asked, strict=True)
     ]
     await world.sql("DELETE FROM secret WHERE name = ANY ($1)", names)
     await agree(world, together, one_by_one, [caller for caller, _ in asked], twice)

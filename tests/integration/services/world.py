@@ -144,7 +144,7 @@ class World:
         return (await self.secrets.create(self.owner, SecretCreate(name=name, value=value, **fields))).view
 
     async def audit(self, caller: Caller | None = None) -> list[asyncpg.Record]:
-        """Audit rows in order of their writing, all or those of one caller's request id; alarms beside them are :meth:`alarms`."""
+        """Audit rows in order of their writing, all or those of one caller's request id; alarms are :meth:`alarms`."""
         rows = await self.sql("SELECT * FROM audit WHERE action <> ALL ($1) ORDER BY xact, id", BESIDE)
         return [row for row in rows if caller is None or row["request_id"] == caller.request_id]
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from overseer.core.errors import DecryptionFailed, InvalidInput, KeyProblem
 from overseer.core.secret_value import SecretValue
 from overseer.crypto import bech32
-from overseer.crypto.age_stream import CHUNK, AgeReader, AgeWriter
 from overseer.crypto.age_keys import Identity, Passphrase, Recipient, Unwrapper, Wrapper
+from overseer.crypto.age_stream import CHUNK, AgeReader, AgeWriter
 
 SIZES = (0, 1, 15, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 7)
 EASY = Passphrase(SecretValue("correct horse"), work=8)

@@ -1,8 +1,8 @@
 """Backends: set up, shown, tried, changed, deleted. A credential goes in and never comes out.
 
 Guarantees: credentials lie in an envelope that is bound to the settings beside them; new settings need the credentials again, so
-that nobody who may change a backend, and does not know its credentials, has them sent to an address of his own. A backend is asked
-with no transaction open, and what was wrong is said by stage, never in the backend's words.
+that nobody who may change a backend, and does not know its credentials, has them sent to an address of his own. A backend is
+asked with no transaction open, and what was wrong is said by stage, never in the backend's words.
 """
 
 from __future__ import annotations

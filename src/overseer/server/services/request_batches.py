@@ -90,8 +90,8 @@ class RequestBatches(Generic[Request, Result]):
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most_in_batch))]
         batch: list[_Waiting[Request, Result]] = []
         held: list[_Waiting[Request, Result]] = []
-        # All that wait are looked through (0.7 ms for 4,096): were it a part, many changes of one secret would fill that part, and
-        # everybody behind them would wait for their end.
+        # All that wait are looked through (0.7 ms for 4,096): were it a part, many changes of one secret would fill that part,
+        # and everybody behind them would wait for their end.
         while self._waiting and len(batch) < self._most_in_batch:
             one = self._waiting.popleft()
             if self._touched.isdisjoint(one.touches):

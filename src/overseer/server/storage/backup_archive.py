@@ -24,7 +24,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final
 
 from overseer.core.errors import DecryptionFailed, InvalidInput
 from overseer.crypto.age_keys import Unwrapper, Wrapper
@@ -197,7 +197,7 @@ class ArchiveReader:
 
     def _read(self, count: int) -> bytes:
         try:
-            return cast("bytes", self._plain.read(count))
+            return self._plain.read(count)
         except (EOFError, zlib.error, gzip.BadGzipFile):
             raise DecryptionFailed(_DAMAGED) from None
 

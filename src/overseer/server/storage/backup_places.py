@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol, cast
+from typing import Any, BinaryIO, Final, Protocol
 
 from overseer.core.errors import AlreadyExists, ConfigurationProblem, InvalidInput, NotReady
 from overseer.server.backup_settings import bucket_of
@@ -61,7 +61,7 @@ class Directory:
         opened: BinaryIO | None = None
         try:
             opened = await asyncio.to_thread(_create, beside)
-            yield lambda data: asyncio.to_thread(_write_all, cast("BinaryIO", opened), data)
+            yield lambda data: asyncio.to_thread(_write_all, opened, data)
             await asyncio.to_thread(_complete, opened, beside, target)
         except OSError as error:
             raise _said(self.path, error) from None
