@@ -249,6 +249,20 @@ async def test_two_at_once_change_it_once(place: Place) -> None:
     assert (await place.opens(winner)).has_same_keys(place.world.keys.keyring)
 
 
+async def test_rows_of_a_seal_that_was_changed_meanwhile_are_not_called_damaged(place: Place) -> None:
+    """A start, or another migration, has read the instance and not yet the keys."""
+    async with place.world.database.session() as session:
+        before = await load_instance(session)
+        assert before is not None
+        await place.move(place.target("passphrase"))
+        with pytest.raises(Conflict, match="seal was changed by somebody else"):
+            await open_keyring(session, before, place.world.root_key)
+        after = await load_instance(session)
+        assert after is not None
+        with pytest.raises(KeyProblem, match="root key is not the one"):
+            await open_keyring(session, after, place.world.root_key)
+
+
 async def test_a_key_that_is_added_meanwhile_is_not_lost(place: Place) -> None:
     """A rotation holds the lock and adds a term; the migration waits for it and re-wraps that one, too."""
     keyring, row = place.world.keys.keyring.add_term()

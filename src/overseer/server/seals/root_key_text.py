@@ -37,5 +37,6 @@ def read_root_key(content: SecretValue, place: str, *, head_required: bool = Tru
     elif head_required:
         lines = []
     if len(lines) != 1 or not _DIGITS.fullmatch(lines[0]):
-        raise KeyProblem(f"{place}: a root key is written as the line {HEAD!r} and a line of 64 hexadecimal digits, nothing else")
+        form = f"the line {HEAD!r} and a line of 64 hexadecimal digits" if head_required else "64 hexadecimal digits"
+        raise KeyProblem(f"{place}: a root key is written as {form}, nothing else")
     return RootKey(bytes.fromhex(lines[0].decode("ascii")))

@@ -156,9 +156,19 @@ async def renew_owner_token(database_url: str, setting: SealSetting, deliver: De
 
 
 async def open_keyring(session: Session, instance: InstanceRow, root_key: RootKey) -> Keyring:
-    """The stored keyring; :class:`KeyProblem` for a root key of another instance, and for rows that were changed."""
+    """The stored keyring; :class:`KeyProblem` for a root key of another instance, and for rows that were changed.
+
+    :class:`Conflict` where the seal was changed after ``instance`` was read: the rows are under the new root key then, and nobody
+    should take them for damaged.
+    """
     rows = [WrappedKey(row.purpose, row.term, row.wrapped) for row in await load_keys(session)]
-    return Keyring.open(instance.id, root_key, rows, instance.check_value)
+    try:
+        return Keyring.open(instance.id, root_key, rows, instance.check_value)
+    except KeyProblem:
+        now = await load_instance(session)
+        if now is not None and now.id == instance.id and now.check_value != instance.check_value:
+            raise Conflict("the seal was changed by somebody else meanwhile; nothing was changed") from None
+        raise
 
 
 async def new_seal(seal: Seal, given: SecretValue | None) -> NewSeal:
