@@ -27,8 +27,8 @@ if TYPE_CHECKING:  # each noun is imported when it is first used: a command star
     from overseer.client.access import ServiceAccounts, Tokens
     from overseer.client.approvals import ApprovalPolicies, Approvals
     from overseer.client.audit_log import AuditLog
-    from overseer.client.backups import Backups
     from overseer.client.backends import Backends
+    from overseer.client.backups import Backups
     from overseer.client.deployments import Deployments
     from overseer.client.grants import Access, Bindings, Groups, Roles
     from overseer.client.imports import Imports

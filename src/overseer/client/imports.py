@@ -81,7 +81,7 @@ class Imports:
         recipients: Sequence[str] = (),
         plaintext: bool = False,
         reason: str = "",
-    ) -> tuple[list[str], SecretValue]:
+    ) -> tuple[tuple[str, ...], SecretValue]:
         """Names and the file of the secrets of exactly that scope, for age ``recipients`` or in plain text."""
         body = ExportRequest(
             format=form,
@@ -95,7 +95,7 @@ class Imports:
         )
         answer = self._http.request("POST", "/api/export", body, returns=ExportAnswer).value
         try:
-            return answer.names, SecretValue(base64.b64decode(answer.content_base64, validate=True))
+            return tuple(answer.names), SecretValue(base64.b64decode(answer.content_base64, validate=True))
         except (binascii.Error, ValueError):
             raise ConfigurationProblem("the server sent a file that is not base64") from None
 

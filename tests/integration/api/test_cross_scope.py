@@ -176,7 +176,7 @@ async def test_what_is_elsewhere_answers_like_what_is_nowhere(server: Server, th
 async def test_ids_in_bodies_and_queries_tell_nothing_either(
     server: Server, things: dict[str, str], route: Route, place: str, field: str
 ) -> None:
-    known = {"secret": things["secret_id"], **things}
+    known = {"secret": things["secret_id"], "resource_id": things["secret_id"], **things}
     assert field in known, f"{route.path} takes {field}: say what of app shop that is, so that the route is asked"
 
     async def ask(value: str) -> tuple[int, dict[str, Any]]:

@@ -30,9 +30,9 @@ COMMANDS = dict(_leaves(program, ""))
 #: They print no answer of the server: scripts, programs of their own, or one line that something was done.
 WITHOUT_JSON = {
     "account accept-invitation", "account no-second-factor", "account password", "account second-factor", "agent prepare",
-    "agent rotate-keys", "agent run", "app delete", "approval-policy delete", "binding delete", "completion",
-    "deployment wait", "env delete", "group add", "group delete", "group remove", "logout", "node delete", "quickstart",
-    "role delete", "run", "secret delete", "server migrate", "server run", "service-account delete", "session revoke",
+    "agent rotate-keys", "agent run", "app delete", "approval-policy delete", "audit export", "backend delete",
+    "binding delete", "completion", "deployment wait", "env delete", "group add", "group delete", "group remove", "logout", "node delete", "quickstart",
+    "role delete", "run", "secret delete", "secret export", "server migrate", "server run", "service-account delete", "session revoke",
     "token revoke", "user delete",
 }  # fmt: skip
 

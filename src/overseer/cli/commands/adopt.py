@@ -47,7 +47,9 @@ def adopt(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Find plaintext secrets in a Compose project, import them, and write references in their place.
+    """Take the plaintext secrets of a Compose project into Overseer.
+
+    Finds them, imports them, and writes references in their place.
 
     'docker compose config' proves that the project means the same before anything is changed. No value is shown.
     """

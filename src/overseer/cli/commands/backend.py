@@ -40,7 +40,7 @@ def _settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def backend() -> None:
-    """Set up, test and list the vaults that values of secrets come from."""
+    """Set up, test and list the vaults that values come from."""
 
 
 @backend.command()

@@ -118,7 +118,10 @@ def delete_binding(client: Client, binding_id: str) -> None:
 
 @click.group("break-glass")
 def break_glass() -> None:
-    """Rights for an emergency: dormant until their holder activates them, with a reason and an alarm."""
+    """Rights for an emergency: dormant until their holder activates them, with a reason.
+
+    Activating raises an alarm.
+    """
 
 
 @break_glass.command("create")

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @click.group("import")
 def import_() -> None:
-    """List, show and undo imports; 'overseer secret import' makes them."""
+    """List, show and undo imports of secrets.
+
+    'overseer secret import' makes them.
+    """
 
 
 @import_.command("list")

@@ -18,7 +18,7 @@ from overseer.server.api.value_answers import value_answer
 @example(b"")
 @example(b"\0")
 def test_bytes_come_back_as_they_were(plain: bytes) -> None:
-    revealed = SimpleNamespace(id=uuid4(), name="a", version=1, value=SecretValue(plain))
+    revealed = SimpleNamespace(id=uuid4(), name="a", version=1, value=SecretValue(plain), stale=False)
     answer = value_answer(revealed)  # type: ignore[arg-type]
     assert (answer.value is None) != (answer.value_base64 is None)
     if answer.value is not None:
