@@ -31,9 +31,9 @@ COMMANDS = dict(_leaves(program, ""))
 WITHOUT_JSON = {
     "account accept-invitation", "account no-second-factor", "account password", "account second-factor", "agent prepare",
     "agent rotate-keys", "agent run", "app delete", "approval-policy delete", "audit export", "backend delete",
-    "binding delete", "completion", "deployment wait", "env delete", "group add", "group delete", "group remove", "logout", "node delete", "quickstart",
-    "role delete", "run", "secret delete", "secret export", "server migrate", "server run", "service-account delete", "session revoke",
-    "token revoke", "user delete",
+    "binding delete", "completion", "deployment wait", "env delete", "group add", "group delete", "group remove", "logout",
+    "node delete", "quickstart", "role delete", "run", "secret delete", "secret export", "server migrate", "server run",
+    "service-account delete", "session revoke", "token revoke", "user delete",
 }  # fmt: skip
 
 
