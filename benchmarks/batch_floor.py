@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
@@ -60,13 +60,17 @@ async def _resolves(given: Given, _number: int, size: int) -> int:
 async def _writes(given: Given, number: int, size: int) -> int:
     chosen = [given.secrets[(number + n) % len(given.secrets)] for n in range(size)]
     async with given.database.work() as session:
-        allowed = await decide_updates(session, [(given.caller.token_hash, given.caller.peer, one) for one in chosen])
+        asked = [(given.caller.token_hash, given.caller.peer, one, True) for one in chosen]
+        allowed = await decide_updates(session, asked)
         rows = await lock_free_secrets(session, chosen)
         actor = allowed[0].actor
         new = [NewVersion(row, _stored(row), None, actor.id, activate=True, immediate=False) for row in rows.values()]
         changed = await add_versions(session, new)
         await insert_events(session, [_event(given.caller, one.id) for one in changed.values()])
     return len(changed)
+
+
+BATCHES: Final[dict[str, Batch]] = {"reveal": _reveals, "resolve": _resolves, "write": _writes}
 
 
 def _stored(row: SecretRow) -> StoredVersion:
@@ -98,7 +102,7 @@ async def _main(kind: str, clients: int, seconds: float, given: dict[str, Any]) 
     database = Database(service_arguments(given["url"]), setup=session_setup)
     caller = Caller(bytes.fromhex(given["digest"]), "floor", "127.0.0.1", "overseer-python/0")
     secrets = [UUID(one) for one in given["secrets"]]
-    batch = {"reveal": _reveals, "resolve": _resolves, "write": _writes}[kind]
+    batch = BATCHES[kind]
     try:
         return await run(batch, Given(database, caller, secrets, tuple(given["names"])), clients, seconds)
     finally:

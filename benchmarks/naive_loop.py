@@ -54,6 +54,9 @@ async def _write(connection: asyncpg.Connection, digest: bytes, secret: UUID) ->
         await connection.execute(_LOG, "naive", *_actor(row), secret, row["secret"], version, "secret:update")
 
 
+STEPS: Final[dict[str, Step]] = {"reveal": _reveal, "write": _write}
+
+
 def _actor(row: Any) -> tuple[Any, ...]:
     return (row["id"], row["name"], row["kind"], row["token_id"])
 
@@ -83,7 +86,7 @@ def main() -> None:
     """See the module's text."""
     import uvloop
 
-    step = {"reveal": _reveal, "write": _write}[sys.argv[1]]
+    step = STEPS[sys.argv[1]]
     print(json.dumps(uvloop.run(run(step, json.load(sys.stdin), int(sys.argv[2]), float(sys.argv[3])))))
 
 

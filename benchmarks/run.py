@@ -4,7 +4,7 @@ Every module of this directory with a function ``measure()`` is a benchmark; it 
 aim}``. ``floor`` is what the same work costs at least, measured in the same run, or a fixed bound, which the name then says;
 ``ratio`` is ``value / floor``: ratios compare between machines, values do not. ``aim`` bounds the ratio: from above for times,
 from below where more is better (a unit that ends in ``/s``). A benchmark that cannot run here gives rows without a value, and
-says why in ``unit``.
+says why in ``unit``; one that breaks off is such a row, too, the others are measured nevertheless, and the run ends with 1.
 
 ``python -m benchmarks.run [NAME …] [--quick] [--strict]``: NAMEs pick modules; ``--quick`` is a fast look, by those benchmarks
 whose ``measure`` takes ``quick``; with ``--strict`` a missed aim ends the run with 1.
@@ -20,6 +20,7 @@ import platform
 import re
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -87,24 +88,31 @@ def measured(name: str, *, quick: bool = False) -> list[Row]:
 
 
 def main(arguments: Sequence[str], results: Path = RESULTS) -> int:
-    """Run, print, write; 0, or 1 with ``--strict`` where an aim was missed, 2 for a wrong argument."""
+    """Run, print, write; 0, 1 where one broke off or (with ``--strict``) an aim was missed, 2 for a wrong argument."""
     names = [one for one in arguments if one not in OPTIONS]
     unknown = [one for one in names if one not in modules()]
     if unknown:
         sys.stderr.write(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(modules())}\n")
         return USAGE
     rows: list[Row] = []
+    broken: list[str] = []
     for name in names or modules():
         began = time.monotonic()
         sys.stderr.write(f"{name} … ")
         sys.stderr.flush()
-        rows += measured(name, quick="--quick" in arguments)
+        try:
+            rows += measured(name, quick="--quick" in arguments)
+        except Exception:  # noqa: BLE001  # what the others measured in many minutes is not thrown away
+            traceback.print_exc()
+            broken.append(name)
+            rows.append({**dict.fromkeys(FIELDS), "name": name, "unit": "broke off"})
         sys.stderr.write(f"{time.monotonic() - began:.1f} s\n")
     print(table(rows))
     results.parent.mkdir(exist_ok=True)
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
     results.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
-    return int("--strict" in arguments and any(is_met(row) is False for row in rows))
+    missed = "--strict" in arguments and any(is_met(row) is False for row in rows)
+    return int(bool(broken) or missed)
 
 
 if __name__ == "__main__":

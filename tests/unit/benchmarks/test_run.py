@@ -56,3 +56,19 @@ def test_a_row_has_exactly_its_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.render.measure", lambda: [{**ROW, "more": 1}])
     with pytest.raises(ValueError, match="exactly the fields"):
         run.measured("render")
+
+
+def test_one_that_breaks_off_takes_no_other_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> list[dict[str, Any]]:
+        raise RuntimeError("the floor fell through")
+
+    monkeypatch.setattr("benchmarks.bundle.measure", broken)
+    monkeypatch.setattr("benchmarks.render.measure", lambda: [ROW])
+    results = tmp_path / "latest.json"
+    assert run.main(["bundle", "render"], results) == 1
+    first, second = json.loads(results.read_text())
+    assert (first["name"], first["value"], first["unit"]) == ("bundle", None, "broke off")
+    assert second == ROW
+    assert "the floor fell through" in capsys.readouterr().err
