@@ -198,7 +198,7 @@ def wire_services(
     return Services(
         secrets=secrets,
         imports=ImportService(gate, keys, opener, secrets),
-        exports=ExportService(gate, keys, opener),
+        exports=ExportService(gate, keys, opener, sources),
         resolve=ResolveService(gate, keys, opener, ResolveBatches(database, gate), sources),
         backends=BackendService(gate, keys, idempotency, calls),
         sourcing=SecretSourcing(gate, keys, idempotency, calls, sources),

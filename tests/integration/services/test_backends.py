@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ from overseer.server.backend_settings import AddressRules
 from overseer.server.services.backend_calls import BackendCalls
 from overseer.server.services.backend_service import BackendService
 from overseer.server.services.circuit import PAUSE_SECONDS, Circuit
+from overseer.server.services.export_service import ExportService
 from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.secret_sourcing import SecretSourcing
 from overseer.server.services.source_refresh import SourceRefresh
@@ -35,6 +37,7 @@ from overseer.server.storage.backend_rows import backend_by_name, sources_of
 from overseer.server.storage.scope_rows import Part
 from overseer.wire.backends import BackendCreate, BackendPatch, BackendView, SecretSource, SourcedSecretCreate
 from overseer.wire.deployments import DeploymentCreate
+from overseer.wire.imports import ExportRequest
 from overseer.wire.secret_batches import BatchUpdate, ScopeTarget, SecretBatch, SecretMove
 from overseer.wire.secrets import ResolveRequest, SecretActivate, SecretRotate, SecretUpdate, ValueRequest
 from tests.doubles.vault_kv import Kv2
@@ -182,6 +185,32 @@ async def test_what_the_backend_refuses_is_never_stale(vaulted: Vaulted, how: st
         vaulted.engine.put("apps/shop/db", password="back")
         await vaulted.age(10)
         assert await vaulted.reveal(secret) == ("back", False)
+
+
+async def test_an_export_asks_and_gives_nothing_that_the_backend_refuses(vaulted: Vaulted) -> None:
+    world = vaulted.world
+    service = ExportService(world.gate, world.keys, world.opener, world.sources)
+    body = ExportRequest(format="json", app="shop", plaintext=True)
+    await vaulted.tie("db", "apps/shop/db")
+    await world.secret("plain", "kept here", app="shop")
+    vaulted.engine.put("apps/shop/db", password="two")
+    await vaulted.age(61)
+    assert json.loads((await service.export(world.owner, body)).content.reveal()) == {"db": "two", "plain": "kept here"}
+    vaulted.vault.sealed = True
+    await vaulted.age(61)
+    caller = world.caller(world.owner.token_hash)
+    assert json.loads((await service.export(caller, body)).content.reveal())["db"] == "two"
+    codes = {row["resource_name"]: row["code"] for row in await world.audit(caller) if row["action"] == "secret:export"}
+    assert codes == {"db": "plaintext:stale", "plain": "plaintext"}
+    vaulted.vault.sealed = False
+    vaulted.vault.allow("reader", "secret/data/apps/shop/db", "list")
+    await vaulted.age(61)
+    caller = world.caller(world.owner.token_hash)
+    for _ in range(2):  # the second time nobody is asked, and nothing leaves either
+        with pytest.raises(BackendRefused):
+            await service.export(caller, body)
+    rows = [row for row in await world.audit(caller) if row["action"] == "secret:export"]
+    assert {row["outcome"] for row in rows} == {"failed"}
 
 
 async def test_all_references_of_a_resolve_are_one_round_and_a_thousand_askers_ask_once(vaulted: Vaulted) -> None:

@@ -42,7 +42,7 @@ def imports(world: World) -> ImportService:
 
 @pytest.fixture
 def exports(world: World) -> ExportService:
-    return ExportService(world.gate, world.keys, world.opener)
+    return ExportService(world.gate, world.keys, world.opener, world.sources)
 
 
 def request(values: dict[str, str], **fields: Any) -> ImportRequest:

@@ -2,16 +2,19 @@
 
 Guarantees: all or nothing, with every name that cannot be had in one error; each release has its own audit row, committed before
 anything is decrypted; a secret whose reveal a policy guards needs its approval here as well, which is used up. A format that
-cannot carry a value refuses it by name. It will not read other scopes than the one named, nor what applies there from elsewhere.
+cannot carry a value refuses it by name. What comes from a backend leaves by the rules of a reveal: asked for where it is due,
+never while the backend refuses it. It will not read other scopes than the one named, nor what applies there from elsewhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
+from uuid import UUID
 
 from overseer.core.approvals import Operation
-from overseer.core.audit_events import AuditAction
+from overseer.core.audit_events import AuditAction, AuditEvent
 from overseer.core.errors import ApprovalRequired, InvalidInput, Problem, Unavailable
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
@@ -25,12 +28,15 @@ from overseer.server.services.gate import HIDDEN_MESSAGE, Entry, Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.places import Place, find_place
 from overseer.server.services.secret_input import check_secret_name, refusal
+from overseer.server.services.source_refresh import STALE, SourceRefresh
 from overseer.server.services.value_opener import ValueOpener
+from overseer.server.storage.backend_rows import SourceRow
 from overseer.server.storage.secret_rows import SecretRow, secrets_at
-from overseer.server.storage.version_rows import stored_versions
+from overseer.server.storage.version_rows import StoredVersion, stored_versions
 from overseer.wire.imports import MAX_ENTRIES, ExportRequest
 
 _PLAINTEXT: Final = "plaintext"
+_PLAINTEXT_STALE: Final = "plaintext:stale"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +52,11 @@ class Exported:
 class ExportService:
     """See the module's text."""
 
-    def __init__(self, gate: Gate, keys: KeyService, opener: ValueOpener) -> None:
+    def __init__(self, gate: Gate, keys: KeyService, opener: ValueOpener, sources: SourceRefresh) -> None:
         self._gate = gate
         self._keys = keys
         self._opener = opener
+        self._sources = sources
 
     async def export(self, caller: Caller, body: ExportRequest) -> Exported:
         """Needs ``secret:reveal`` on each, and ``secret:export`` as well for plain text.
@@ -59,18 +66,35 @@ class ExportService:
         """
         _ = self._keys.keyring  # sealed: say so before a row claims that a value was released
         caller = replace(caller, reason=body.reason or caller.reason)
+        names, releases, due = await self._released(caller, body, ())
+        if due:
+            await self._sources.refresh(due, caller.request_id)
+            names, releases, _ = await self._released(caller, body, [one.secret_id for one in due])
+        values = await self._opener.open_all(releases)
+        content = write(body.format, list(zip(names, values, strict=True)))
+        if not body.plaintext:
+            content = encrypt_to(SecretValue(content), body.recipients)
+        return Exported(body.format, not body.plaintext, names, SecretValue(content))
+
+    async def _released(
+        self, caller: Caller, body: ExportRequest, asked: Collection[UUID]
+    ) -> tuple[tuple[str, ...], list[tuple[StoredVersion, AuditEvent]], list[SourceRow]]:
+        """Names and versions with their committed rows; or, before anything was ``asked``, the sources that have to be."""
         async with self._gate.enter(caller, AuditAction.SECRET_EXPORT) as entry:
             place = await find_place(entry.session, Scope(body.app, body.environment, body.node))
             rows = await _admitted(entry, place, body)
             _check(body)
+            due = [] if asked else await self._sources.due(entry, rows)
+            if due:
+                entry.postpone()
+                return (), [], due
+            await self._sources.judge(entry, rows, asked)
+            if body.plaintext:
+                entry.events[:] = [replace(one, code=_PLAINTEXT_STALE) if one.code == STALE else one for one in entry.events]
             events = entry.events[-len(rows) :]
             found = await stored_versions(entry.session, [(row.id, row.active_version) for row in rows])
         releases = [(found[row.id, row.active_version], event) for row, event in zip(rows, events, strict=True)]
-        values = await self._opener.open_all(releases)
-        content = write(body.format, [(row.name, value) for row, value in zip(rows, values, strict=True)])
-        if not body.plaintext:
-            content = encrypt_to(SecretValue(content), body.recipients)
-        return Exported(body.format, not body.plaintext, tuple(row.name for row in rows), SecretValue(content))
+        return tuple(row.name for row in rows), releases, []
 
 
 def _check(body: ExportRequest) -> None:

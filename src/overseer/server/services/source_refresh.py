@@ -45,7 +45,9 @@ STALE: Final = "stale"
 REQUEST_ID: Final = "source-sync"
 SYNC_SECONDS: Final = 10
 SYNC_AT_ONCE: Final = 200
-_RELEASES: Final = frozenset({AuditAction.SECRET_REVEAL, AuditAction.SECRET_RESOLVE, AuditAction.SECRET_USE})
+_RELEASES: Final = frozenset(
+    {AuditAction.SECRET_EXPORT, AuditAction.SECRET_REVEAL, AuditAction.SECRET_RESOLVE, AuditAction.SECRET_USE}
+)
 AGAIN: Final = timedelta(seconds=2)
 _LOG: Final = logging.getLogger("overseer.server")
 
