@@ -14,18 +14,23 @@ import asyncpg
 import pytest
 
 from overseer.core.errors import ConfigurationProblem, Conflict, DecryptionFailed, InvalidInput, KeyProblem
+from overseer.core.permissions import Permission
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.age_keys import Identity, Passphrase
 from overseer.crypto.checkpoints import log_origin
+from overseer.server.address_rules import AddressRule
 from overseer.server.seals.root_key_text import write_root_key
 from overseer.server.services.audit_sealer import AuditSealer
 from overseer.server.services.backup_making import make_backup
 from overseer.server.services.backup_restoring import restore_backup, verify_backup
 from overseer.server.services.bootstrap import SealSetting
+from overseer.server.services.rotation_service import RotationService
 from overseer.server.storage.audit_log_rows import checkpoint_note, last_checkpoint, load_log_keys
 from overseer.server.storage.backup_archive import ArchiveReader, ArchiveWriter, Manifest
+from overseer.wire.rotations import RotationSet
 from overseer.wire.secrets import SecretUpdate
 from tests import postgres_server
+from tests.integration.services.approving import Office
 from tests.integration.services.world import World
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -137,6 +142,36 @@ async def test_credentials_end_unless_they_are_kept(
     done = await restore_backup(empty_url, taken.source, [IDENTITY], taken.setting, NOW)
     assert done.revoked.tokens == live[0][0]
     assert await empty.fetchval("SELECT count(*) FROM token WHERE revoked_at IS NULL") == 0
+
+
+async def test_what_was_approved_activated_or_on_its_way_does_not_come_back(
+    taken: Taken, world: World, empty_url: str, empty: asyncpg.Connection
+) -> None:
+    office = await Office.open(world)
+    await office.policy("reveal")
+    asker = await world.service_account(frozenset({Permission.SECRET_LIST, Permission.SECRET_REVEAL}))
+    guarded, waiting, rotated = ([*taken.values])[:3]
+    approved = await office.approved(asker, "reveal", secret_id=uuid.UUID(guarded))
+    asked = await office.ask(asker, "reveal", secret_id=uuid.UUID(waiting))
+    emergency = "UPDATE binding SET active_seconds = 3600, available_until = now(), expires_at = now() + interval '1 hour'"
+    await world.sql(f"{emergency} WHERE subject_id = (SELECT principal_id FROM approval LIMIT 1)")
+    rotations = RotationService(world.gate, AddressRule())
+    fields = {"kind": "redis", "url": "rediss://source.example", "users": ["app"], "admin": guarded}
+    await world.sql("DELETE FROM approval_policy")
+    await rotations.set_rotation(world.owner, uuid.UUID(rotated), RotationSet(rotator=fields))
+    await rotations.run_rotation(world.owner, uuid.UUID(rotated))
+    await world.sql("UPDATE secret_rotation_run SET state = 'applied', previous_version = 1, candidate_version = 1")
+    content = io.BytesIO(await backup_of(world))
+    await restore_backup(empty_url, content, [IDENTITY], taken.setting, NOW)
+    states = {str(row["id"]): row["state"] for row in await empty.fetch("SELECT id, state FROM approval")}
+    assert states == {approved.id: "withdrawn", asked.id: "withdrawn"}
+    on = "SELECT count(*) FROM binding WHERE active_seconds IS NOT NULL AND expires_at > now()"
+    assert (await world.sql(on))[0][0] == 1
+    assert await empty.fetchval(on) == 0
+    assert await empty.fetchval("SELECT paused FROM secret_rotation WHERE rotator IS NOT NULL") is True
+    [run] = await empty.fetch("SELECT state, error, finished_at IS NOT NULL AS ended FROM secret_rotation_run")
+    assert (run["state"], run["ended"]) == ("failed", True)
+    assert "restored" in run["error"]
 
 
 async def test_a_verification_leaves_nothing_behind(taken: Taken, empty_url: str, empty: asyncpg.Connection) -> None:

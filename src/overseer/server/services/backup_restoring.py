@@ -5,7 +5,8 @@ every data key and every value that is opened, the sealed audit log, revoked cre
 audit rows. What is wrong anywhere leaves an empty database. A verification does the same and rolls back.
 
 What was live when the backup was made may have been taken away since, so nothing of it lets anybody in: tokens, sessions, keys
-of nodes, enrolment tokens and invitations end, unless the operator says otherwise. Passwords stay, as what people know.
+of nodes, enrolment tokens, invitations, approvals and emergencies end, and rotators are held, unless the operator says otherwise.
+Passwords stay, as what people know. Rotations that were on their way have failed: no source is called by what an old row says.
 
 It passes no gate: whoever has the root key and the backup may do everything anyway.
 """

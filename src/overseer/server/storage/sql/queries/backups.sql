@@ -77,6 +77,22 @@ WHERE state IN ('queued', 'released', 'applying');
 -- name: restore_withdraw_rollouts
 UPDATE rollout SET state = 'withdrawn', error = $1, finished_at = clock_timestamp() WHERE state = 'running';
 
+-- name: restore_end_approvals
+-- What was approved then may have been used or taken back since: nobody gets a second use out of a restore.
+UPDATE approval SET state = 'withdrawn', ended_at = clock_timestamp() WHERE state IN ('pending', 'approved');
+
+-- name: restore_end_emergencies
+-- An emergency that was on is over; whoever may activate it again can, and that is an alarm again.
+UPDATE binding SET expires_at = clock_timestamp() WHERE active_seconds IS NOT NULL AND expires_at > clock_timestamp();
+
+-- name: restore_pause_rotators
+-- Another instance may rotate at the same sources, and what this one holds may be older than what they know.
+UPDATE secret_rotation SET paused = true, updated_at = clock_timestamp() WHERE rotator IS NOT NULL AND NOT paused;
+
+-- name: restore_fail_rotations
+UPDATE secret_rotation_run SET state = 'failed', error = $1, finished_at = clock_timestamp(), leased_until = NULL
+WHERE finished_at IS NULL;
+
 -- name: restore_end_backups
 UPDATE backup_run SET state = 'failed', error = 'restored', finished_at = clock_timestamp() WHERE state IN ('waiting', 'running');
 
