@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from overseer.cli.output import say
+from overseer.cli.output import people, say
 from overseer.core.errors import ApprovalRequired, Conflict
 
 if TYPE_CHECKING:
@@ -73,9 +73,10 @@ def _await(client: Client, approval_id: str, *, wait: bool) -> None:
     view = client.approvals.get(approval_id)
     if view.state == "pending":
         if not wait:
-            message = f"{view.approvals} of {view.approvers} people have approved it: do this again when it is decided"
+            message = f"approved by {view.approvals} of {people(view.approvers)}: do this again when it is decided"
             raise ApprovalRequired(f"{message} ('overseer approval show {approval_id}'), or add --wait-approval")
-        say(f"waiting for {view.approvers - view.approvals} people to approve {view.action} of {view.name} …")
+        say(f"waiting for {people(view.approvers - view.approvals)} to approve {view.action} of {view.name} …")
         view = client.approvals.wait(approval_id)
     if view.state != "approved" or view.stale:
-        raise Conflict(f"approval {approval_id} is {'stale' if view.stale else view.state}: ask anew")
+        state = "stale" if view.stale else view.state
+        raise Conflict(f"approval {approval_id} is {state}: 'overseer approval show {approval_id}' says more; ask anew")

@@ -36,6 +36,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def people(count: int, which: str = "") -> str:
+    """A number of people in words: ``1 person``, ``2 other people``."""
+    return f"{count} {which}{' ' if which else ''}{'person' if count == 1 else 'people'}"
+
+
 def one_line(text: str) -> str:
     """A text of several lines as one, for a place that has one: an agent tells what failed and what came back on lines."""
     return "; ".join(line for line in text.splitlines() if line.strip())
@@ -124,7 +129,7 @@ def report(error: OverseerError) -> None:
     """One line for the error, one line for each of its problems; the request's id where the server is at fault."""
     say(f"overseer: {paint('error:', 'red', sys.stderr)} {printable(one_line(error.message))}")
     for problem in error.problems:
-        if str(problem) != error.message:
+        if problem.rule != error.message:  # one that says the same again, with the field of a request, helps nobody
             say(printable(str(problem)))
     if error.status >= 500:
         for note in getattr(error, "__notes__", ()):

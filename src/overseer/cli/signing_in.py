@@ -50,7 +50,8 @@ def by_provider(routes: SignInRoutes, provider: str, open_browser: bool) -> Secr
     """A session for whom an identity provider signs in, in a browser of this machine."""
     with _Listener() as listener:
         begun = routes.begin_oidc(provider, listener.redirect_uri)
-        say(f"open this address in a browser on this machine to sign in:\n\n  {begun.url}\n")
+        for line in ("open this address in a browser on this machine to sign in:", "", f"  {begun.url}", ""):
+            say(line)
         if open_browser:
             import webbrowser
 

@@ -121,6 +121,18 @@ def test_password_and_second_factor_are_changed_on_a_terminal(server: Overseer, 
     person("login", "--user", "ben", "--stdin", stdin=new)
 
 
+def test_the_key_of_a_second_factor_stands_on_a_line_of_its_own(server: Overseer, tmp_path: Path) -> None:
+    """It is typed or selected from the terminal: nothing of another line may stick to it."""
+    person = invited(server, tmp_path, "bea")
+    person("login", "--user", "bea", "--stdin", stdin=f"{PASSWORD}\n".encode())
+    asked = [(b"password: ", PASSWORD.encode() + b"\n"), (b"code that it shows: ", b"none\n")]
+    code, _, shown = on_terminal(person, ["account", "second-factor"], asked)
+    assert code != 0
+    lines = [line.strip() for line in shown.decode().splitlines()]
+    assert [line for line in lines if re.fullmatch(r"[A-Z2-7]{32}", line)], lines
+    assert [line for line in lines if line.startswith("otpauth://totp/")], lines
+
+
 def test_an_administrator_resets_disables_and_deletes(server: Overseer, tmp_path: Path) -> None:
     person = invited(server, tmp_path, "cleo")
     person("login", "--user", "cleo", "--stdin", stdin=PASSWORD.encode())

@@ -50,8 +50,9 @@ def change_password(client: Client) -> None:
 def start_second_factor(client: Client) -> None:
     """Ask for a code of an authenticator at each sign-in from now on. Recovery codes are printed, this once."""
     started = client.account.start_totp(ask_secret("password", instead=_TERMINAL))
-    say("give this key to your authenticator (six digits, thirty seconds), or make a QR code of the address:\n")
-    say(f"  {started.secret}\n  {started.uri}\n")
+    say("give this key to your authenticator (six digits, thirty seconds), or make a QR code of the address:")
+    for line in ("", f"  {started.secret}", f"  {started.uri}", ""):
+        say(line)
     _print_codes(client, client.account.confirm_totp(ask_secret("code that it shows", instead=_TERMINAL)), False)
 
 

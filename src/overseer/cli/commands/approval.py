@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overseer.cli.options import json_option, pass_client, scope_options
-from overseer.cli.output import moment, print_fields, print_json, print_table, say
+from overseer.cli.output import moment, people, print_fields, print_json, print_table, say
 from overseer.core.scopes import Scope
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _tell(view: ApprovalView, as_json: bool) -> None:
         return
     say(f"approval {view.id}: {view.action} of {view.name} ({_scope(view.scope)}): {_state(view)}")
     if view.state == "pending":
-        say(f"  {view.approvals} of {view.approvers} people have approved it; it waits until {moment(view.waits_until)}")
+        say(f"  approved by {view.approvals} of {people(view.approvers)}; it waits until {moment(view.waits_until)}")
     if view.state == "approved":
         say(f"  {view.requester} can do it once until {moment(view.usable_until)}")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from overseer.cli.options import DURATION, json_option, pass_client, yes_option
-from overseer.cli.output import moment, print_fields, print_json, print_table, say
+from overseer.cli.output import moment, people, print_fields, print_json, print_table, say
 from overseer.core.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -152,4 +152,4 @@ def _told(view: ApprovalPolicyView, as_json: bool, word: str) -> None:
     if as_json:
         print_json(view)
         return
-    say(f"{word} {view.title}: {', '.join(view.actions)} of {view.name} waits for {view.approvers} other people")
+    say(f"{word} {view.title}: {', '.join(view.actions)} of {view.name} waits for {people(view.approvers, 'other')}")
