@@ -8,12 +8,13 @@ from uuid import UUID
 
 import pytest
 
-from overseer.core.errors import Conflict, Denied, InvalidInput, Unavailable
+from overseer.core.errors import ApprovalRequired, Conflict, Denied, InvalidInput, Unavailable
 from overseer.core.permissions import Permission
 from overseer.wire.rotations import RotationSet
 from overseer.wire.secrets import SecretActivate, SecretRotate, SecretUpdate
 from tests.integration.rotators.rotating import OLD, Rotating
 from tests.integration.rotators.sources import Redis, Source
+from tests.integration.services.approving import Office
 from tests.integration.services.delivery import Delivery
 from tests.integration.services.world import World
 
@@ -169,14 +170,37 @@ async def test_who_sets_a_rotator_up_needs_the_right_and_the_credential(world: W
     with pytest.raises(Denied, match="rotator:write"):
         await attempt()
     await world.bind(writer, frozenset({Permission.ROTATOR_WRITE}))
+    with pytest.raises(Denied, match=r"db-login .* secret:reveal"):  # it would be shown to a source of the writer's own
+        await attempt()
+    await world.bind(writer, frozenset({Permission.SECRET_REVEAL}), name="db-login")
     with pytest.raises(Denied, match="secret:use"):
         await attempt()
     await world.bind(writer, frozenset({Permission.SECRET_USE}), name="source-admin")
+    with pytest.raises(Denied, match=r"source-admin .* secret:reveal"):
+        await attempt()
+    await world.bind(writer, frozenset({Permission.SECRET_REVEAL}), name="source-admin")
     await attempt()
     view = await service.get_rotation(world.owner, UUID(secret.id))
     assert view.rotator == fields
     with pytest.raises(Unavailable):
         await service.get_rotation(await world.service_account(), UUID(secret.id))
+
+
+async def test_a_guarded_credential_is_lent_to_a_rotator_by_two_people(world: World) -> None:
+    admin = await world.secret("source-admin", "x")
+    secret = await world.secret("db-login", OLD)
+    service = Rotating(world, None, ()).service
+    body = RotationSet(rotator={"kind": "webhook", "url": "https://source.example/", "admin": admin.id})
+    office = await Office.open(world)
+    await office.policy("reveal", name="source-admin")
+    with pytest.raises(ApprovalRequired):
+        await service.set_rotation(world.owner, UUID(secret.id), body)
+    assert (await service.get_rotation(world.owner, UUID(secret.id))).rotator is None
+    approved = await office.approved(world.owner, "reveal", secret_id=UUID(admin.id))
+    await service.set_rotation(world.owner, UUID(secret.id), body)
+    assert await office.state(approved) == "used"
+    with pytest.raises(ApprovalRequired):  # another address is another time
+        await service.set_rotation(world.owner, UUID(secret.id), body)
 
 
 async def test_no_version_comes_without_the_rotator(world: World) -> None:

@@ -38,11 +38,13 @@ from overseer.server.storage.scope_rows import Part
 from overseer.wire.backends import BackendCreate, BackendPatch, BackendView, SecretSource, SourcedSecretCreate
 from overseer.wire.deployments import DeploymentCreate
 from overseer.wire.imports import ExportRequest
+from overseer.wire.rotations import RotationSet
 from overseer.wire.secret_batches import BatchUpdate, ScopeTarget, SecretBatch, SecretMove
-from overseer.wire.secrets import ResolveRequest, SecretActivate, SecretRotate, SecretUpdate, ValueRequest
+from overseer.wire.secrets import ResolveRequest, SecretActivate, SecretPatch, SecretRotate, SecretUpdate, ValueRequest
 from tests.doubles.vault_kv import Kv2
 from tests.doubles.vault_server import VaultServer, served
 from tests.integration.services.delivery import Delivery
+from tests.integration.services.test_rotations import Schedules
 from tests.integration.services.world import World, text, together
 
 pytestmark = pytest.mark.anyio
@@ -211,6 +213,34 @@ async def test_an_export_asks_and_gives_nothing_that_the_backend_refuses(vaulted
             await service.export(caller, body)
     rows = [row for row in await world.audit(caller) if row["action"] == "secret:export"]
     assert {row["outcome"] for row in rows} == {"failed"}
+
+
+async def test_what_comes_from_a_backend_is_not_rotated_and_what_is_rotated_is_not_tied(vaulted: Vaulted) -> None:
+    world = vaulted.world
+    schedules = Schedules(world)
+    secret = await vaulted.tie("db", "apps/shop/db")
+    admin = await world.secret("source-admin", "x", app="shop")
+    fields = {"kind": "redis", "url": "rediss://source.example", "users": ["app"], "admin": admin.id}
+    for body in (RotationSet(policy={"interval_days": 1}), RotationSet(rotator=fields)):
+        with pytest.raises(Conflict, match="backend"):
+            await schedules.service.set_rotation(world.owner, secret, body)
+    with pytest.raises(Conflict, match="backend"):
+        await schedules.service.run_rotation(world.owner, secret)
+    await world.secrets.patch(world.owner, secret, SecretPatch(rotation={"interval_days": 1}))  # metadata, by another way
+    await schedules.driver().run()
+    await schedules.past(3)
+    await schedules.driver().run()
+    assert (await schedules.service.list_runs(world.owner, secret)).items == []
+    assert (await world.secrets.get(world.owner, secret)).view.version == 1
+    own = await world.secret("own", "v1", app="shop")
+    await schedules.service.set_rotation(world.owner, UUID(own.id), RotationSet(rotator=fields))
+    source = SecretSource(backend="corp", ref="apps/shop/smtp", field="password")
+    with pytest.raises(Conflict, match="rotator"):
+        await vaulted.sourcing.set_source(world.owner, UUID(own.id), source)
+    await schedules.service.set_rotation(world.owner, UUID(own.id), RotationSet(rotator=None))
+    await schedules.service.run_rotation(world.owner, UUID(own.id))
+    with pytest.raises(Conflict, match="on its way"):
+        await vaulted.sourcing.set_source(world.owner, UUID(own.id), source)
 
 
 async def test_all_references_of_a_resolve_are_one_round_and_a_thousand_askers_ask_once(vaulted: Vaulted) -> None:

@@ -2,7 +2,9 @@
 
 Guarantees: a schedule needs what any metadata of the secret needs; a rotator needs ``rotator:write`` on the secret as well, for
 with it the server connects somewhere, and ``secret:use`` on the secret that holds the administrator's credential, decided for
-whoever sets it up and audited here and at each use. Nobody sees a credential by any of this.
+whoever sets it up and audited here and at each use. Both values go to the address that the rotator names, so whoever names it has
+to be somebody who may see both (``secret:reveal``, with the approval that a policy asks for). A secret that comes from a backend
+has no values of its own and is not rotated.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.server.address_rules import AddressRule
 from overseer.server.rotators.selection import make_rotator
-from overseer.server.services.approval_guard import guard_activation
+from overseer.server.services.approval_guard import guard_activation, guard_reveal
 from overseer.server.services.gate import Entry, Gate
-from overseer.server.services.secret_access import known_secret, locked_secret
+from overseer.server.services.secret_access import known_secret, locked_secret, refuse_own_values
 from overseer.server.services.secret_input import read_policy, refusal
 from overseer.server.storage import secret_rotation_rows as rows
 from overseer.server.storage.database import Session
@@ -80,13 +82,15 @@ class RotationService:
                 await self._admit_rotator(entry, secret_id, body.rotator)
             row = await locked_secret(entry, secret_id, Permission.SECRET_WRITE)
             entry.events.pop()  # decided a second time under the lock: one row is enough
+            if body.policy not in (UNSET, None) or body.rotator not in (UNSET, None):
+                refuse_own_values(row)
             present = await rows.rotation_of(entry.session, row.id)
             if body.policy is not UNSET:
                 policy = None if body.policy is None else read_policy(body.policy).to_fields()
                 await patch_secret(entry.session, row.id, row.description, row.labels, row.owner, row.expires_at, policy)
             paused = body.paused if body.paused is not UNSET else present is not None and present.paused
             if body.rotator is not UNSET:
-                await _check_none_runs(entry.session, row.id)
+                await refuse_while_rotating(entry.session, row.id)
                 await rows.set_rotation(entry.session, row.id, body.rotator, paused, entry.actor.id)
             elif body.paused is not UNSET:
                 await rows.pause(entry.session, row.id, paused)
@@ -100,8 +104,9 @@ class RotationService:
         """
         async with self._gate.enter(caller, AuditAction.ROTATION_RUN) as entry:
             row = await locked_secret(entry, secret_id, Permission.SECRET_ROTATE)
+            refuse_own_values(row)
             await guard_activation(entry, row, row.latest_version + 1, Permission.SECRET_ROTATE)
-            await _check_none_runs(entry.session, row.id)
+            await refuse_while_rotating(entry.session, row.id)
             present = await rows.rotation_of(entry.session, row.id)
             run_id = new_id(entry.now)
             rotator = None if present is None else present.rotator
@@ -121,9 +126,10 @@ class RotationService:
         return Page(items=[run_view(one) for one in found[:limit]], next_cursor=more)
 
     async def _admit_rotator(self, entry: Entry, secret_id: UUID, rotator: dict[str, Any] | None) -> None:
-        await known_secret(entry, secret_id, Permission.ROTATOR_WRITE)
+        rotated = await known_secret(entry, secret_id, Permission.ROTATOR_WRITE)
         if rotator is None:
             return
+        await _require_sight(entry, rotated)
         make_rotator(rotator, self._rule)
         try:
             admin = UUID(str(rotator.get("admin")))
@@ -134,6 +140,15 @@ class RotationService:
             raise refusal("body.rotator.admin", "another secret than the one that is rotated", "bad_rotator")
         credential = await known_secret(entry, admin, Permission.SECRET_USE)
         entry.amend(action=AuditAction.SECRET_USE, version=credential.active_version, code="rotator")
+        await _require_sight(entry, credential)
+
+
+async def _require_sight(entry: Entry, row: SecretRow) -> None:
+    """Let those alone name an address for a value who may see it: a source of their own would show it to them."""
+    if not entry.permits(Permission.SECRET_REVEAL, row.resource()):
+        rule = f"a rotator sends {row.name} to the address that you name: you need {Permission.SECRET_REVEAL} for it"
+        entry.deny("no_binding", rule)
+    await guard_reveal(entry, row, row.active_version)
 
 
 async def refuse_where_rotated(session: Session, secret_id: UUID, *, unless_paused: bool = False) -> None:
@@ -161,7 +176,8 @@ def run_view(run: RunRow) -> RotationRunView:
     )
 
 
-async def _check_none_runs(session: Session, secret_id: UUID) -> None:
+async def refuse_while_rotating(session: Session, secret_id: UUID) -> None:
+    """Raise :class:`Conflict` while a rotation of the secret is on its way."""
     newest = (await rows.newest_runs(session, [secret_id])).get(secret_id)
     if newest is not None and newest.finished_at is None:
         raise Conflict(RUNNING)

@@ -256,6 +256,8 @@ class RotationSteps:
         secret = await secret_rows.lock_secret(session, held.run.secret_id)
         if secret is None:
             raise Unavailable("the secret was deleted meanwhile")
+        if secret.source is not None and held.run.state == "waiting":
+            raise InvalidInput("the secret comes from a backend: it has no values of its own")
         return secret
 
     async def _move(self, held: Held, state: str, **fields: Any) -> Held | None:

@@ -30,6 +30,7 @@ from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.places import authorise_at, find_place
+from overseer.server.services.rotation_service import refuse_where_rotated, refuse_while_rotating
 from overseer.server.services.secret_access import known_secret, locked_secret
 from overseer.server.services.secret_input import NewValue, check_metadata, check_secret_name
 from overseer.server.services.secret_storing import store_new
@@ -112,6 +113,9 @@ class SecretSourcing:
             _check_same(backend, again)
             if await running_rollout(entry.session, row.id) is not None:
                 raise Conflict("a version of this secret is being rolled out: wait for it, or withdraw it")
+            if row.source is None:
+                await refuse_where_rotated(entry.session, row.id)
+                await refuse_while_rotating(entry.session, row.id)
             await guard_activation(entry, row, row.latest_version + 1, Permission.SECRET_WRITE, event=0)
             events = await self._sources.store(entry.session, row, body.mode, value, entry.actor.id, "")
             await backend_rows.put_source(entry.session, row.id, backend, body.ref, body.field, body.mode, entry.actor.id)

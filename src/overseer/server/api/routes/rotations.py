@@ -39,7 +39,7 @@ async def get_rotation(call: Call[None, None], secret_id: UUID) -> RotationView:
     "PATCH",
     "/api/secrets/{secret_id}/rotation",
     permission=Permission.SECRET_WRITE,
-    summary="Set a schedule, a rotator, or hold the schedule; a rotator needs rotator:write, and secret:use on its credential",
+    summary="Set a schedule, a rotator, or hold the schedule; a rotator needs rotator:write, and to see what it sends",
     body=RotationSet,
     returns=RotationView,
 )

@@ -25,10 +25,11 @@ ORDER BY r.due_at LIMIT $1 FOR UPDATE SKIP LOCKED;
 UPDATE secret_rotation SET noticed_at = statement_timestamp() WHERE secret_id = ANY ($1::uuid[]);
 
 -- name: rotation_due
--- However many times were missed, it is one row here, and becomes one run.
+-- However many times were missed, it is one row here, and becomes one run. What comes from a backend waits until it is untied.
 SELECT r.secret_id, r.policy::text AS policy, r.rotator::text AS rotator, r.set_by FROM secret_rotation r
 WHERE NOT r.paused AND r.due_at <= statement_timestamp()
   AND NOT EXISTS (SELECT FROM secret_rotation_run o WHERE o.secret_id = r.secret_id AND o.finished_at IS NULL)
+  AND NOT EXISTS (SELECT FROM secret_source s WHERE s.secret_id = r.secret_id)
 ORDER BY r.due_at LIMIT $1 FOR UPDATE OF r SKIP LOCKED;
 
 -- name: rotation_due_next
