@@ -129,7 +129,7 @@ def report(error: OverseerError) -> None:
     """One line for the error, one line for each of its problems; the request's id where the server is at fault."""
     say(f"overseer: {paint('error:', 'red', sys.stderr)} {printable(one_line(error.message))}")
     for problem in error.problems:
-        if problem.rule != error.message:  # one that says the same again, with the field of a request, helps nobody
+        if error.message not in (str(problem), problem.rule):  # the same again, with the field of a request, helps nobody
             say(printable(str(problem)))
     if error.status >= 500:
         for note in getattr(error, "__notes__", ()):

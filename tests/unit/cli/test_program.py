@@ -97,6 +97,8 @@ def test_an_error_is_one_line_and_a_line_for_each_problem(overseer: Overseer, mo
 def test_a_problem_that_says_the_same_is_not_repeated(overseer: Overseer, monkeypatch: pytest.MonkeyPatch) -> None:
     _command_that(_raising(InvalidInput("name: the rule", problems=[Problem("name", "the rule")])), monkeypatch)
     assert overseer("broken").err == "overseer: error: name: the rule\n"
+    _command_that(_raising(InvalidInput("the rule", problems=[Problem("body.name", "the rule")])), monkeypatch)
+    assert overseer("broken").err == "overseer: error: the rule\n"
 
 
 def test_a_fault_of_the_server_shows_the_request(overseer: Overseer, monkeypatch: pytest.MonkeyPatch) -> None:

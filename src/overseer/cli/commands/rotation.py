@@ -201,7 +201,11 @@ def _print(view: RotationView, as_json: bool) -> None:
 
 
 def _due(view: RotationView) -> str:
-    due = moment(view.due_at) if view.due_at is not None else "on request"
+    """The next time. The leader works it out within seconds of a change: until then what it had is not this schedule's."""
+    if not {"interval_days", "cron"} & set(view.policy or {}):
+        due = "on request"
+    else:
+        due = moment(view.due_at) if view.due_at is not None else "worked out within seconds: see 'overseer rotation show'"
     return f"{due} (paused)" if view.paused else due
 
 
