@@ -36,10 +36,21 @@ class Connection:
         return self._client
 
     def open_client(self) -> Client:
-        """A client for the routes that need no token."""
+        """A client for the routes that need no token, at the server that :meth:`client` would ask."""
         from overseer.client.api import Client
 
-        return Client(self.url, ca_file=self.ca_file, need_token=False)
+        url, ca_file = self.place()
+        return Client(url, ca_file=ca_file, need_token=False)
+
+    def place(self) -> tuple[str | None, str | None]:
+        """URL and CA file: of the options, of the environment, else of the stored login, whose token stays where it is."""
+        import os
+
+        from overseer.client.login_store import load_login
+
+        url, ca_file = self.url or os.environ.get("OVERSEER_URL"), self.ca_file or os.environ.get("OVERSEER_CA_FILE")
+        login = load_login() if not url else None
+        return (login.url, ca_file or login.ca_file) if login is not None else (url or None, ca_file or None)
 
     def close(self) -> None:
         if self._client is not None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from overseer.cli.options import Connection
 from tests.unit.cli.conftest import Overseer
 from tests.unit.client.scripted_server import Reply, problem, scripted_server
 from tests.unit.client.test_api import NOW
@@ -57,3 +58,21 @@ def test_a_token_that_does_not_work_is_not_kept(overseer: Overseer, tmp_path: Pa
 
 def test_plain_http_elsewhere_is_refused_before_the_token_is_read(overseer: Overseer) -> None:
     assert overseer("login", "http://overseer.example.org", "--token-file", "/nonexistent").code == 78
+
+
+def test_what_needs_no_token_asks_the_server_of_the_login_and_keeps_its_token(
+    overseer: Overseer, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.delenv("OVERSEER_TOKEN")
+    token_file = tmp_path / "owner-token"
+    token_file.write_text("ovs_canary\n")
+    with scripted_server(lambda asked: Reply(body=ME)) as server:
+        assert overseer("login", server.url, "--token-file", str(token_file)).code == 0
+        server.asked.clear()
+        assert Connection().place() == (server.url, None)
+        assert Connection("https://elsewhere.example.org").place() == ("https://elsewhere.example.org", None)
+        with Connection().open_client() as client:
+            client.http.request("GET", "/api/health/live")
+    assert [asked.headers.get("authorization") for asked in server.asked] == [None]
+    monkeypatch.setenv("OVERSEER_URL", "https://another.example.org")
+    assert Connection().place() == ("https://another.example.org", None)

@@ -67,7 +67,7 @@ def _server_there(connection: Connection, *, keys: bool) -> list[Finding]:
 
     try:
         with connection.open_client() as client:
-            found = [*server_findings(client), *certificate_findings(client, connection.ca_file)]
+            found = [*server_findings(client), *certificate_findings(client, connection.place()[1])]
     except OverseerError as error:
         return [problem("server", error.message, "mend --url or OVERSEER_URL")]
     try:
