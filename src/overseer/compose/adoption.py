@@ -25,7 +25,8 @@ from overseer.compose.walk import Walk
 from overseer.core.identifiers import is_name
 from overseer.core.secret_value import SecretValue
 
-MASK: Final = "«redacted»"
+#: ASCII, so that a scalar of YAML, which is written anew in double quotes, shows it and no escapes.
+MASK: Final = "<redacted>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ def test_only_values_change() -> None:
     }  # fmt: skip
     for text in found.masked.values():
         assert not any(value.reveal() in text for value in found.secrets().values() if len(value) > 3)
+    assert b'"<redacted>"' in found.masked["compose.yaml"]  # and no escapes: people read this
     assert "hunter2" not in repr(found)
 
 

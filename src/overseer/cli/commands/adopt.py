@@ -59,6 +59,7 @@ def adopt(
         return
     from overseer.cli.compose_project import project_of
     from overseer.cli.model_proof import prove_unchanged
+    from overseer.cli.terminal import confirm
     from overseer.compose.adoption import adopt as adoption_of
 
     project = project_of(path, compose_files)
@@ -73,8 +74,8 @@ def adopt(
     say("docker compose config: the project with references means the same")
     import_id = None
     if not dry_run:
-        if not yes and not click.confirm(f"Import {len(found.secrets())} secrets to {scope} and change these files?", err=True):
-            raise click.Abort
+        if not yes:
+            confirm(f"Import {len(found.secrets())} secrets to {scope} and change these files?")
         import_id = _store(connection.client(), project, found, scope, undo_for)
     seen = _in_history(project, found)
     if as_json:

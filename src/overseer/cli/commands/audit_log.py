@@ -68,7 +68,9 @@ def key(client: Client, as_json: bool) -> None:
 def rotate_key(client: Client, yes: bool, as_json: bool) -> None:
     """Sign checkpoints with a new key from now on; whoever has the old one can follow to the new one."""
     if not yes:
-        click.confirm("Sign the audit log with a new key?", abort=True, err=True)
+        from overseer.cli.terminal import confirm
+
+        confirm("Sign the audit log with a new key?")
     made = client.audit_log.rotate_key()
     if as_json:
         print_json(made)
@@ -168,7 +170,10 @@ def _trust(key_text: str | None, kept: tuple[Path, ...]) -> Trust:
 
     if key_text is not None and "+" not in key_text:
         key_text = _text_of(Path(key_text))
-    key = VerifierKey.parse(key_text) if key_text is not None else None
+    try:
+        key = VerifierKey.parse(key_text) if key_text is not None else None
+    except InvalidInput as error:
+        raise InvalidInput(f"--key: {error.message}; 'overseer audit key' prints it as one line") from None
     return Trust(key, tuple(_text_of(path) for path in kept))
 
 

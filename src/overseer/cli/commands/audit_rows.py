@@ -71,7 +71,9 @@ def erase_text(client: Client, actor: str | None, row: str | None, yes: bool, as
         raise InvalidInput("give exactly one of --actor and --row")
     if not yes:
         whose = f"of {actor}" if actor else f"of row {row}"
-        click.confirm(f"Erase the free text {whose} for good?", abort=True, err=True)
+        from overseer.cli.terminal import confirm
+
+        confirm(f"Erase the free text {whose} for good?")
     erased = client.audit_log.erase_texts(actor=actor, row=row)
     if as_json:
         print_json(erased)

@@ -140,7 +140,9 @@ def delete(client: Client, name: str, yes: bool) -> None:
     """Delete a backend that no secret comes from."""
     found = client.backends.find(name)
     if not yes:
-        click.confirm(f"Delete the backend {name} with its credentials?", abort=True, err=True)
+        from overseer.cli.terminal import confirm
+
+        confirm(f"Delete the backend {name} with its credentials?")
     client.backends.delete(found.id)
     say(f"deleted backend {name}")
 

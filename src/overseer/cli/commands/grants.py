@@ -8,7 +8,7 @@ import click
 
 from overseer.cli.listed_names import by_name
 from overseer.cli.options import json_option, pass_client, yes_option
-from overseer.cli.output import moment, print_fields, print_json, print_table, say
+from overseer.cli.output import moment, print_fields, print_json, print_line, print_table, say
 
 if TYPE_CHECKING:
     from overseer.client.api import Client
@@ -186,6 +186,7 @@ def show_group(client: Client, name: str, as_json: bool) -> None:
         print_json({"group": view, "members": members})
         return
     print_fields([("id", view.id), ("name", view.name), ("created", moment(view.created_at)), ("description", view.description)])
+    print_line("")
     print_table(
         ("MEMBER", "KIND", "STATE"),
         [(m.name, m.kind.replace("_", " "), "disabled" if m.disabled else "active") for m in members],

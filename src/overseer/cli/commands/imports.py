@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overseer.cli.options import json_option, pass_client
-from overseer.cli.output import moment, print_fields, print_json, print_table, say
+from overseer.cli.output import moment, print_fields, print_json, print_line, print_table, say
 from overseer.core.scopes import Scope
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def show(client: Client, import_id: str, as_json: bool) -> None:
         print_json(found)
         return
     print_fields([("from", found.origin), ("scope", _scope(found)), ("at", moment(found.created_at)), ("state", _state(found))])
+    print_line("")
     rows = [(one.name, str(one.version), str(one.former_version or "(made)"), one.state) for one in found.items]
     print_table(("NAME", "VERSION", "BEFORE", "SINCE"), rows)
 
@@ -67,7 +68,8 @@ def undo(client: Client, import_id: str, immediate: bool, as_json: bool) -> None
         return
     print_table(("NAME", "DONE", "WHY"), [(one.name, one.done, one.why) for one in undone.results])
     kept = sum(one.done == "kept" for one in undone.results)
-    say(f"took back {len(undone.results) - kept} secrets" + (f", left {kept} as they are" if kept else ""))
+    taken = len(undone.results) - kept
+    say(f"took back {taken} secret{'s' * (taken != 1)}" + (f", left {kept} as they are" if kept else ""))
 
 
 def _scope(view: ImportView) -> str:

@@ -103,7 +103,7 @@ def import_(
     elif answer.id is None:
         say("there was nothing to do")
     else:
-        say(f"imported {done} secrets to {scope}; take it back with: overseer import undo {answer.id}")
+        say(f"imported {done} secret{'s' * (done != 1)} to {scope}; take it back with: overseer import undo {answer.id}")
 
 
 @click.command("export")

@@ -94,7 +94,10 @@ class ImportService:
             return ImportAnswer(id=None, dry_run=True, results=results)
         failing = [Problem(one.sent.name, "exists with another value", "conflict") for one in entries if one.done == "fail"]
         if failing:
-            message = f"nothing was imported: {len(failing)} secrets exist; say with on_conflict what becomes of them"
+            message = (
+                f"nothing was imported: {len(failing)} of {len(entries)} secrets exist with another value; "
+                "on_conflict (--on-conflict) skip or new-version says what becomes of them"
+            )
             raise BatchRefused(message, problems=failing)
         chosen = [one for one in entries if one.done != "skip"]
         if not chosen:
