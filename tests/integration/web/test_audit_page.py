@@ -10,7 +10,7 @@ import pytest
 
 from overseer.server.storage import audit_reading
 from tests.integration.api.people import Server
-from tests.integration.web.browsing import somebody
+from tests.integration.web.browsing import Html, somebody
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -42,3 +42,18 @@ async def test_a_search_that_is_not_at_its_end_says_so_and_goes_on(server: Serve
     page = await browser.open("/audit?peer=203.0.113.77")
     assert "part of the log that was searched" in page.text
     assert "cursor=" in page.text
+
+
+async def test_the_file_holds_what_the_filters_found_and_not_what_the_page_began_with(server: Server) -> None:
+    """htmx replaces the rows and nothing else, so the form that saves them has to come with them."""
+    browser = await somebody(server, "auditor")
+    part = await browser.open("/audit?outcome=denied&actor=nobody", **{"hx-request": "true"})
+    assert "Save as CSV" not in part.text  # nothing was found
+    part = await browser.open("/audit?outcome=allowed&action=session:create", **{"hx-request": "true"})
+    hidden = {
+        fields.get("name"): fields.get("value")
+        for tag, fields in Html(part.text).elements
+        if tag == "input" and fields.get("type") == "hidden"
+    }
+    assert hidden.pop("csrf")
+    assert hidden == {"outcome": "allowed", "action": "session:create"}

@@ -31,7 +31,7 @@ async def list_approvals(visit: Visit) -> Answer:
         visit.caller, view=chosen, cursor=visit.query.optional("cursor"), limit=PAGE_ROWS
     )
     policies = None
-    if visit.may(Permission.APPROVAL_LIST):
+    if visit.may(Permission.APPROVAL_LIST) and visit.has_a_role_everywhere():
         try:
             policies = await visit.services.approvals.list_policies(visit.caller)
         except OverseerError:
