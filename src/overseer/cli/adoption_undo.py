@@ -2,7 +2,8 @@
 
 Guarantees: the key is a secret of the server, made by the same import, so whoever finds the file alone has nothing, and reading
 the key is audited; the end of its time is authenticated. After that end the undo is refused and the file removed. Files that
-somebody changed since are not overwritten.
+somebody changed since are not overwritten. Whoever can put a file into the project does not get more out of it: no other secret
+than an undo's key is read by what it says, and nothing outside of the project is written.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from overseer.compose.bundle import is_inside
 from overseer.core.errors import Conflict, InvalidInput, Problem, Unavailable
 from overseer.core.scopes import Scope
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.aead import KEY_BYTES, Aead
 
 UNDO_FILE: Final = ".overseer-adopt.json"
+KEY_PREFIX: Final = "adopt-undo-"
 _FORM: Final = "this is no undo file of 'overseer adopt'"
 
 
@@ -80,6 +83,8 @@ def read_undo(directory: Path) -> Undo:
         raise Unavailable(f"there is no {UNDO_FILE} here: nothing was adopted, or its undo is over") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise InvalidInput(_FORM) from None
+    if not undo.key_name.startswith(KEY_PREFIX):
+        raise InvalidInput(_FORM)
     if undo.expires <= datetime.now(UTC):
         path.unlink()
         raise Unavailable("the time of this undo is over; its file was removed, and its key can be deleted")
@@ -93,6 +98,9 @@ def restore(directory: Path, undo: Undo, key: SecretValue) -> list[str]:
     except ValueError:
         raise InvalidInput(_FORM) from None
     content: dict[str, dict[str, str]] = json.loads(opened)
+    root = directory.resolve()
+    if not all(is_inside(path) and (root / path).resolve().is_relative_to(root) for path in content):
+        raise InvalidInput(_FORM)
     changed = [path for path, one in content.items() if _digest(directory / path) != one["after"]]
     if changed:
         problems = [Problem(path, "was changed since", "changed") for path in changed]

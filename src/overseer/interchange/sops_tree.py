@@ -38,7 +38,10 @@ def digested(text: str, kind: str) -> bytes:
     if kind == "bool":
         return b"True" if text.lower() == "true" else b"False"
     if kind == "int":
-        return str(int(text)).encode("ascii")
+        try:
+            return str(int(text)).encode("ascii")
+        except ValueError:  # the type stands beside the value and is not authenticated
+            raise broken("a number of the file cannot be read") from None
     if kind == "float":
         try:
             plain = format(Decimal(repr(float(text))), "f")

@@ -44,6 +44,14 @@ def test_dotenv_and_binary() -> None:
     assert (found.name, found.value.reveal()) == ("data", CANARY.encode())
 
 
+def test_a_value_that_is_called_a_number_is_refused_and_not_quoted() -> None:
+    tree = json_file(VALUES, RECIPIENT)
+    tree["DB_PASSWORD"] = tree["DB_PASSWORD"].replace("type:str", "type:int")
+    with pytest.raises(InvalidInput) as refused:
+        read(as_json(tree), "json")
+    assert CANARY not in str(refused.value)
+
+
 def changed(tree: dict[str, Any], how: str) -> dict[str, Any]:
     tree = copy.deepcopy(tree)
     other = json_file(VALUES, RECIPIENT)

@@ -100,9 +100,9 @@ def _show(project: Project, found: Adoption) -> None:
 
 def _store(client: Client, project: Project, found: Adoption, scope: Scope[str], seconds: int) -> str:
     """Import, write the undo, then the files; what fails on the way is taken back."""
-    from overseer.cli.adoption_undo import Undo, new_key, replace_file, write_undo
+    from overseer.cli.adoption_undo import KEY_PREFIX, Undo, new_key, replace_file, write_undo
 
-    key, key_name = new_key(), f"adopt-undo-{uuid4().hex[:12]}"
+    key, key_name = new_key(), f"{KEY_PREFIX}{uuid4().hex[:12]}"
     secrets = [*found.secrets().items(), (key_name, key)]
     answer = client.imports.store(secrets, scope, origin=f"adopt {project.directory.resolve().name}"[:200])
     import_id = answer.id or ""
