@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -121,6 +122,7 @@ def test_a_verification_needs_no_second_machine(overseer: Overseer, backup: Path
     shown = overseer("backup", "verify", str(backup), "--identity", str(identity)).stdout
     assert b"opened with the seal" in shown
     assert b"sealed rows verify" in shown
+    assert re.search(rb"made +20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ, by Overseer", shown)
 
 
 def test_what_cannot_be_right_is_refused(overseer: Overseer, backup: Path, identity: Path, places: Path, tmp_path: Path) -> None:
@@ -146,9 +148,11 @@ def test_what_cannot_be_right_is_refused(overseer: Overseer, backup: Path, ident
 def test_a_passphrase_is_as_good(overseer: Overseer, stored: dict[str, str], places: Path) -> None:
     words = places / "words.txt"
     words.write_bytes(WORDS + b"\n")
-    file = places / "by-words.age"
+    file, kept = places / "by-words.age", places / "kept.checkpoint"
+    overseer("audit", "checkpoint", "--file", str(kept))
     overseer("backup", "create", "--to", str(file), "--passphrase-file", str(words))
-    overseer("backup", "verify", str(file), "--passphrase-file", str(words))
+    shown = overseer("backup", "verify", str(file), "--passphrase-file", str(words), "--checkpoint", str(kept)).stdout
+    assert b"every row that it has counted is there" in shown
     words.write_bytes(b"another passphrase of that length\n")
     assert b"passphrase" in overseer("backup", "verify", str(file), "--passphrase-file", str(words), code=78).stderr
     words.write_bytes(b"short\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -130,7 +131,7 @@ def verify(
     if as_json:
         print_json(summary(opened))
     else:
-        print_opened(opened)
+        print_opened(opened, compared=checkpoint is not None)
     if opened.log is not None and not opened.log.verified:
         click.get_current_context().exit(1)
 
@@ -166,21 +167,23 @@ def summary(opened: Opened) -> dict[str, Any]:
     }
 
 
-def print_opened(opened: Opened) -> None:
-    """For people."""
+def print_opened(opened: Opened, *, compared: bool) -> None:
+    """For people. ``compared``: with a checkpoint that was kept elsewhere."""
     log = opened.log
     text = "nothing of it was sealed yet" if log is None else f"{log.sealed} sealed rows verify"
     if log is not None and not log.verified:
         text = f"{len(log.findings)} finding(s): {log.findings[0].kind} at row {log.findings[0].index}"
     fields = [
         ("instance", opened.head.instance_id),
-        ("made", f"{opened.head.created_at}, by Overseer {opened.head.release}"),
+        ("made", f"{moment(datetime.fromisoformat(opened.head.created_at))}, by Overseer {opened.head.release}"),
         ("rows", f"{opened.rows}, as the manifest says"),
         ("values", f"{opened.values} opened with the seal"),
         ("audit log", text),
     ]
     if opened.older_by:
         fields.append(("older", f"it lacks {opened.older_by} audit rows that the checkpoint has counted"))
+    elif compared:
+        fields.append(("checkpoint", "every row that it has counted is there"))
     print_fields(fields)
 
 

@@ -63,7 +63,7 @@ def restore(
 
     def told(opened: Opened) -> None:
         if not as_json:
-            print_opened(opened)
+            print_opened(opened, compared=checkpoint is not None)
         if not yes:
             confirm("Restore it here?")
 
