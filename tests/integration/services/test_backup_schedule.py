@@ -54,6 +54,25 @@ def listed(directory: Path) -> list[Path]:
     return sorted(directory.iterdir())
 
 
+@pytest.mark.parametrize("name", ["../root.key", "root.key", "absolute", "overseer-x/../../root.key", ""])
+async def test_retention_removes_nothing_but_backups_whatever_the_database_says(
+    world: World, tmp_path: Path, name: str
+) -> None:
+    places = tmp_path / "backups"
+    places.mkdir()
+    keys = [tmp_path / "root.key", places / "root.key"]
+    for key in keys:
+        key.write_text("the key")
+    target = BackupTarget(to=str(places), recipients=(KEY,), keep_last=1)
+    await service(world, nightly=target).create_backup(world.owner, NIGHTLY)
+    await schedule(world, nightly=target).run()
+    await world.sql("UPDATE backup_run SET file = $1", str(keys[0]) if name == "absolute" else name)
+    await service(world, nightly=target).create_backup(world.owner, NIGHTLY)
+    await schedule(world, nightly=target).run()
+    assert [key.read_text() for key in keys] == ["the key"] * 2
+    assert [state for _, state, _ in await runs(world)] == ["succeeded", "succeeded"]
+
+
 async def test_a_schedule_is_followed_once_and_again_when_it_comes_round(world: World, tmp_path: Path) -> None:
     jobs = schedule(world, nightly=BackupTarget(to=str(tmp_path), recipients=(KEY,), schedule="15 3 * * *"))
     await jobs.run()

@@ -1,8 +1,8 @@
 """Where backups lie: a directory, or a bucket that speaks S3.
 
 Guarantees: a file appears under its name complete or not at all (written beside, flushed to the disk and renamed; a multipart
-upload that is completed at its end), for its owner alone, and never replaces another one. Memory is bounded. What is removed
-was named by the caller, who names only what it made itself.
+upload that is completed at its end), for its owner alone, and never replaces another one. Memory is bounded. Removed is only what
+is named like a backup: the names come out of the database, and whoever wrote there does not get the server's key file removed.
 
 What it will not do: hold AWS credentials (botocore's chain finds them), or look into a file. botocore is imported when a bucket
 is used, and at no other time (extra ``aws``).
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from overseer.server.backup_settings import bucket_of
 #: Bytes of one part of an upload; after so many parts they grow, for S3 allows 10,000 (and 5 MiB at least).
 PART: Final = 8 * 1024 * 1024
 _GROW_AFTER: Final = 1000
+_NAME: Final = re.compile(r"overseer-[0-9A-Za-z-]+\.age")
 _SECONDS: Final = 30
 
 Write = Callable[[bytes], Awaitable[None]]
@@ -72,6 +74,7 @@ class Directory:
                     beside.unlink(missing_ok=True)
 
     async def remove(self, file: str) -> None:
+        _check_named_like_a_backup(file)
         try:
             (self.path / file).unlink(missing_ok=True)
         except OSError as error:
@@ -103,6 +106,7 @@ class Bucket:
             raise
 
     async def remove(self, file: str) -> None:
+        _check_named_like_a_backup(file)
         await asyncio.to_thread(self.call, "delete_object", Key=self.prefix + file)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -182,6 +186,11 @@ def open_backup(text: str, region: str | None = None, endpoint: str | None = Non
         return Path(text).open("rb")
     except OSError as error:
         raise InvalidInput(f"{text} cannot be read: {(error.strerror or '').lower()}") from None
+
+
+def _check_named_like_a_backup(file: str) -> None:
+    if not _NAME.fullmatch(file):
+        raise InvalidInput("a name among the backups in the database is not one of a backup: nothing was removed")
 
 
 def _create(path: Path) -> BinaryIO:
