@@ -124,7 +124,7 @@ async def _read(
     names = Scope(**{part: text if text not in (ANY, NOTHING) else None for part, text in texts.items()})
     found = await find_scope(entry.session, names)
     problems = [
-        Problem(f"body.{part.value}", f"there is no {part.value} of that name; '*' means any and '-' means none set", "unknown")
+        Problem(f"body.{part.value}", f"no {part.value} has that name: make it first; '*' means any and '-' none set", "unknown")
         for part in found.missing
     ]
     actions = frozenset(action for action in GuardedAction if action in body.actions)

@@ -60,7 +60,7 @@ async def read_binding(entry: Entry, body: BindingCreate) -> ReadBinding:
     names = Scope(**{part: text if text not in (ANY, UNSET) else None for part, text in texts.items()})
     found = await find_scope(entry.session, names)
     problems = [
-        Problem(f"body.{part.value}", f"there is no {part.value} of that name; '*' means any and '-' means none set", "unknown")
+        Problem(f"body.{part.value}", f"no {part.value} has that name: make it first; '*' means any and '-' none set", "unknown")
         for part in found.missing
     ]
     pattern = NamePattern.parse(body.name)
