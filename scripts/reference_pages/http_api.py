@@ -56,7 +56,7 @@ def build() -> Page:
         "## Messages",
         "A field without a default must be sent.",
     ]
-    for struct in sorted(structs, key=lambda one: one.__name__):
+    for struct in sorted(structs, key=lambda one: (one.__name__, one.__module__)):
         parts += _message(struct)
     return page("HTTP API", parts, complaints)
 
