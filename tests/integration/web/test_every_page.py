@@ -179,6 +179,16 @@ async def test_a_part_asked_for_by_htmx_is_a_part(server: Server) -> None:
     assert gone.headers["hx-redirect"].startswith("/sign-in")
 
 
+async def test_where_nothing_is_people_get_a_page_and_programs_a_problem(server: Server) -> None:
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    page = await server.ask("GET", "/no-such-page", "", headers=browser)
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    _is_strict(page.text, "/no-such-page")
+    for path, headers in (("/no-such-page", {"accept": "*/*"}), ("/api/no-such-route", browser)):
+        answer = await server.ask("GET", path, "", headers=headers)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), path
+
+
 async def test_assets_are_kept_and_nothing_else_is_below_their_path(server: Server) -> None:
     page = Html((await server.ask("GET", "/sign-in", "")).text)
     linked = [a.get("src") or a.get("href") or "" for tag, a in page.elements if tag in ("script", "link", "img")]

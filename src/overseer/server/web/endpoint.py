@@ -26,11 +26,12 @@ from overseer.core.errors import (
     RateLimited,
     Sealed,
     Unauthenticated,
+    Unavailable,
     WrongMethod,
 )
 from overseer.server.api.bodies import ClientGone, read_body
 from overseer.server.api.endpoint import Edge
-from overseer.server.api.error_responses import Headers, log_defect
+from overseer.server.api.error_responses import Headers, log_defect, problem_response
 from overseer.server.api.front import FACTS, HEADERS, ROUTE, Receive, Scope, Send, respond
 from overseer.server.api.parameters import path_arguments
 from overseer.server.api.route import SMALL_BODY, Open
@@ -60,7 +61,7 @@ def page_routes(pages: Sequence[Page], edge: Edge) -> list[BaseRoute]:
             raise ValueError(f"{page.method} {page.path} is declared twice")
         methods[page.method] = page
     routes: list[BaseRoute] = [PathRoute(path, PageEndpoint(methods, edge)) for path, methods in by_path.items()]
-    return [*routes, PathRoute(PREFIX + "{digest}/{name}", _Assets())]
+    return [*routes, PathRoute(PREFIX + "{digest}/{name}", _Assets()), PathRoute("/{rest:path}", _NoSuchPage(edge))]
 
 
 class PageEndpoint:
@@ -182,6 +183,21 @@ def _refused(error: Exception, visit: Visit, scope: Scope) -> tuple[int, Headers
     with suppress(LookupError):
         return error.status, headers, render_view(View("error.html", content), visit)
     return error.status, headers, title.encode()
+
+
+class _NoSuchPage:
+    """Whatever else is asked for: a page for those who read pages, a problem document for programs and below ``/api``."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # the signature is ASGI's
+        error = Unavailable("there is nothing at this path")
+        accepted = b",".join(scope[HEADERS].get(b"accept", []))
+        if b"text/html" in accepted and not scope["path"].startswith("/api/"):
+            await respond(send, *_refused(error, _visit(scope, self._edge), scope))
+        else:
+            await respond(send, *problem_response(error, scope[FACTS].request_id))
 
 
 class _Assets:
