@@ -26,7 +26,6 @@ from overseer.server.storage.rotation_rows import RotationRow, newest_rotation
 from overseer.server.storage.service_session import SERVICE_ROLE, session_setup
 from overseer.server.storage.wrapped_tables import rows_on_old_terms
 
-
 OLD_BACKUP_DAYS: Final = 7
 
 
