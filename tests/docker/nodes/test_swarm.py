@@ -54,7 +54,7 @@ class Swarm:
     def task(self, machine: Machine, app: str = "mall") -> str:
         """The container of the one service there, once the one before it has ended."""
         label = f"com.docker.stack.namespace={app}"
-        wait_for(lambda: len(machine.containers(label)) == 1, 20)
+        wait_for(lambda: len(machine.containers(label)) == 1, 90)
         [container] = machine.containers(label)
         return container
 

@@ -27,6 +27,13 @@ ELSEWHERE = {
     "list_checkpoints": "made by the sealer, not by requests",
     "list_own_sessions": "sessions begin with a password: tests/integration/people",
     "list_sessions": "as above",
+    "list_approvals": "tests/integration/services/test_approvals.py",
+    "list_approval_policies": "tests/integration/services/test_approvals.py",
+    "list_backends": "tests/integration/services/test_backends.py",
+    "list_backups": "made by the leader and by commands: tests/integration/services/test_backup_schedule.py",
+    "list_imports": "tests/integration/services/test_imports.py",
+    "list_rotations": "a row of a secret that has a schedule: tests/integration/services",
+    "list_runs": "as above",
 }
 CREATES = [route for route in ROUTES if route.status == 201]
 

@@ -26,7 +26,7 @@ from overseer.server.storage.log_reading import verify_database
 from overseer.server.storage.migrator import migrate
 from overseer.server.storage.service_session import session_setup
 from tests import postgres_server
-from tests.integration.services.sealing import event, sealer, write_rows
+from tests.integration.services.sealing import event, seal, write_rows
 from tests.integration.services.world import World, made_world
 from tests.integration.storage.conftest import own_cluster
 
@@ -42,7 +42,7 @@ async def _kept(world: World) -> Trust:
 
 async def test_a_copy_that_takes_the_originals_place_goes_on_with_the_log(world: World, postgres_home: Path) -> None:
     await write_rows(world, 5)
-    await sealer(world).run()
+    await seal(world)
     trust = await _kept(world)
     await write_rows(world, 3)  # not sealed when the copy is made
     await world.database.close()
@@ -82,7 +82,7 @@ async def test_a_copy_that_takes_the_originals_place_goes_on_with_the_log(world:
 async def test_an_older_copy_does_not_contain_a_newer_checkpoint(world: World, postgres_home: Path) -> None:
     """Restored from a backup: the end is missing, and only a checkpoint kept elsewhere says so."""
     await write_rows(world, 5)
-    await sealer(world).run()
+    await seal(world)
     await world.database.close()
     copy = f"copy_{uuid.uuid4().hex[:10]}"
     original = world.url.partition("?")[0].rpartition("/")[2]
@@ -90,7 +90,7 @@ async def test_an_older_copy_does_not_contain_a_newer_checkpoint(world: World, p
     url = postgres_server.url(postgres_home, copy)
     try:
         await write_rows(world, 5)
-        await sealer(world).run()
+        await seal(world)
         report = await verify_database(url, await _kept(world))
         assert [(one.kind, one.index, one.count) for one in report.findings] == [("truncated", 5, 5)]
         assert (await verify_database(url, Trust())).verified
@@ -104,7 +104,7 @@ async def test_a_promoted_standby_goes_on_with_another_timeline(own_cluster: Pat
     await migrate(url)
     async with made_world(url) as world:
         await write_rows(world, 4)
-        await sealer(world).run()
+        await seal(world)
         trust = await _kept(world)
         root_key = world.root_key
     _promote(own_cluster)

@@ -19,7 +19,7 @@ from overseer.crypto.signed_notes import VerifierKey
 from overseer.server.services.audit_log_service import AuditLogService
 from overseer.server.storage.log_reading import verify_database
 from tests.faults.sealed_log import the_log_verifies
-from tests.integration.services.sealing import sealer, write_rows
+from tests.integration.services.sealing import seal, write_rows
 from tests.integration.services.world import World
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -81,7 +81,7 @@ class Log:
 async def log(world: World, tmp_path: Path) -> Log:
     for count in (2, 300, 1, 290, 7):
         await write_rows(world, 1, each=count)
-        await sealer(world).run()
+        await seal(world)
     await write_rows(world, 2)
     service = AuditLogService(world.gate, world.keys, world.idempotency)
     key = VerifierKey(log_origin(world.instance_id), world.keys.keyring.log_key(1).public)
@@ -280,7 +280,7 @@ async def test_another_key_and_another_log_are_refused(log: Log) -> None:
 async def test_a_new_key_is_followed_from_the_old_one(log: Log) -> None:
     await log.service.rotate_log_key(log.world.owner)
     await write_rows(log.world, 3)
-    await sealer(log.world).run()
+    await seal(log.world)
     assert (await verify_database(log.world.url, log.trust)).verified
     await log.export()
     assert verify_file(log.file, log.trust).verified
@@ -320,7 +320,7 @@ async def test_a_beginning_that_was_removed_on_purpose(log: Log) -> None:
 
 
 async def test_the_word_of_the_fault_harness(log: Log) -> None:
-    await sealer(log.world).run()
+    await seal(log.world)
     assert log.trust.checkpoints
     said = await asyncio.to_thread(the_log_verifies, log.world.url, log.trust.checkpoints, within=1.0)
     assert "verify" in said
