@@ -1,6 +1,6 @@
 """age files small enough for memory, with ASCII armour: what people mail and what SOPS keeps its keys in.
 
-Guarantees: as ``age_files``, whose format this is; armour is the strict form of RFC 7468 that age writes, and anything before or
+Guarantees: as ``age_stream``, whose format this is; armour is the strict form of RFC 7468 that age writes, and anything before or
 after it is refused. An error says whether a recipient is none or no identity fits, and holds neither a key nor text of the file.
 What it will not do: passphrases, SSH keys, plugins.
 """
@@ -15,7 +15,7 @@ from typing import Final
 
 from overseer.core.errors import DecryptionFailed, InvalidInput, KeyProblem, Problem
 from overseer.core.secret_value import SecretValue
-from overseer.crypto.age_files import AgeReader, AgeWriter
+from overseer.crypto.age_stream import AgeReader, AgeWriter
 from overseer.crypto.age_keys import Identity, Recipient
 
 _BEGIN: Final = b"-----BEGIN AGE ENCRYPTED FILE-----\n"
