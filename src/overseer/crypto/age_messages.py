@@ -15,8 +15,8 @@ from typing import Final
 
 from overseer.core.errors import DecryptionFailed, InvalidInput, KeyProblem, Problem
 from overseer.core.secret_value import SecretValue
-from overseer.crypto.age_stream import AgeReader, AgeWriter
 from overseer.crypto.age_keys import Identity, Recipient
+from overseer.crypto.age_stream import AgeReader, AgeWriter
 
 _BEGIN: Final = b"-----BEGIN AGE ENCRYPTED FILE-----\n"
 _END: Final = b"-----END AGE ENCRYPTED FILE-----"

@@ -184,19 +184,22 @@ async def test_a_batch_begins_no_rollout(delivery: Delivery) -> None:
 
 
 @pytest.mark.parametrize("change", ["update", "rotate", "patch", "activate", "delete", "move", "batch"])
-async def test_a_change_that_was_authorised_elsewhere_does_not_reach_a_secret_that_moved(world: World, change: str) -> None:
-    """The decision is made, then the row is locked: a move that commits in between ends the change."""
+@pytest.mark.parametrize("moved", ["scope", "name"])
+async def test_a_change_that_was_authorised_elsewhere_does_not_reach_a_secret_that_moved(
+    world: World, change: str, moved: str
+) -> None:
+    """The decision is made, then the row is locked: a move or a new name that commits in between ends the change."""
     one = UUID((await world.secret("db", "v1", app="shop")).id)
     there = UUID((await world.secret("other", "v1", app="blog")).id)
     scope = (await world.sql("SELECT scope_id FROM secret WHERE id = $1", there))[0]["scope_id"]
-    caller = await world.service_account(frozenset(Permission) - {Permission.NODE_SERVE}, app="shop")
+    caller = await world.service_account(frozenset(Permission) - {Permission.NODE_SERVE}, app="shop", name="db")
     calls = {
         "update": lambda: world.secrets.update(caller, one, SecretUpdate(value="stolen", activate=False)),
         "rotate": lambda: world.secrets.rotate(caller, one, SecretRotate()),
         "patch": lambda: world.secrets.patch(caller, one, SecretPatch(description="stolen")),
         "activate": lambda: world.secrets.activate(caller, one, SecretActivate(version=1)),
         "delete": lambda: world.secrets.delete(caller, one),
-        "move": lambda: world.secrets.move(caller, one, to(app="shop", name="mine")),
+        "move": lambda: world.secrets.move(caller, one, to(environment="prod", app="shop")),
         "batch": lambda: world.secrets.batch(
             caller, SecretBatch(operations=[BatchUpdate(id=one, value="stolen", activate=False)])
         ),
@@ -208,10 +211,14 @@ async def test_a_change_that_was_authorised_elsewhere_does_not_reach_a_secret_th
             call = asyncio.ensure_future(calls[change]())
             await asyncio.sleep(0.3)
             assert not call.done()
-            await connection.execute("UPDATE secret SET scope_id = $2 WHERE id = $1", one, scope)
+            if moved == "scope":
+                await connection.execute("UPDATE secret SET scope_id = $2 WHERE id = $1", one, scope)
+            else:
+                await connection.execute("UPDATE secret SET name = 'payroll' WHERE id = $1", one)
         with pytest.raises((Conflict, BatchRefused, Unavailable)):
             await call
     finally:
         await connection.close()
     [left] = await world.sql("SELECT * FROM secret WHERE id = $1", one)
-    assert (left["latest_version"], left["description"], left["name"], left["scope_id"]) == (1, "", "db", scope)
+    assert (left["latest_version"], left["description"]) == (1, "")
+    assert left["name"] == "payroll" if moved == "name" else left["scope_id"] == scope
