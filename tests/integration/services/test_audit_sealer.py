@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -22,8 +23,10 @@ from overseer.server.services.audit_sealer import AuditSealer
 from overseer.server.storage.audit_log_rows import checkpoint_note, last_checkpoint, load_log_keys
 from overseer.server.storage.audit_rows import insert_events
 from overseer.server.storage.connection import service_arguments
+from overseer.server.storage.database import Database
 from overseer.server.storage.queries import named_queries
-from tests.integration.services.sealing import as_values, event, rebuilt, sealer, write_rows
+from overseer.server.storage.service_session import session_setup
+from tests.integration.services.sealing import as_values, event, rebuilt, seal, sealer, write_rows
 from tests.integration.services.world import World
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -296,7 +299,7 @@ async def test_twelve_writers_and_three_sealers_lose_nothing(world: World, racin
 
     writers = [_writer(world, number, stop) for number in range(12)]
     *written, _, _, _, _, _ = await asyncio.gather(*writers, *(race(one) for one in racing), kill(), end())
-    await sealer(world).run()
+    await seal(world)
     tree, last = await rebuilt(world)
     assert (last["size"], last["root"]) == (tree.size, tree.root())
     assert last["size"] == await _count(world) == start + sum(written)
@@ -308,8 +311,11 @@ async def test_twelve_writers_and_three_sealers_lose_nothing(world: World, racin
 
 
 @pytest.fixture
-async def racing(world: World) -> list[AuditSealer]:
-    return [sealer(world, batch=20) for _ in range(3)]
+async def racing(world: World) -> AsyncIterator[list[AuditSealer]]:
+    """Three sealers with connections of their own: a late kill must not meet a connection that a writer has by then."""
+    database = Database(service_arguments(world.url), setup=session_setup)
+    yield [AuditSealer(database, world.keys, 20) for _ in range(3)]
+    await database.close()
 
 
 async def _count(world: World, table: str = "audit") -> int:
