@@ -1,0 +1,2 @@
+-- Moving apps between instances.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Backups: what a signed manifest needs.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Imports from living stores.
+SELECT 1;

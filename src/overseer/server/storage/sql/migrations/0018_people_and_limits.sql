@@ -1,0 +1,2 @@
+-- People and limits.
+SELECT 1;
