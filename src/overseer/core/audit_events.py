@@ -101,6 +101,9 @@ class AuditAction(StrEnum):
     KEY_ROTATED = "key:rotated"
     KEY_VERIFY = "key:verify"
     METRICS_READ = "metrics:read"
+    MIGRATION_COMPARE = "migration:compare"
+    MIGRATION_EXPORT = "migration:export"
+    MIGRATION_IMPORT = "migration:import"
     NODE_AUTHENTICATE = "node:authenticate"
     NODE_CREATE = "node:create"
     NODE_DELETE = "node:delete"
@@ -262,6 +265,9 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.KEY_ROTATED: "every data key is wrapped by the newest term; failed where rows were left that do not open",
     AuditAction.KEY_VERIFY: "stored rows were opened to see whether they can be; the request's other rows name those that cannot",
     AuditAction.METRICS_READ: "the metrics were read with a token",
+    AuditAction.MIGRATION_COMPARE: "secrets of an archive of another instance were compared with those here, without showing either",
+    AuditAction.MIGRATION_EXPORT: "secrets were written to a file for another instance; secret:export rows name each version",
+    AuditAction.MIGRATION_IMPORT: "secrets came from another instance, one row for each version; the code of the first says whose",
     AuditAction.NODE_AUTHENTICATE: "an agent exchanged a signed assertion for a short token",
     AuditAction.NODE_CREATE: "a node was created",
     AuditAction.NODE_DELETE: "a node was deleted",

@@ -39,6 +39,8 @@ class Permission(StrEnum):
     KEY_READ = "key:read"
     KEY_WRITE = "key:write"
     METRICS_READ = "metrics:read"
+    MIGRATION_EXPORT = "migration:export"
+    MIGRATION_IMPORT = "migration:import"
     NODE_LIST = "node:list"
     NODE_SERVE = "node:serve"
     NODE_WRITE = "node:write"
@@ -102,6 +104,8 @@ PERMISSION_BITS: Final[dict[Permission, int]] = {
     Permission.SECRET_EXPORT: 41,
     Permission.BACKUP_CREATE: 43,
     Permission.BACKUP_LIST: 44,
+    Permission.MIGRATION_EXPORT: 46,
+    Permission.MIGRATION_IMPORT: 47,
 }
 
 #: One line a permission for people; the reference page is made from it.
@@ -129,6 +133,8 @@ PERMISSION_MEANING: Final[dict[Permission, str]] = {
     Permission.KEY_READ: "see the state of the keyring, never a key",
     Permission.KEY_WRITE: "rotate keys and verify every row",
     Permission.METRICS_READ: "read the metrics of the server, which name no secret and no person",
+    Permission.MIGRATION_EXPORT: "write secrets with their history to a file for another instance; each needs secret:reveal as well",
+    Permission.MIGRATION_IMPORT: "take in secrets with their history from another instance; each needs secret:write as well",
     Permission.NODE_LIST: "see nodes",
     Permission.NODE_SERVE: "act as an agent: fetch the work of the own node and report; given to nodes only",
     Permission.NODE_WRITE: "create nodes and enrolment tokens, revoke nodes",
