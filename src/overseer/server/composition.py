@@ -146,7 +146,7 @@ async def composed(
         services=services,
         sealed=lambda: services.keys.sealed,
         secure_cookies=settings.secure_cookies,
-        throttle=Throttle(per_second=settings.limit_failures),
+        throttle=Throttle(per_second=settings.limit_failures, holders=gate.holders),
         limits=RequestLimits(Limits(settings.limit_in_flight, settings.limit_requests)),
         draining=draining,
     )

@@ -102,15 +102,15 @@ SETTINGS: Final = (
         "OVERSEER_LIMIT_IN_FLIGHT",
         "integer",
         "256",
-        "How many requests of one credential a server process answers at a time; a quarter of them may be long polls and event "
-        "streams; 4 to 10000.",
+        "How many requests of one user, service account or node a server process answers at a time; a quarter of them may be "
+        "long polls and event streams; 4 to 10000.",
     ),
     Setting(
         "OVERSEER_LIMIT_REQUESTS",
         "integer",
         "20000",
-        "How many requests a second of one credential a server process takes, twice as many at once; 0: no limit. The default is "
-        "above what a process can do: lower it to what your largest client needs.",
+        "How many requests a second of one user, service account or node a server process takes, twice as many at once; 0: no "
+        "limit. The default is above what a process can do: lower it to what your largest client needs.",
     ),
     Setting(
         "OVERSEER_LISTEN", "host:port", "127.0.0.1:8420", "Where to listen. An IPv6 address stands in brackets; port 0 takes any."

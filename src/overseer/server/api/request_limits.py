@@ -1,9 +1,9 @@
-"""Limits on what one credential, or one peer without one, may ask of a process at a time and in a second.
+"""Limits on what one principal, or one peer without a credential, may ask of a process at a time and in a second.
 
-Guarantees: a burst of long polls and event streams of one credential leaves room for its ordinary requests (a quarter of the
-places is for what waits), and no credential takes every place that others need; beyond a limit the answer is 429 with
-Retry-After, before anything reaches the store. A credential counts by itself once it lately was good; until then its peer counts,
-so made-up tokens gain nothing.
+Guarantees: a burst of long polls and event streams of one principal leaves room for its ordinary requests (a quarter of the
+places is for what waits), and no principal takes every place that others need, however many tokens it holds; beyond a limit the
+answer is 429 with Retry-After, before anything reaches the store. A credential counts for its principal once it lately was good;
+until then its peer counts, so made-up tokens gain nothing.
 
 Per process and in memory, as ``throttle`` is: w workers allow w times as much, and a replica more doubles it again. The numbers
 are bounds against one client taking over a process, not quotas: a shared count would cost a round trip for each request.
@@ -20,6 +20,7 @@ from typing import Final
 
 from overseer.core.errors import RateLimited
 from overseer.server.api.throttle import Bucket
+from overseer.server.services.token_holders import Holder
 
 MAX_KEYS: Final = 10_000
 WAITING_SHARE: Final = 4
@@ -51,10 +52,10 @@ class RequestLimits:
     def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = monotonic) -> None:
         self._limits = limits or Limits()
         self._clock = clock
-        self._uses: dict[bytes | str, _Use] = {}
+        self._uses: dict[Holder | bytes, _Use] = {}
 
     @contextmanager
-    def take(self, key: bytes | str, *, waits: bool) -> Iterator[None]:
+    def take(self, key: Holder | bytes, *, waits: bool) -> Iterator[None]:
         """Hold a place of ``key`` for as long as its request is answered. Raises :class:`RateLimited` (429)."""
         use = self._uses.get(key) or self._add(key)
         if use.in_flight >= self._limits.in_flight or (waits and use.waiting >= self._limits.waiting):
@@ -69,7 +70,7 @@ class RequestLimits:
             use.in_flight -= 1
             use.waiting -= waits
 
-    def _add(self, key: bytes | str) -> _Use:
+    def _add(self, key: Holder | bytes) -> _Use:
         if len(self._uses) >= MAX_KEYS:
             self._forget()
         rate = self._limits.per_second

@@ -16,12 +16,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 from math import ceil
 from typing import Final
 
 from overseer.core.errors import NotReady, RateLimited
-from overseer.server.api.peers import parse_address
+from overseer.server.services.token_holders import Holder, TokenHolders, network_of
 
 FAILURES_PER_SECOND: Final = 10.0
 BURST_SECONDS: Final = 10
@@ -51,9 +50,17 @@ class Bucket:
 
 
 class Throttle:
-    """``clock`` is monotonic, in seconds; ``per_second`` attempts of a peer may fail, and ten times as many at once."""
+    """``clock`` is monotonic, in seconds; ``per_second`` attempts of a peer may fail, and ten times as many at once;
+    ``holders`` knows the principals of tokens."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, *, per_second: float = FAILURES_PER_SECOND) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        per_second: float = FAILURES_PER_SECOND,
+        holders: TokenHolders | None = None,
+    ) -> None:
+        self._holders = holders or TokenHolders()
         self._clock = clock
         self._per_second = per_second
         self._burst = per_second * BURST_SECONDS
@@ -66,7 +73,7 @@ class Throttle:
         if self._is_good(token_hash):
             return
         now = self._clock()
-        key = _key(peer)
+        key = network_of(peer)
         bucket = self._peers.get(key)
         if bucket is None:
             if len(self._peers) >= MAX_PEERS:
@@ -100,7 +107,7 @@ class Throttle:
         if self._is_good(token_hash):
             return
         now = self._clock()
-        bucket = self._peers.get(_key(peer))
+        bucket = self._peers.get(network_of(peer))
         if bucket is not None:
             bucket.tokens = min(bucket.burst, bucket.tokens + 1)
         if authenticated and token_hash is not None:
@@ -109,16 +116,12 @@ class Throttle:
             if len(self._good) > MAX_GOOD_TOKENS:
                 self._good.popitem(last=False)
 
-    def holder(self, peer: str, token_hash: bytes | None) -> bytes | str:
-        """Who answers for a request: its credential where that lately was good, else its peer (IPv6: the /64)."""
-        return token_hash if token_hash is not None and self._is_good(token_hash) else _key(peer)
+    def holder(self, peer: str, token_hash: bytes | None) -> Holder | bytes:
+        """Who answers for a request: the principal of a credential that lately was good (the credential, where the gate has not
+        said whose it is), else its peer (IPv6: the /64)."""
+        if token_hash is None or not self._is_good(token_hash):
+            return network_of(peer)
+        return self._holders.of(token_hash) or token_hash
 
     def _is_good(self, token_hash: bytes | None) -> bool:
         return token_hash is not None and self._good.get(token_hash, 0) > self._clock()
-
-
-def _key(peer: str) -> str:
-    address = parse_address(peer)
-    if isinstance(address, IPv6Address):
-        return address.exploded[:19]  # the first 64 bits
-    return peer

@@ -15,6 +15,7 @@ What it guarantees:
 - A block that raises is rolled back; then the denial or failure is committed alone, on the same connection (a second one could
   be refused when the pool is empty). If that row cannot be written the answer is :class:`AuditUnavailable`, whatever was raised.
 - A value is decrypted only after the block, that is, after its audit row was committed.
+- A principal (a peer where nobody is known) has a few transactions under way at a time, so that it leaves connections to others.
 - Denials are limited per principal (per peer where nobody is known): beyond the limit the answer is 429, and the denials are
   counted into the ``repeats`` of the next row, so that a flood neither fills the disk nor goes unseen.
 """
@@ -36,6 +37,7 @@ from overseer.core.errors import AuditUnavailable, Denied, OverseerError, RateLi
 from overseer.core.permissions import Permission
 from overseer.core.principals import Actor, Caller
 from overseer.server.services.denial_limits import DenialLimits
+from overseer.server.services.token_holders import TokenHolders, Turns
 from overseer.server.storage.audit_rows import insert_events
 from overseer.server.storage.database import Database, Session
 from overseer.server.storage.identity_rows import identify, mark_used
@@ -240,6 +242,8 @@ class Gate:
         self._database = database
         self._limits = limits or DenialLimits()
         self._used: dict[UUID, datetime] = {}
+        self.holders = TokenHolders()
+        self._turns = Turns()
 
     @asynccontextmanager
     async def enter(self, caller: Caller, action: AuditAction) -> AsyncIterator[Entry]:
@@ -269,8 +273,9 @@ class Gate:
         async with self._database.work() as session:
             await insert_events(session, list(events))
 
-    def note_use(self, token_id: UUID, now: datetime) -> None:
-        """A token was used at ``now``; written down by the next :meth:`flush`."""
+    def note_use(self, caller: Caller, principal: UUID, token_id: UUID, now: datetime) -> None:
+        """The caller's token, ``principal``'s, was used at ``now``; written down by the next :meth:`flush`."""
+        self.holders.learn(caller.token_hash, principal)
         self._used[token_id] = now
 
     def count_denial(self, event: AuditEvent) -> bool:
@@ -295,7 +300,7 @@ class Gate:
 
     @asynccontextmanager
     async def _admit(self, caller: Caller, action: AuditAction) -> AsyncIterator[Entry]:
-        async with self._database.session() as session:
+        async with self._turns.take(self.holders.whose(caller)), self._database.session() as session:
             entry = Entry(session, caller, action)
             try:
                 async with session.transaction():
@@ -319,12 +324,14 @@ class Gate:
             raise Unauthenticated(NO_TOKEN)
         found = await identify(entry.session, caller.token_hash, peer_address(caller.peer))
         if found is None:
+            self.holders.forget(caller.token_hash)
             raise Unauthenticated(UNKNOWN_TOKEN)
         entry.identified(found.actor, found.now)
         if found.refusal:
+            self.holders.forget(caller.token_hash)
             entry.refuse(Resource(kind="token", id=found.actor.token_id), found.refusal)
             raise Unauthenticated(f"this token cannot be used ({found.refusal})")
-        self.note_use(found.actor.token_id, found.now)
+        self.note_use(caller, found.actor.id, found.actor.token_id, found.now)
 
     async def _record(self, session: Session, events: list[AuditEvent], *, refused: bool) -> None:
         """Commit the rows of a request that raised, or raise :class:`RateLimited` where its caller was refused too often.

@@ -5,8 +5,9 @@ come, and whatever a batch reads was written before or after all of its requests
 
 Guarantees: each request gets exactly one result or error. One bad row of data, which aborts a statement for all, is found by
 halving and fails alone. Any other error is everybody's: after a lost connection it is not known whether the batch was committed,
-so nothing is tried again. A request that is cancelled stays in its batch: what was done for it is done, and audited. Where
-too many wait, the next one is told to come back (503).
+so nothing is tried again. A request that is cancelled stays in its batch: what was done for it is done, and audited. Holders
+(``whose``) take turns, so whoever has many requests waiting puts no more than one a turn before somebody else's; where the queue
+is full, the one with the most waiting is told to come back (503).
 
 What it will not do: decide, audit or commit; that is the business of the function that runs a batch.
 """
@@ -14,7 +15,7 @@ What it will not do: decide, audit or commit; that is the business of the functi
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -40,7 +41,7 @@ class RequestBatches(Generic[Request, Result]):
     """One queue, used by one event loop.
 
     ``run`` gives the results of a batch in its order. ``touches`` names what a request changes: two that touch the same are
-    never under way at once.
+    never under way at once. ``whose`` names who takes turns with others; without it all are one.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class RequestBatches(Generic[Request, Result]):
         most_in_batch: int = 256,
         most_waiting: int = MOST_WAITING,
         touches: Callable[[Request], Iterable[Hashable]] | None = None,
+        whose: Callable[[Request], Hashable] | None = None,
         kind: str = "",
     ) -> None:
         """``kind`` is what the metrics call it; without one it is not measured."""
@@ -59,16 +61,20 @@ class RequestBatches(Generic[Request, Result]):
         self._most_waiting = most_waiting
         self._touches = touches
         self._touched: set[Hashable] = set()
-        self._waiting: deque[_Waiting[Request, Result]] = deque()
+        self._whose = whose
+        self._lines: OrderedDict[Hashable, deque[_Waiting[Request, Result]]] = OrderedDict()  # whose turn it is first
+        self._count = 0
         self._running: set[asyncio.Task[None]] = set()
 
     async def ask(self, request: Request) -> Result:
         """The result for ``request``, or its error; :class:`NotReady` where too many wait."""
-        if len(self._waiting) >= self._most_waiting:
-            raise NotReady("too many requests of this kind are waiting; try again", retry_after=1)
+        holder = self._whose(request) if self._whose else None
+        if self._count >= self._most_waiting:
+            self._make_room(holder)
         touches = frozenset(self._touches(request)) if self._touches else frozenset[Hashable]()
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(request, answer, touches))
+        self._lines.setdefault(holder, deque()).append(_Waiting(request, answer, touches))
+        self._count += 1
         self._start()
         return await answer
 
@@ -77,7 +83,7 @@ class RequestBatches(Generic[Request, Result]):
         await asyncio.gather(*self._running)
 
     def _start(self) -> None:
-        while self._waiting and len(self._running) < BATCHES_AT_ONCE:
+        while self._count and len(self._running) < BATCHES_AT_ONCE:
             batch = self._take()
             if not batch:
                 return  # everything that waits waits for what is under way
@@ -85,22 +91,46 @@ class RequestBatches(Generic[Request, Result]):
             self._running.add(task)
             task.add_done_callback(lambda done, batch=batch: self._ended(done, batch))  # type: ignore[misc]
 
+    def _make_room(self, holder: Hashable) -> None:
+        """Send away the newest of whoever has the most waiting. Raises :class:`NotReady` where that is ``holder``."""
+        most = max(self._lines, key=lambda one: len(self._lines[one]))
+        full = NotReady("too many requests of this kind are waiting; try again", retry_after=1)
+        if len(self._lines[most]) <= len(self._lines.get(holder, ())) + 1:
+            raise full
+        _fail([self._lines[most].pop()], full)  # nothing of it was begun
+        self._count -= 1
+
     def _take(self) -> list[_Waiting[Request, Result]]:
-        if self._touches is None:
-            return [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most_in_batch))]
+        """One of each holder, and again, until the batch is full or what is left touches what is under way."""
         batch: list[_Waiting[Request, Result]] = []
-        held: list[_Waiting[Request, Result]] = []
-        # All that wait are looked through (0.7 ms for 4,096): were it a part, many changes of one secret would fill that part,
+        held: dict[Hashable, list[_Waiting[Request, Result]]] = {}
+        turns = deque(self._lines)
+        # All that wait may be looked through (0.7 ms for 4,096): were it a part, many changes of one secret would fill that part,
         # and everybody behind them would wait for their end.
-        while self._waiting and len(batch) < self._most_in_batch:
-            one = self._waiting.popleft()
-            if self._touched.isdisjoint(one.touches):
+        while turns and len(batch) < self._most_in_batch:
+            holder = turns.popleft()
+            one = self._next(self._lines[holder], held.setdefault(holder, []))
+            if one is not None:
                 batch.append(one)
-                self._touched |= one.touches
-            else:
-                held.append(one)
-        self._waiting.extendleft(reversed(held))
+                self._lines.move_to_end(holder)  # others come first in the next batch
+                turns.append(holder)
+        for holder, back in held.items():
+            self._lines[holder].extendleft(reversed(back))
+            if not self._lines[holder]:
+                del self._lines[holder]
+        self._count -= len(batch)
         return batch
+
+    def _next(
+        self, line: deque[_Waiting[Request, Result]], held: list[_Waiting[Request, Result]]
+    ) -> _Waiting[Request, Result] | None:
+        while line:
+            one = line.popleft()
+            if self._touched.isdisjoint(one.touches):
+                self._touched |= one.touches
+                return one
+            held.append(one)
+        return None
 
     def _ended(self, task: asyncio.Task[None], batch: Sequence[_Waiting[Request, Result]]) -> None:
         self._running.discard(task)
@@ -111,7 +141,7 @@ class RequestBatches(Generic[Request, Result]):
     async def _run(self, batch: Sequence[_Waiting[Request, Result]]) -> None:
         if self._kind:
             measures.BATCH_SIZE.labels(self._kind).observe(len(batch))
-            measures.BATCH_WAITING.labels(self._kind).set(len(self._waiting))
+            measures.BATCH_WAITING.labels(self._kind).set(self._count)
         try:
             results = await self._run_batch([one.request for one in batch])
         except InvalidInput as error:

@@ -46,7 +46,10 @@ class ResolveBatches:
         self._database = database
         self._gate = gate
         self._batches: RequestBatches[ResolveWanted, Resolved | None] = RequestBatches(
-            self._run, most_in_batch=MOST_IN_BATCH, kind="resolve"
+            self._run,
+            most_in_batch=MOST_IN_BATCH,
+            whose=lambda wanted: gate.holders.whose(wanted.caller),
+            kind="resolve",
         )
 
     async def release(self, caller: Caller, place: Scope[str], names: Sequence[str]) -> list[ReleasedName] | None:
@@ -61,7 +64,7 @@ class ResolveBatches:
         resolved = await self._batches.ask(ResolveWanted(caller, place, tuple(names)))
         if resolved is None:
             return None
-        self._gate.note_use(resolved.token_id, resolved.now)
+        self._gate.note_use(caller, resolved.principal_id, resolved.token_id, resolved.now)
         return _released(caller, resolved)
 
     async def _run(self, requests: Sequence[ResolveWanted]) -> list[Resolved | None]:

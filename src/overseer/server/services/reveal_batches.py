@@ -22,6 +22,7 @@ from overseer.core.principals import Caller
 from overseer.server.services.gate import HIDDEN_MESSAGE, NO_TOKEN, UNKNOWN_TOKEN, Gate, peer_address
 from overseer.server.services.request_batches import RequestBatches
 from overseer.server.services.secret_access import no_such_version
+from overseer.server.services.token_holders import Holder
 from overseer.server.storage.database import Database
 from overseer.server.storage.reveal_rows import RevealOutcome, RevealRequest, RevealResult, reveal_batch
 from overseer.server.storage.version_rows import StoredVersion
@@ -45,8 +46,10 @@ class RevealBatches:
         self._database = database
         self._gate = gate
         self._clock = clock
-        self._batches: RequestBatches[RevealRequest, RevealResult] = RequestBatches(self._run, kind="reveal")
-        self._slow: dict[bytes | str, float] = {}
+        self._batches: RequestBatches[RevealRequest, RevealResult] = RequestBatches(
+            self._run, whose=lambda request: gate.holders.whose(request.caller), kind="reveal"
+        )
+        self._slow: dict[Holder, float] = {}
 
     async def release(self, caller: Caller, secret_id: UUID, version: int | None) -> Released | None:
         """The envelope of a version, authorised and audited; None: ask the gate.
@@ -65,8 +68,10 @@ class RevealBatches:
             return await reveal_batch(session, requests)
 
     def _judge(self, request: RevealRequest, result: RevealResult) -> Released | None:
-        if result.token_id is not None and result.outcome is not RevealOutcome.REFUSED:
-            self._gate.note_use(result.token_id, result.now)
+        if result.outcome is RevealOutcome.REFUSED:
+            self._gate.holders.forget(request.caller.token_hash)
+        elif result.token_id is not None and result.principal_id is not None:
+            self._gate.note_use(request.caller, result.principal_id, result.token_id, result.now)
         if result.outcome is RevealOutcome.ALLOWED and result.stored is not None:
             return Released(result.name, result.stored, _event(request, result))
         if result.outcome is RevealOutcome.LATER:
@@ -79,14 +84,13 @@ class RevealBatches:
             return False
         now = self._clock()
         self._slow = {key: until for key, until in self._slow.items() if until > now}
-        return f"peer {caller.peer}" in self._slow or (caller.token_hash is not None and caller.token_hash in self._slow)
+        return self._gate.holders.whose(caller) in self._slow
 
     def _count_denial(self, request: RevealRequest, result: RevealResult) -> None:
         """The row is written; once the bucket of its principal or peer is empty, the next ones go through the gate."""
         if self._gate.count_denial(_event(request, result)):
             return
-        key = request.caller.token_hash if result.principal_id is not None else None
-        self._slow[key if key is not None else f"peer {request.caller.peer}"] = self._clock() + SLOW_SECONDS
+        self._slow[self._gate.holders.whose(request.caller)] = self._clock() + SLOW_SECONDS
 
 
 def _refusal(request: RevealRequest, result: RevealResult) -> OverseerError:

@@ -86,10 +86,10 @@ class WriteBatches:
         self._keys = keys
         self._idempotency = idempotency
         self.updates: RequestBatches[_Update, _Written] = RequestBatches(
-            self._run_updates, most_in_batch=MOST_IN_BATCH, touches=_update_touches, kind="update"
+            self._run_updates, most_in_batch=MOST_IN_BATCH, touches=_update_touches, whose=self._whose, kind="update"
         )
         self.creates: RequestBatches[_Create, _Written] = RequestBatches(
-            self._run_creates, most_in_batch=MOST_IN_BATCH, touches=_create_touches, kind="create"
+            self._run_creates, most_in_batch=MOST_IN_BATCH, touches=_create_touches, whose=self._whose, kind="create"
         )
 
     async def update(
@@ -134,7 +134,7 @@ class WriteBatches:
                 events += [entries[at].events[-1] for at in done]
         except (Conflict, AlreadyExists):
             raise _somebody_meanwhile() from None
-        return self._answers(len(updates), permitted, done)
+        return self._answers(updates, permitted, done)
 
     async def _new_versions(
         self,
@@ -186,7 +186,7 @@ class WriteBatches:
                 events += [entries[at].events[-1] for at in done]
         except (Conflict, AlreadyExists):
             raise _somebody_meanwhile() from None
-        return self._answers(len(creates), permitted, done)
+        return self._answers(creates, permitted, done)
 
     def _new_secrets(
         self, creates: Sequence[_Create], entries: Mapping[int, Entry], permitted: Mapping[int, PermittedCreate]
@@ -235,11 +235,15 @@ class WriteBatches:
             )
 
     def _answers(
-        self, count: int, permitted: Mapping[int, Permitted], done: Mapping[int, SecretRow]
+        self, writes: Sequence[Write], permitted: Mapping[int, Permitted], done: Mapping[int, SecretRow]
     ) -> list[_Written]:
         for at in done:
-            self._gate.note_use(permitted[at].actor.token_id, permitted[at].now)
-        return [tagged_view(done[at]) if at in done else None for at in range(count)]
+            actor = permitted[at].actor
+            self._gate.note_use(writes[at].caller, actor.id, actor.token_id, permitted[at].now)
+        return [tagged_view(done[at]) if at in done else None for at in range(len(writes))]
+
+    def _whose(self, write: _Update | _Create) -> Hashable:
+        return self._gate.holders.whose(write.caller)
 
 
 def _entries(

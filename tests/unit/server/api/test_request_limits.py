@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from uuid import UUID
 
 import pytest
 
 from overseer.core.errors import RateLimited
 from overseer.server.api.request_limits import MAX_KEYS, Limits, RequestLimits
 from overseer.server.api.throttle import Throttle
+from overseer.server.services.token_holders import MAX_TOKENS, TokenHolders
 from tests.unit.server.api.test_throttle import Clock
 
 ONE, OTHER = b"1" * 32, b"2" * 32
@@ -78,3 +80,31 @@ def test_made_up_tokens_count_for_their_peer_and_good_ones_for_themselves() -> N
     throttle.admit("192.0.2.1", ONE)
     throttle.passed("192.0.2.1", ONE, authenticated=True)
     assert throttle.holder("192.0.2.1", ONE) == ONE
+
+
+def test_the_tokens_of_one_principal_share_its_places() -> None:
+    """Long polls of a node under twenty tokens are one node's; who is not known to the gate yet counts for the token."""
+    holders = TokenHolders()
+    throttle, limits = Throttle(Clock(), holders=holders), RequestLimits(Limits(in_flight=8, per_second=0))
+    tokens, principal = [bytes([number]) * 32 for number in range(20)], UUID(int=7)
+    for token in tokens:
+        throttle.admit("192.0.2.1", token)
+        holders.learn(token, principal)
+        throttle.passed("192.0.2.1", token, authenticated=True)
+    with ExitStack() as held:
+        for token in tokens[:2]:
+            held.enter_context(limits.take(throttle.holder("192.0.2.1", token), waits=True))
+        with pytest.raises(RateLimited), limits.take(throttle.holder("192.0.2.2", tokens[2]), waits=True):
+            raise AssertionError
+    throttle.failed(tokens[0])  # revoked: it is whoever sends it
+    assert throttle.holder("192.0.2.1", tokens[0]) == "192.0.2.1"
+    assert throttle.holder("192.0.2.1", tokens[1]) == principal
+
+
+def test_what_is_remembered_of_tokens_is_bounded() -> None:
+    holders = TokenHolders()
+    for number in range(MAX_TOKENS + 10):
+        holders.learn(number.to_bytes(32), UUID(int=number))
+    assert len(holders._principals) == MAX_TOKENS
+    assert holders.of((0).to_bytes(32)) is None
+    assert holders.of((MAX_TOKENS).to_bytes(32)) == UUID(int=MAX_TOKENS)
