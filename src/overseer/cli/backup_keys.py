@@ -1,15 +1,21 @@
-"""What opens a backup, as the command line takes it: recipients, files of identities, a passphrase that is never an argument."""
+"""What opens a backup and what it is held against, as the command line takes it: recipients, files of identities, a passphrase
+that is never an argument, a checkpoint and the instance's key."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from overseer.core.errors import InvalidInput
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.age_keys import Identity, Passphrase, Recipient, Unwrapper, Wrapper
+from overseer.crypto.signed_notes import VerifierKey
+
+if TYPE_CHECKING:
+    from overseer.server.services.backup_restoring import Expected
 
 MIN_PASSPHRASE = 12
 
@@ -42,6 +48,28 @@ def opening_keys(identity_files: Sequence[str], passphrase_file: str | None) -> 
     if passphrase_file:
         return [Passphrase(_passphrase(passphrase_file))]
     return [Passphrase(ask_secret("passphrase of the backup", instead="give --identity or --passphrase-file"))]
+
+
+def expected_of(checkpoint: str | None, signed_by: str | None, unsigned: bool) -> Expected:
+    """What the operator knows of a backup: a file with a checkpoint, the key of the recovery kit or a file that holds it, and
+    whether one without a signature will do. Raises :class:`InvalidInput`."""
+    from overseer.server.services.backup_restoring import Expected
+
+    if signed_by and unsigned:
+        raise click.UsageError("give --signed-by or --unsigned, not both")
+    key = None
+    if signed_by:
+        text = signed_by if "+" in signed_by else _read(signed_by).reveal().decode("utf-8", "replace")
+        key = VerifierKey.parse(text)
+    return Expected(None if checkpoint is None else _checkpoint(checkpoint), key, unsigned)
+
+
+def _checkpoint(file: str) -> str:
+    """The note in a file."""
+    try:
+        return Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise InvalidInput(f"{file} cannot be read as a checkpoint") from None
 
 
 def _passphrase(file: str) -> SecretValue:

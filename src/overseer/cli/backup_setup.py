@@ -17,26 +17,32 @@ from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
 from overseer.core.identifiers import new_id
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.age_keys import Unwrapper, Wrapper
+from overseer.crypto.signatures import SigningKey
+from overseer.crypto.signed_manifest import instance_key
+from overseer.crypto.signed_notes import VerifierKey
 from overseer.server.backup_settings import bucket_of
 from overseer.server.data_directory import private_directory
 from overseer.server.services.backup_making import Made, file_name, make_backup
-from overseer.server.services.backup_restoring import Opened, Restored, restore_backup, verify_backup
-from overseer.server.services.bootstrap import OPERATOR, SealSetting
+from overseer.server.services.backup_restoring import Expected, Opened, Restored, restore_backup, verify_backup
+from overseer.server.services.bootstrap import OPERATOR, SealSetting, open_keyring
 from overseer.server.settings import Settings
 from overseer.server.storage.audit_rows import insert_events
 from overseer.server.storage.backup_places import Directory, Place, make_place
 from overseer.server.storage.backup_rows import record_local
 from overseer.server.storage.connection import service_arguments
-from overseer.server.storage.database import Database
+from overseer.server.storage.database import Database, Session
 from overseer.server.storage.embedded import EmbeddedPostgres
-from overseer.server.storage.keyring_rows import load_instance
+from overseer.server.storage.keyring_rows import InstanceRow, load_instance
 from overseer.server.storage.service_session import session_setup
 
 
-def make_here(settings: Settings, to: str, keys: Sequence[Wrapper]) -> tuple[str, Made]:
-    """A backup to a file, a directory or ``s3://…``; where it lies. It is audited and counts for doctor and metrics."""
+def make_here(
+    settings: Settings, to: str, keys: Sequence[Wrapper], signing: SealSetting | None
+) -> tuple[str, Made, VerifierKey | None]:
+    """A backup to a file, a directory or ``s3://…``; where it lies, and who signed it. It is audited and counts for doctor and
+    metrics. ``signing`` opens the keyring that holds the instance's key; None: it is not signed."""
 
-    async def work() -> tuple[str, Made]:
+    async def work() -> tuple[str, Made, VerifierKey | None]:
         began = datetime.now(UTC)
         run_id = new_id(began)
         async with local_database(settings) as url:
@@ -44,15 +50,16 @@ def make_here(settings: Settings, to: str, keys: Sequence[Wrapper]) -> tuple[str
             try:
                 async with database.session() as session:
                     instance = await load_instance(session)
+                    signer = await _signing_key(session, instance, signing) if instance and signing else None
                 place, name = _where(to, instance.id if instance else UUID(int=0), began, run_id)
                 async with place.writing(name) as write:
-                    made = await make_backup(url, keys, write)
+                    made = await make_backup(url, keys, write, signer)
                 async with database.work() as session:
                     await record_local(session, run_id, place.name_of(name), made.size, made.rows, made.log_size, began)
                     await insert_events(session, [_event(run_id, made, began)])
             finally:
                 await database.close()
-        return place.name_of(name), made
+        return place.name_of(name), made, instance_key(made.instance_id, signer.public) if signer else None
 
     return asyncio.run(work())
 
@@ -62,14 +69,14 @@ def verify_here(
     source: BinaryIO,
     keys: Sequence[Unwrapper],
     given: SecretValue | None,
-    checkpoint: str | None,
+    expected: Expected,
     scratch_url: str | None,
 ) -> Opened:
     """Restore into the empty database of ``scratch_url``, else into an embedded one that goes afterwards; roll back."""
 
     async def work() -> Opened:
         async with _scratch(scratch_url) as url:
-            return await verify_backup(url, source, keys, SealSetting(settings.seal, given), checkpoint)
+            return await verify_backup(url, source, keys, SealSetting(settings.seal, given), expected)
 
     return asyncio.run(work())
 
@@ -80,7 +87,7 @@ def restore_here(
     keys: Sequence[Unwrapper],
     given: SecretValue | None,
     *,
-    checkpoint: str | None,
+    expected: Expected,
     keep_credentials: bool,
     told: Callable[[Opened], None],
 ) -> Restored:
@@ -95,12 +102,17 @@ def restore_here(
                 keys,
                 SealSetting(settings.seal, given),
                 datetime.now(UTC),
-                checkpoint=checkpoint,
+                expected=expected,
                 keep_credentials=keep_credentials,
                 told=told,
             )
 
     return asyncio.run(work())
+
+
+async def _signing_key(session: Session, instance: InstanceRow, signing: SealSetting) -> SigningKey:
+    root_key = await signing.seal(instance).root_key(signing.given)
+    return (await open_keyring(session, instance, root_key)).signing_key
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
+from overseer.crypto.signed_notes import VerifierKey
 from tests.e2e.cli.conftest import START_SECONDS, Overseer, command, free_port, own_environment
 
 pytestmark = [pytest.mark.postgres]
@@ -73,6 +74,7 @@ def backup(overseer: Overseer, stored: dict[str, str], places: Path, identity: P
     recipient = str(pyrage.x25519.Identity.from_str(identity.read_text().strip()).to_public())
     made = json.loads(overseer("backup", "create", "--to", str(places), "--recipient", recipient, "--json").stdout)
     assert made["rows"] > 50
+    (places / "signer").write_text(made["signed_by"] + "\n")
     return Path(made["file"])
 
 
@@ -89,6 +91,7 @@ def test_the_drill(overseer: Overseer, stored: dict[str, str], backup: Path, ide
     done = json.loads(other("restore", str(backup), "--identity", str(identity), "--yes", "--json").stdout)
     assert done["values_opened"] > len(VALUES)
     assert (done["log_verified"], done["older_by"], done["incarnation"]) == (True, 0, 2)
+    assert done["signed_by"] == (backup.parent / "signer").read_text().strip()
     assert done["revoked"]["tokens"] >= 1
     other("server", "init", "--renew-owner-token")
     with running(other, tmp_path / "server.log"):
@@ -137,10 +140,14 @@ def test_what_cannot_be_right_is_refused(overseer: Overseer, backup: Path, ident
         refused = other("restore", str(file), "--identity", str(key), "--yes", code=code)
         assert b"Traceback" not in refused.stderr
         assert b"internal" not in refused.stderr
+    strange = VerifierKey("overseer/0192f0c1-0000-7000-8000-000000000001/server", b"\x09" * 32)
+    refused = other("restore", str(backup), "--identity", str(identity), "--signed-by", str(strange), "--yes", code=70)
+    assert b"not signed by" in refused.stderr
     (other.data_dir / "root.key").write_text("overseer-root-key-v1\n" + "ab" * 32 + "\n")
     other("restore", str(backup), "--identity", str(identity), "--yes", code=78)
     shutil.copy2(overseer.data_dir / "root.key", other.data_dir / "root.key")
-    other("restore", str(backup), "--identity", str(identity), "--yes")  # it was empty all the time
+    known = ("--signed-by", str(places / "signer"))
+    other("restore", str(backup), "--identity", str(identity), *known, "--yes")  # it was empty all the time
     again = other("restore", str(backup), "--identity", str(identity), "--yes", code=75)
     assert b"not empty" in again.stderr
 
@@ -150,6 +157,12 @@ def test_a_passphrase_is_as_good(overseer: Overseer, stored: dict[str, str], pla
     words.write_bytes(WORDS + b"\n")
     file, kept = places / "by-words.age", places / "kept.checkpoint"
     overseer("audit", "checkpoint", "--file", str(kept))
+    unsigned = places / "unsigned.age"
+    overseer("backup", "create", "--to", str(unsigned), "--passphrase-file", str(words), "--unsigned")
+    refused = overseer("backup", "verify", str(unsigned), "--passphrase-file", str(words), code=65)
+    assert b"is not signed" in refused.stderr
+    shown = overseer("backup", "verify", str(unsigned), "--passphrase-file", str(words), "--unsigned").stdout
+    assert b"nobody" in shown
     overseer("backup", "create", "--to", str(file), "--passphrase-file", str(words))
     shown = overseer("backup", "verify", str(file), "--passphrase-file", str(words), "--checkpoint", str(kept)).stdout
     assert b"every row that it has counted is there" in shown

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import io
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import asyncpg
 import pytest
@@ -18,15 +19,18 @@ from overseer.core.permissions import Permission
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.age_keys import Identity, Passphrase
 from overseer.crypto.checkpoints import log_origin
+from overseer.crypto.signatures import SigningKey
+from overseer.crypto.signed_manifest import instance_key
+from overseer.crypto.signed_notes import VerifierKey
 from overseer.server.address_rules import AddressRule
 from overseer.server.seals.root_key_text import write_root_key
 from overseer.server.services.audit_sealer import AuditSealer
 from overseer.server.services.backup_making import make_backup
-from overseer.server.services.backup_restoring import restore_backup, verify_backup
+from overseer.server.services.backup_restoring import Expected, restore_backup, verify_backup
 from overseer.server.services.bootstrap import SealSetting
 from overseer.server.services.rotation_service import RotationService
 from overseer.server.storage.audit_log_rows import checkpoint_note, last_checkpoint, load_log_keys
-from overseer.server.storage.backup_archive import ArchiveReader, ArchiveWriter, Manifest
+from overseer.server.storage.backup_archive import ArchiveReader, ArchiveWriter, Head, Manifest, TableSum
 from overseer.wire.rotations import RotationSet
 from overseer.wire.secrets import SecretUpdate
 from tests import postgres_server
@@ -58,7 +62,7 @@ async def backup_of(world: World, *keys: object) -> bytes:
     async def write(data: bytes) -> None:
         parts.append(data)
 
-    await make_backup(world.url, list(keys) or [IDENTITY.recipient], write)  # type: ignore[arg-type]
+    await make_backup(world.url, list(keys) or [IDENTITY.recipient], write, world.keys.keyring.signing_key)  # type: ignore[arg-type]
     return b"".join(parts)
 
 
@@ -244,14 +248,15 @@ async def test_older_than_a_checkpoint_alarms(taken: Taken, world: World, empty_
         await world.secret(f"later-{number}")
     await AuditSealer(world.database, world.keys).run()
     note = await newest_note(world)
-    done = await restore_backup(empty_url, taken.source, [IDENTITY], taken.setting, NOW, checkpoint=note)
+    done = await restore_backup(empty_url, taken.source, [IDENTITY], taken.setting, NOW, expected=Expected(checkpoint=note))
     assert done.opened.older_by >= 3
     rows = await empty.fetch("SELECT outcome, code FROM audit WHERE action = 'alarm:backup_old'")
     assert [tuple(row) for row in rows] == [("failed", f"older_by:{done.opened.older_by}")]
 
 
 async def test_a_checkpoint_of_the_same_log_fits(taken: Taken, world: World, empty_url: str) -> None:
-    opened = await verify_backup(empty_url, taken.source, [IDENTITY], taken.setting, await newest_note(world))
+    expected = Expected(checkpoint=await newest_note(world))
+    opened = await verify_backup(empty_url, taken.source, [IDENTITY], taken.setting, expected)
     assert opened.older_by == 0
     assert opened.log is not None
     assert opened.log.verified
@@ -264,18 +269,81 @@ async def newest_note(world: World) -> str:
         return checkpoint_note(last, await load_log_keys(session))
 
 
-async def test_a_backup_of_a_newer_release_is_refused(taken: Taken, empty_url: str, empty: asyncpg.Connection) -> None:
+def forged(
+    taken: Taken, signer: SigningKey | None, changed: Mapping[str, bytes] = MappingProxyType({}), head: Head | None = None
+) -> bytes:
+    """What somebody makes who has a copy of the database and the recipient's public key: rows of his own in each table of
+    ``changed`` behind those that are there, all sums right."""
     reader = ArchiveReader(taken.source, [IDENTITY])
-    head = reader.head
-    parts = {table.name: list(reader.parts(table.name)) for table in head.tables}
-    manifest = reader.manifest()
+    tables = {table.name: b"".join(reader.parts(table.name)) for table in reader.head.tables}
+    manifest, sums = reader.manifest(), {}
+    writer = ArchiveWriter([IDENTITY.recipient], signer)
+    content = writer.head(head or reader.head)
+    for name, data in tables.items():
+        rows = data + changed.get(name, b"")
+        sums[name] = TableSum()
+        sums[name].take(rows)
+        sums[name].close(manifest.tables[name].rows + (name in changed))
+        if rows:
+            content += writer.part(name, 1, rows)
+    return content + writer.finish(Manifest(sums, manifest.log_size))
+
+
+def row_of_mine(taken: Taken) -> dict[str, bytes]:
+    """A row more that neither a value nor the log would betray."""
+    head = ArchiveReader(taken.source, [IDENTITY]).head
+    [plan] = [one for one in head.tables if one.name == "plan"]
+    values = {"digest": "ab" * 32, "content": '{"mine": true}', "created_at": "2026-01-01 00:00:00+00"}
+    return {"plan": ("\t".join(values.get(name, "\\N") for name in plan.columns) + "\n").encode()}
+
+
+async def test_who_has_the_database_and_the_public_key_cannot_make_a_backup(
+    taken: Taken, world: World, empty_url: str, empty: asyncpg.Connection
+) -> None:
+    mine, key = row_of_mine(taken), SigningKey(b"\x07" * 32)
+    for content, problem, expected in (
+        (forged(taken, None, mine), "not signed", Expected()),
+        (forged(taken, key, mine), "not signed by", Expected()),
+        (forged(taken, key, mine), "not signed by", Expected(unsigned=True)),
+        (forged(taken, key), "not signed by", Expected(signed_by=signer_of(world))),
+        (forged(taken, None), "not signed", Expected(signed_by=signer_of(world), unsigned=True)),
+    ):
+        with pytest.raises((InvalidInput, DecryptionFailed), match=problem):
+            await restore_backup(empty_url, io.BytesIO(content), [IDENTITY], taken.setting, NOW, expected=expected)
+        assert await is_empty(empty)
+    unsigned = io.BytesIO(forged(taken, None, mine))  # the rows are such that only the signature was in their way
+    done = await restore_backup(empty_url, unsigned, [IDENTITY], taken.setting, NOW, expected=Expected(unsigned=True))
+    assert done.opened.signer is None
+    assert await empty.fetchval("SELECT count(*) FROM plan WHERE digest = $1", "ab" * 32) == 1
+    assert await empty.fetchval("SELECT count(*) FROM audit_text t WHERE t::text LIKE '%rows, not signed%'") == 1
+
+
+async def test_a_signature_is_of_this_backup_alone(taken: Taken, world: World, empty_url: str, empty: asyncpg.Connection) -> None:
+    """The true note of one backup in another: the archive is put together again around it."""
+    other = dataclasses.replace(taken, content=await backup_of(world))
+    reader = ArchiveReader(other.source, [IDENTITY])
+    for table in reader.head.tables:
+        list(reader.parts(table.name))
+    reader.manifest()
+    reader.verify(signer_of(world))
+    reader._signed["manifest.json"] += b" "
+    with pytest.raises(DecryptionFailed, match="another backup"):
+        reader.verify(signer_of(world))
+    opened = await verify_backup(empty_url, taken.source, [IDENTITY], taken.setting, Expected(signed_by=signer_of(world)))
+    assert opened.signer == signer_of(world)
+    strange = instance_key(world.instance_id, SigningKey(b"\x07" * 32).public)
+    with pytest.raises(DecryptionFailed, match="not signed by"):
+        await verify_backup(empty_url, taken.source, [IDENTITY], taken.setting, Expected(signed_by=strange))
+
+
+def signer_of(world: World) -> VerifierKey:
+    return instance_key(world.instance_id, world.keys.keyring.signing_key.public)
+
+
+async def test_a_backup_of_a_newer_release_is_refused(taken: Taken, empty_url: str, empty: asyncpg.Connection) -> None:
+    head = ArchiveReader(taken.source, [IDENTITY]).head
     newer = dataclasses.replace(head, migrations=(*head.migrations, (len(head.migrations) + 1, "later", "0" * 64)))
-    writer = ArchiveWriter([IDENTITY.recipient])
-    content = writer.head(newer)
-    for name, data in parts.items():
-        for number, part in enumerate(data, 1):
-            content += writer.part(name, number, part)
-    content += writer.finish(Manifest(manifest.tables, manifest.log_size))
+    content = forged(taken, None, head=newer)
     with pytest.raises(ConfigurationProblem, match="another release"):
         await restore_backup(empty_url, io.BytesIO(content), [IDENTITY], taken.setting, NOW)
     assert await is_empty(empty)
@@ -293,7 +361,7 @@ async def test_a_backup_is_one_moment_whatever_is_written_meanwhile(world: World
             written = True
             await world.secret("meanwhile")
 
-    made = await make_backup(world.url, [IDENTITY.recipient], write)
+    made = await make_backup(world.url, [IDENTITY.recipient], write, world.keys.keyring.signing_key)
     assert written
     opened = await verify_backup(empty_url, io.BytesIO(b"".join(parts)), [IDENTITY], taken.setting)
     assert opened.values == 6
@@ -319,7 +387,7 @@ async def test_a_large_table_is_read_in_parts_with_bounded_memory(world: World, 
         parts.append(data)
 
     parts: list[bytes] = []
-    await make_backup(world.url, [IDENTITY.recipient], write)
+    await make_backup(world.url, [IDENTITY.recipient], write, world.keys.keyring.signing_key)
     assert largest < 4 * 1024 * 1024
     reader = ArchiveReader(io.BytesIO(b"".join(parts)), [IDENTITY])
     counts = {table.name: len(list(reader.parts(table.name))) for table in reader.head.tables}

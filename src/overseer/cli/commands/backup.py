@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -12,7 +11,7 @@ import click
 from overseer.cli.commands.server import load_server_settings
 from overseer.cli.options import DURATION, Connection, json_option, pass_client
 from overseer.cli.output import moment, print_fields, print_json, print_line, print_table, say
-from overseer.core.errors import InvalidInput, NotReady
+from overseer.core.errors import NotReady
 
 if TYPE_CHECKING:
     from overseer.client.api import Client
@@ -27,6 +26,10 @@ passphrase_option = click.option("--passphrase-file", metavar="FILE", help="File
 checkpoint_option = click.option(
     "--checkpoint", metavar="FILE", help="Signed checkpoint of the audit log that was kept elsewhere: tells an older backup."
 )
+signed_by_option = click.option(
+    "--signed-by", metavar="KEY", help="The instance's key as the recovery kit has it, or a file with it: no other will do."
+)
+unsigned_option = click.option("--unsigned", is_flag=True, help="Take one that is not signed; you know where it comes from.")
 stdin_option = click.option("--stdin", is_flag=True, help="Read the seal's passphrase, or its shares one a line, from stdin.")
 
 
@@ -45,6 +48,8 @@ def backup() -> None:
 @passphrase_option
 @click.option("--no-wait", is_flag=True, help="With --target: ask for it and return.")
 @click.option("--timeout", type=DURATION, default="1h", show_default=True, metavar="TIME", help="With --target: wait no longer.")
+@click.option("--unsigned", is_flag=True, help="With --to: leave the signature out, and the seal closed.")
+@stdin_option
 @json_option
 @click.pass_obj
 def create(
@@ -55,29 +60,39 @@ def create(
     passphrase_file: str | None,
     no_wait: bool,
     timeout: int,
+    unsigned: bool,
+    stdin: bool,
     as_json: bool,
 ) -> None:
     """Make a backup while everything runs: one consistent snapshot, encrypted as an age file.
 
-    With --to on the server's machine, as the server's user; without --recipient it asks for a passphrase. With --target the
-    server makes it, needs backup:create. The root key is never in a backup: keep it elsewhere, or the backup is useless.
+    With --to on the server's machine, as the server's user, with the seal of its settings, for it is signed with the instance's
+    key; without --recipient it asks for a passphrase. With --target the server makes it, needs backup:create. The root key is
+    never in a backup: keep it elsewhere, or the backup is useless.
     """
     if (to is None) == (target is None):
         raise click.UsageError("give --to PLACE, or --target NAME")
     if target is not None:
-        if recipients or passphrase_file:
+        if recipients or passphrase_file or unsigned or stdin:
             raise click.UsageError("--target has its recipients or passphrase in the server's configuration")
         _ask(connection.client(), target, no_wait, timeout, as_json)
         return
     settings = load_server_settings()
     from overseer.cli.backup_keys import sealing_keys
     from overseer.cli.backup_setup import make_here
+    from overseer.cli.seal_material import SealMaterial
+    from overseer.server.services.bootstrap import SealSetting
 
-    where, made = make_here(settings, str(to), sealing_keys(recipients, passphrase_file))
+    keys = sealing_keys(recipients, passphrase_file)
+    given = None if unsigned else SealMaterial(stdin).opening(settings.seal.partition(":")[0])
+    where, made, signer = make_here(settings, str(to), keys, None if unsigned else SealSetting(settings.seal, given))
     if as_json:
-        print_json({"file": where, "size": made.size, "rows": made.rows, "log_size": made.log_size})
+        shown = None if signer is None else str(signer)
+        print_json({"file": where, "size": made.size, "rows": made.rows, "log_size": made.log_size, "signed_by": shown})
         return
     print_line(where)
+    if signer is not None:
+        say(f"signed by {signer}")
     say(f"{made.rows} rows, {made.size} bytes. Without this instance's root key nobody can open a value in it: keep that apart")
 
 
@@ -101,6 +116,8 @@ def list_(client: Client, as_json: bool) -> None:
 @click.option(
     "--database-url", envvar=SCRATCH, metavar="URL", help="An empty scratch database; without it an embedded one for the moment."
 )
+@signed_by_option
+@unsigned_option
 @stdin_option
 @json_option
 def verify(
@@ -109,25 +126,28 @@ def verify(
     passphrase_file: str | None,
     checkpoint: str | None,
     database_url: str | None,
+    signed_by: str | None,
+    unsigned: bool,
     stdin: bool,
     as_json: bool,
 ) -> None:
-    """Restore a backup into a scratch database, open every value with the seal, verify its audit log; nothing stays.
+    """Restore a backup into a scratch database, verify its signature, open every value, verify its audit log; nothing stays.
 
     FILE is a path or s3://BUCKET/KEY. It takes the seal from the server's settings (OVERSEER_SEAL). Ends with 1 where the audit
     log in it does not verify.
     """
     settings = load_server_settings()
     refuse_password(database_url)
-    from overseer.cli.backup_keys import opening_keys
+    from overseer.cli.backup_keys import expected_of, opening_keys
     from overseer.cli.backup_setup import verify_here
     from overseer.cli.seal_material import SealMaterial
     from overseer.server.storage.backup_places import open_backup
 
+    expected = expected_of(checkpoint, signed_by, unsigned)
     keys = opening_keys(identities, passphrase_file)
     given = SealMaterial(stdin).opening(settings.seal.partition(":")[0])
     with open_backup(file) as source:
-        opened = verify_here(settings, source, keys, given, read_checkpoint(checkpoint), database_url)
+        opened = verify_here(settings, source, keys, given, expected, database_url)
     if as_json:
         print_json(summary(opened))
     else:
@@ -144,14 +164,6 @@ def refuse_password(url: str | None) -> None:
         raise click.UsageError(f"a URL with a password goes into the variable {SCRATCH}, not into an argument")
 
 
-def read_checkpoint(file: str | None) -> str | None:
-    """The note in a file."""
-    try:
-        return None if file is None else Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise InvalidInput(f"{file} cannot be read as a checkpoint") from None
-
-
 def summary(opened: Opened) -> dict[str, Any]:
     """For programs."""
     log = opened.log
@@ -164,6 +176,7 @@ def summary(opened: Opened) -> dict[str, Any]:
         "log_size": opened.log_size,
         "log_verified": None if log is None else log.verified,
         "older_by": opened.older_by,
+        "signed_by": None if opened.signer is None else str(opened.signer),
     }
 
 
@@ -176,6 +189,7 @@ def print_opened(opened: Opened, *, compared: bool) -> None:
     fields = [
         ("instance", opened.head.instance_id),
         ("made", f"{moment(datetime.fromisoformat(opened.head.created_at))}, by Overseer {opened.head.release}"),
+        ("signed by", "nobody: whoever copied the database can have made it" if opened.signer is None else str(opened.signer)),
         ("rows", f"{opened.rows}, as the manifest says"),
         ("values", f"{opened.values} opened with the seal"),
         ("audit log", text),

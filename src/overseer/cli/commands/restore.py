@@ -11,9 +11,10 @@ from overseer.cli.commands.backup import (
     identity_option,
     passphrase_option,
     print_opened,
-    read_checkpoint,
+    signed_by_option,
     stdin_option,
     summary,
+    unsigned_option,
 )
 from overseer.cli.commands.server import load_server_settings
 from overseer.cli.options import json_option, yes_option
@@ -21,6 +22,9 @@ from overseer.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from overseer.server.services.backup_restoring import Opened, Restored
+
+#: Seals whose root key lies in the database under a key that a service keeps: whoever may encrypt there can make one up.
+FROM_THE_BACKUP = frozenset({"awskms", "vault-transit"})
 
 
 @click.command()
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 @click.option(
     "--keep-credentials", is_flag=True, help="Tokens, sessions, nodes and invitations stay as they were when it was made."
 )
+@signed_by_option
+@unsigned_option
 @stdin_option
 @yes_option
 @json_option
@@ -40,6 +46,8 @@ def restore(
     passphrase_file: str | None,
     checkpoint: str | None,
     keep_credentials: bool,
+    signed_by: str | None,
+    unsigned: bool,
     stdin: bool,
     yes: bool,
     as_json: bool,
@@ -47,25 +55,30 @@ def restore(
     """Restore a backup into an empty database.
 
     It is the database of this server's settings; whatever goes wrong, it stays empty. FILE is a path or s3://BUCKET/KEY.
-    Everything is checked first: the file, each row, the seal (OVERSEER_SEAL, with the root key in its place), every value, the
-    audit log. The old server must not run any more. Tokens, sessions, nodes' credentials and invitations end, for what was taken
+    Everything is checked first: the file, each row, the seal (OVERSEER_SEAL, with the root key in its place), the signature,
+    every value, the audit log. Compare the key that signed it with the recovery kit, or give --signed-by. The old server must not run any more. Tokens, sessions, nodes' credentials and invitations end, for what was taken
     away after the backup must not come back.
     """
     settings = load_server_settings()
-    from overseer.cli.backup_keys import opening_keys
+    from overseer.cli.backup_keys import expected_of, opening_keys
     from overseer.cli.backup_setup import restore_here
     from overseer.cli.seal_material import SealMaterial
     from overseer.cli.terminal import confirm
     from overseer.server.storage.backup_places import open_backup
 
+    kind = settings.seal.partition(":")[0]
+    if yes and kind in FROM_THE_BACKUP and not (signed_by or unsigned):
+        raise click.UsageError(f"with the seal {kind} the root key is in the backup: give --signed-by KEY with --yes, or no --yes")
+    expected = expected_of(checkpoint, signed_by, unsigned)
     keys = opening_keys(identities, passphrase_file)
-    given = SealMaterial(stdin).opening(settings.seal.partition(":")[0])
+    given = SealMaterial(stdin).opening(kind)
 
     def told(opened: Opened) -> None:
         if not as_json:
             print_opened(opened, compared=checkpoint is not None)
         if not yes:
-            confirm("Restore it here?")
+            compare = opened.signer is not None and expected.signed_by is None
+            confirm("Is that the key of the recovery kit, and shall it be restored here?" if compare else "Restore it here?")
 
     with open_backup(file) as source:
         done = restore_here(
@@ -73,7 +86,7 @@ def restore(
             source,
             keys,
             given,
-            checkpoint=read_checkpoint(checkpoint),
+            expected=expected,
             keep_credentials=keep_credentials,
             told=told,
         )

@@ -162,6 +162,7 @@ def _tell(done: Initialised, token_file: str | None) -> None:
             f"instance {done.instance_id} is set up"
             + (f"; brought up to date: {', '.join(done.changes)}" if done.changes else "")
         )
+        say(f"its backups are signed by {done.signer}")
         return
     print_own(done.recovery_kit)
     say(f"The owner's token is in {token_file}, until {moment(done.owner_token_expires_at)}.")

@@ -2,7 +2,8 @@
 
 Guarantees: no plaintext of a table is written anywhere (it is encrypted in memory, and the values in it are sealed anyway); the
 keyring is in it as the database has it, wrapped by the root key, and the root key is not, so whoever opens the archive has what
-whoever copies the database has: names, the audit log, no value. Memory is bounded by two parts.
+whoever copies the database has: names, the audit log, no value. What is in it is signed with the instance's key, so whoever has
+all that and the recipients' public keys cannot make another. Memory is bounded by two parts.
 
 It passes no gate: its callers do, or hold the database's URL, with which everything can be read anyway.
 """
@@ -17,6 +18,7 @@ from uuid import UUID
 
 from overseer import __version__
 from overseer.crypto.age_keys import Wrapper
+from overseer.crypto.signatures import SigningKey
 from overseer.server.storage.backup_archive import PART, ArchiveWriter, Head, Manifest, TableSum
 from overseer.server.storage.backup_places import Write
 from overseer.server.storage.snapshot import Snapshot, Table, snapshot
@@ -32,11 +34,12 @@ class Made:
     log_size: int
 
 
-async def make_backup(url: str, keys: Sequence[Wrapper], write: Write) -> Made:
-    """Give the whole file to ``write``, piece by piece. Raises as the database and the place do; then it is not a backup."""
+async def make_backup(url: str, keys: Sequence[Wrapper], write: Write, signer: SigningKey | None) -> Made:
+    """Give the whole file to ``write``, piece by piece; ``signer`` is the keyring's ``signing_key``, None for one that a restore
+    takes only from whoever insists. Raises as the database and the place do; then it is not a backup."""
     async with snapshot(url) as source:
         facts, tables = await source.facts(), await source.tables()
-        writer = await asyncio.to_thread(ArchiveWriter, keys)  # a passphrase takes a second on purpose
+        writer = await asyncio.to_thread(ArchiveWriter, keys, signer)  # a passphrase takes a second on purpose
         out = _Output(writer, write)
         heads = tuple(one.head for one in tables)
         head = Head(

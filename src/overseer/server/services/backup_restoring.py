@@ -1,8 +1,13 @@
 """`overseer backup verify` and `overseer restore`: a backup into an empty database, checked in every way before anything stays.
 
-Guarantees: one transaction holds all of it: schema, rows, the comparison with the manifest, the seal that opens the keyring,
-every data key and every value that is opened, the sealed audit log, revoked credentials, the next incarnation of the log, the
-audit rows. What is wrong anywhere leaves an empty database. A verification does the same and rolls back.
+Guarantees: one transaction holds all of it: schema, rows, the comparison with the manifest, the seal that opens the keyring, the
+signature by the key that is in it, every data key and every value that is opened, the sealed audit log, revoked credentials, the
+next incarnation of the log, the audit rows. What is wrong anywhere leaves an empty database. A verification does the same and
+rolls back.
+
+Who has a copy of the database can fill an archive with rows of his own. Its keyring is under the root key, which he lacks, so he
+has nothing to sign it with; what is not signed is taken only where the operator insists. Where the root key itself comes out of
+the archive (awskms, vault-transit), whoever may encrypt with that key can make up all of it: ``Expected.signed_by`` is for that.
 
 What was live when the backup was made may have been taken away since, so nothing of it lets anybody in: tokens, sessions, keys
 of nodes, enrolment tokens, invitations, approvals and emergencies end, and rotators are held, unless the operator says otherwise.
@@ -27,6 +32,8 @@ from overseer.crypto.age_keys import Unwrapper
 from overseer.crypto.checkpoints import Checkpoint, log_origin
 from overseer.crypto.keyring import Keyring
 from overseer.crypto.log_report import LogReport, Trust
+from overseer.crypto.signed_manifest import instance_key
+from overseer.crypto.signed_notes import VerifierKey
 from overseer.server.services.bootstrap import OPERATOR, SealSetting, initialise, open_keyring
 from overseer.server.services.key_verification import PAGE_BYTES, PAGE_ROWS, row_problem
 from overseer.server.storage import restore_rows
@@ -39,12 +46,30 @@ from overseer.server.storage.wrapped_tables import NO_ID, WRAPPED_TABLES
 
 #: Rows that do not open are named up to this many.
 MOST_NAMED: Final = 20
+NOT_SIGNED: Final = (
+    "the backup is not signed: whoever has a copy of the database and a recipient's public key can have made it. If you know "
+    "where it comes from (releases before signatures made such), say so with --unsigned. Nothing was changed"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the operator knows of a backup: a ``checkpoint`` (note) of the log that was kept elsewhere, the instance's key of the
+    recovery kit. ``unsigned``: one without a signature is taken as well."""
+
+    checkpoint: str | None = None
+    signed_by: VerifierKey | None = None
+    unsigned: bool = False
+
+
+NOTHING_EXPECTED: Final = Expected()
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """What a backup turned out to hold: ``values`` rows were opened with the seal. ``log`` is None where nothing was sealed yet;
-    ``older_by``: how many audit rows it lacks of those that a checkpoint kept elsewhere has counted, 0 without one."""
+    ``older_by``: how many audit rows it lacks of those that a checkpoint kept elsewhere has counted, 0 without one. ``signer``:
+    the instance's key, which signed it; None for one that is not signed."""
 
     head: Head
     rows: int
@@ -52,6 +77,7 @@ class Opened:
     log_size: int
     log: LogReport | None
     older_by: int
+    signer: VerifierKey | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +100,17 @@ class Restored:
 
 
 async def verify_backup(
-    url: str, source: BinaryIO, keys: Sequence[Unwrapper], setting: SealSetting, checkpoint: str | None = None
+    url: str, source: BinaryIO, keys: Sequence[Unwrapper], setting: SealSetting, expected: Expected = NOTHING_EXPECTED
 ) -> Opened:
     """Restore ``source`` into the empty scratch database of ``url``, look at everything, and roll back.
 
-    Raises :class:`InvalidInput`, :class:`KeyProblem` (passphrase, identity, root key), :class:`DecryptionFailed` (damaged),
-    :class:`Conflict` (not empty), :class:`ConfigurationProblem` and :class:`StoreUnavailable`.
+    Raises :class:`InvalidInput` (not signed, too), :class:`KeyProblem` (passphrase, identity, root key),
+    :class:`DecryptionFailed` (damaged, or signed by somebody else), :class:`Conflict` (not empty),
+    :class:`ConfigurationProblem` and :class:`StoreUnavailable`.
     """
     archive = ArchiveReader(source, keys)
     async with restoring(url) as work:
-        opened, _, _ = await _open(work, archive, setting, checkpoint)
+        opened, _, _ = await _open(work, archive, setting, expected)
         work.discard()
     return opened
 
@@ -95,7 +122,7 @@ async def restore_backup(
     setting: SealSetting,
     now: datetime,
     *,
-    checkpoint: str | None = None,
+    expected: Expected = NOTHING_EXPECTED,
     keep_credentials: bool = False,
     told: Callable[[Opened], None] = lambda _: None,
 ) -> Restored:
@@ -105,7 +132,7 @@ async def restore_backup(
     """
     archive = ArchiveReader(source, keys)
     async with restoring(url) as work:
-        opened, instance, incarnation = await _open(work, archive, setting, checkpoint)
+        opened, instance, incarnation = await _open(work, archive, setting, expected)
         told(opened)
         session = work.session
         revoked = Revoked() if keep_credentials else Revoked(*await restore_rows.revoke_credentials(session))
@@ -116,20 +143,28 @@ async def restore_backup(
 
 
 async def _open(
-    work: Restoring, archive: ArchiveReader, setting: SealSetting, checkpoint: str | None
+    work: Restoring, archive: ArchiveReader, setting: SealSetting, expected: Expected
 ) -> tuple[Opened, InstanceRow, int]:
     manifest = await work.load(archive)
     instance = await load_instance(work.session)
     if instance is None or str(instance.id) != archive.head.instance_id:
         raise DecryptionFailed("the backup is damaged inside: its instance is not the one that its head names")
+    if not archive.is_signed and (expected.signed_by is not None or not expected.unsigned):
+        raise InvalidInput(NOT_SIGNED)
+    if expected.signed_by is not None:
+        archive.verify(expected.signed_by)  # before the seal is asked for anything that an archive says
     keyring = await open_keyring(work.session, instance, await setting.seal(instance).root_key(setting.given))
+    signer = instance_key(instance.id, keyring.signing_key.public) if archive.is_signed else None
+    if signer is not None:
+        archive.verify(signer)
     values = await _open_rows(work.session, instance.id, keyring)
-    older_by, trusted = _age(manifest, instance.id, checkpoint)
+    older_by, trusted = _age(manifest, instance.id, expected.checkpoint)
     # Before the log is looked at: its transaction ids are another cluster's, and under the present number they would be from a
     # future that has not come.
     incarnation = await work.begin_incarnation()
     log = await _verified_log(work, trusted)
-    return Opened(archive.head, manifest.rows, values, manifest.log_size, log, older_by), instance, incarnation
+    opened = Opened(archive.head, manifest.rows, values, manifest.log_size, log, older_by, signer)
+    return opened, instance, incarnation
 
 
 async def _open_rows(session: Session, instance_id: UUID, keyring: Keyring) -> int:
@@ -179,7 +214,7 @@ def _events(
             resource_id=instance.id,
             code=code,
             client="restore",
-            reason=f"backup of {opened.head.created_at}, {opened.rows} rows",
+            reason=f"backup of {opened.head.created_at}, {opened.rows} rows, {'signed' if opened.signer else 'not signed'}",
         )
 
     code = "credentials_kept" if kept else f"revoked:{revoked.tokens + revoked.node_keys + revoked.invitations}"

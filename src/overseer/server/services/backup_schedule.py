@@ -77,7 +77,7 @@ class BackupSchedule:
         file = file_name(self._keys.instance_id, now, run_id)
         try:
             async with place.writing(file) as write:
-                made = await make_backup(self._url, target.sealing_keys(), write)
+                made = await make_backup(self._url, target.sealing_keys(), write, self._keys.keyring.signing_key)
         except OverseerError as error:
             _LOG.error("the backup to %s failed: %s", name, error.message)
             await self._failed(run_id, name, error.code)

@@ -27,6 +27,8 @@ from overseer.core.principals import PrincipalKind
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.keyring import Keyring, WrappedKey
 from overseer.crypto.keys import RootKey
+from overseer.crypto.signed_manifest import instance_key
+from overseer.crypto.signed_notes import VerifierKey
 from overseer.crypto.tokens import TokenPrefix, new_token
 from overseer.server.seals.contract import NewSeal, Seal
 from overseer.server.seals.selection import make_seal
@@ -67,6 +69,7 @@ class Initialised:
     changes: tuple[str, ...]
     warnings: tuple[str, ...]
     recovery_kit: str
+    signer: VerifierKey
     owner_token_expires_at: datetime | None
 
 
@@ -118,18 +121,21 @@ async def initialise(
             await lock_keyring(session)
             found = await load_instance(session)
             if found is None:
-                await _create(session, InstanceRow(instance_id, b"", seal.kind, config or None), root_key, deliver, now)
+                row = InstanceRow(instance_id, b"", seal.kind, config or None)
+                keyring = await _create(session, row, root_key, deliver, now)
                 changes: tuple[str, ...] = ()
             else:
                 if instance is None:  # another init was quicker: its seal counts
                     seal = setting.seal(found)
                     root_key = await seal.root_key(setting.given)
-                instance_id, changes = found.id, await _upgrade(session, found, root_key, now)
+                instance_id = found.id
+                keyring, changes = await _upgrade(session, found, root_key, now)
     finally:
         await database.close()
     expires_at = now + OWNER_TOKEN_LIFE if found is None else None
-    kit = recovery_kit(instance_id, seal.kind, seal.describe())
-    return Initialised(found is None, instance_id, migrated.applied, changes, migrated.warnings, kit, expires_at)
+    signer = instance_key(instance_id, keyring.signing_key.public)
+    kit = recovery_kit(instance_id, seal.kind, seal.describe(), signer)
+    return Initialised(found is None, instance_id, migrated.applied, changes, migrated.warnings, kit, signer, expires_at)
 
 
 async def renew_owner_token(database_url: str, setting: SealSetting, deliver: Delivery, now: datetime) -> datetime:
@@ -188,8 +194,8 @@ def _deliver(made: NewSeal, deliver_shares: ShareDelivery | None) -> None:
     deliver_shares(made.shares)
 
 
-async def _create(session: Session, instance: InstanceRow, root_key: RootKey, deliver: Delivery, now: datetime) -> None:
-    _, rows, check_value = Keyring.create(instance.id, root_key)
+async def _create(session: Session, instance: InstanceRow, root_key: RootKey, deliver: Delivery, now: datetime) -> Keyring:
+    keyring, rows, check_value = Keyring.create(instance.id, root_key)
     await insert_instance(session, replace(instance, check_value=check_value))
     await insert_keys(session, [(row.purpose, row.term, row.wrapped) for row in rows])
     await _refresh_roles(session, now)
@@ -201,9 +207,12 @@ async def _create(session: Session, instance: InstanceRow, root_key: RootKey, de
     await insert_binding(session, binding, owner.id, role.id, None)
     await _give_token(session, owner.id, deliver, now)
     await _audit(session, AuditAction.SERVER_INIT, "instance", instance.id, now)
+    return keyring
 
 
-async def _upgrade(session: Session, instance: InstanceRow, root_key: RootKey, now: datetime) -> tuple[str, ...]:
+async def _upgrade(
+    session: Session, instance: InstanceRow, root_key: RootKey, now: datetime
+) -> tuple[Keyring, tuple[str, ...]]:
     keyring = await open_keyring(session, instance, root_key)
     changes = [f"role {name}" for name in await _refresh_roles(session, now)]
     for purpose in keyring.missing_purposes():
@@ -212,7 +221,7 @@ async def _upgrade(session: Session, instance: InstanceRow, root_key: RootKey, n
         changes.append(f"key {purpose}")
     if changes:
         await _audit(session, AuditAction.SERVER_INIT, "instance", instance.id, now)
-    return tuple(changes)
+    return keyring, tuple(changes)
 
 
 async def _refresh_roles(session: Session, now: datetime) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from overseer.crypto.signed_notes import VerifierKey
+
 _KEEP: Final = {
     "file": "the key file named above. Copy it to a place that is neither this machine nor your backups of the database",
     "env": "the root key that you handed over in the environment or as a credential",
@@ -25,7 +27,7 @@ _DESTROY: Final = {
 }
 
 
-def recovery_kit(instance_id: UUID, kind: str, description: str) -> str:
+def recovery_kit(instance_id: UUID, kind: str, description: str, signer: VerifierKey) -> str:
     """The text that ``server init`` prints, ending with a line's end."""
     keep = _KEEP.get(kind, "what opens the seal named above")
     return f"""\
@@ -35,6 +37,9 @@ Recovery kit of Overseer instance {instance_id}
   Without it every backup of the database is useless: the secrets in it cannot be decrypted, by anyone.
   With it and a backup of the database, everything can be restored on another machine.
   Whoever has both can read every secret, so keep them apart.
+  Its backups are signed by
+        {signer}
+  which is no secret: `overseer restore --signed-by` takes it. Keep it with the key, where nobody else can change it.
 """
 
 

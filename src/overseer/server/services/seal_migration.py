@@ -24,6 +24,7 @@ from overseer.core.identifiers import new_id
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.keyring import Keyring
 from overseer.crypto.keys import RootKey
+from overseer.crypto.signed_manifest import instance_key
 from overseer.server.seals.contract import NewSeal, Seal
 from overseer.server.seals.selection import make_seal
 from overseer.server.services.bootstrap import OPERATOR, SealSetting, new_seal, open_keyring
@@ -78,7 +79,7 @@ async def migrate_seal(database_url: str, present: SealSetting, target: SealSett
     database = Database(service_arguments(database_url), setup=session_setup, size=1)
     try:
         async with database.session() as session:
-            instance, old_root = await _opened(session, present)
+            instance, old_root, keyring = await _opened(session, present)
         new = await _proven(target, instance, old_root, prove)
         old_seal = present.seal(instance)
         moved_instance = await _commit(database, instance, old_root, new, now)
@@ -90,25 +91,30 @@ async def migrate_seal(database_url: str, present: SealSetting, target: SealSett
         moved_instance.id,
         instance.seal_kind,
         seal.kind,
-        recovery_kit(moved_instance.id, seal.kind, seal.describe()),
+        recovery_kit(
+            moved_instance.id,
+            seal.kind,
+            seal.describe(),
+            instance_key(moved_instance.id, keyring.signing_key.public),
+        ),
         move_statement(target.spec, old_seal.kind, old_seal.describe(), now),
     )
 
 
-async def _opened(session: Session, present: SealSetting) -> tuple[InstanceRow, RootKey]:
+async def _opened(session: Session, present: SealSetting) -> tuple[InstanceRow, RootKey, Keyring]:
     instance = await load_instance(session)
     if instance is None:
         raise KeyProblem("this database holds no Overseer instance yet: run `overseer server init`")
     try:
         root_key = await present.seal(instance).root_key(present.given)
-        await open_keyring(session, instance, root_key)
+        keyring = await open_keyring(session, instance, root_key)
     except KeyProblem as error:
         if present.spec.partition(":")[0] == instance.seal_kind:
             raise
         raise KeyProblem(
             f"{error.message}. The present seal of this instance is {instance.seal_kind!r}: set OVERSEER_SEAL to it"
         ) from None
-    return instance, root_key
+    return instance, root_key, keyring
 
 
 async def _proven(target: SealSetting, instance: InstanceRow, old_root: RootKey, prove: Proof) -> _Target:

@@ -3,15 +3,17 @@
     head.json                     format, instance, when, release, migrations, tables with their columns, in the order of filling
     tables/secret/000001.copy     rows of a table; the parts of one follow each other and are joined without anything between
     manifest.json                 for each table how many rows and bytes, and SHA-256 of the bytes; how long the sealed log is
+    signature.note                both, as the instance signed them (:mod:`overseer.crypto.signed_manifest`); in format 2 alone
 
 Around it lies one age file (:mod:`overseer.crypto.age_stream`), so ``age -d backup.age | tar xz`` shows everything to people.
 
 Guarantees: bounded memory; a reader takes exactly these members in this order, and believes in the end only when manifest, tar,
-gzip and age all end. What it will not do: know a database.
+gzip and age all end. Whoever has the recipients' public keys can make such a file, so a reader of backups asks for the signature
+too; format 1 has none. What it will not do: know a database, or which key is to be believed.
 
 Evolution rule: ``format`` counts up where a reader of the one before would go wrong, and a reader refuses a higher one; further
 keys in the two documents do not count it up. Columns and tables follow the migrations that the head names, and a newer release
-restores under those and migrates afterwards. ``tests/vectors/backup-v1.json`` must be read forever.
+restores under those and migrates afterwards. ``tests/vectors/backup-v1.json`` and ``backup-v2.json`` must be read forever.
 """
 
 from __future__ import annotations
@@ -25,12 +27,22 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
+from uuid import UUID
 
 from overseer.core.errors import DecryptionFailed, InvalidInput
 from overseer.crypto.age_keys import Unwrapper, Wrapper
 from overseer.crypto.age_stream import AgeReader, AgeWriter
+from overseer.crypto.signatures import SigningKey
+from overseer.crypto.signed_manifest import SignedManifest, verified_manifest
+from overseer.crypto.signed_notes import VerifierKey
 
-FORMAT: Final = 1
+UNSIGNED_FORMAT: Final = 1
+FORMAT: Final = 2
+HEAD: Final = "head.json"
+MANIFEST: Final = "manifest.json"
+SIGNATURE: Final = "signature.note"
+#: What the signed manifest of a backup calls it.
+KIND: Final = "backup"
 #: Bytes of a table in one member of the archive, about.
 PART: Final = 1024 * 1024
 _MOST: Final = 64 * PART
@@ -93,15 +105,20 @@ class Manifest:
 
 
 class ArchiveWriter:
-    """Bytes of the encrypted archive, as they come; each method returns what can be written down."""
+    """Bytes of the encrypted archive, as they come; each method returns what can be written down. Without a ``signer`` it is one
+    of format 1, which a restore takes only from whoever insists."""
 
-    def __init__(self, keys: Sequence[Wrapper]) -> None:
+    def __init__(self, keys: Sequence[Wrapper], signer: SigningKey | None = None) -> None:
+        self._signer = signer
+        self._instance_id = UUID(int=0)
+        self._signed: dict[str, bytes] = {}
         self._age = AgeWriter(keys)
         self._gzip = zlib.compressobj(_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
 
     def head(self, head: Head) -> bytes:
+        self._instance_id = UUID(head.instance_id)
         content = {
-            "format": FORMAT,
+            "format": UNSIGNED_FORMAT if self._signer is None else FORMAT,
             "instance_id": head.instance_id,
             "created_at": head.created_at,
             "release": head.release,
@@ -109,7 +126,7 @@ class ArchiveWriter:
             "migrations": [{"number": n, "name": name, "sha256": digest} for n, name, digest in head.migrations],
             "tables": [{"name": one.name, "columns": list(one.columns)} for one in head.tables],
         }
-        return self._member("head.json", _json(content))
+        return self._document(HEAD, content)
 
     def part(self, table: str, number: int, data: bytes) -> bytes:
         """Part ``number``, from 1 on, of a table."""
@@ -120,9 +137,16 @@ class ArchiveWriter:
         tables = {
             name: {"rows": one.rows, "bytes": one.size, "sha256": one.sha256} for name, one in manifest.tables.items()
         }
-        end = self._member("manifest.json", _json({"tables": tables, "log_size": manifest.log_size}))
+        end = self._document(MANIFEST, {"tables": tables, "log_size": manifest.log_size})
+        if self._signer is not None:
+            note = SignedManifest.of(KIND, self._instance_id, self._signed).sign(self._signer)
+            end += self._member(SIGNATURE, note.encode())
         end += self._age.update(self._gzip.compress(bytes(2 * _BLOCK)) + self._gzip.flush())
         return end + self._age.finish()
+
+    def _document(self, name: str, content: dict[str, Any]) -> bytes:
+        self._signed[name] = json.dumps(content, indent=1).encode() + b"\n"
+        return self._member(name, self._signed[name])
 
     def _member(self, name: str, data: bytes) -> bytes:
         entry = tarfile.TarInfo(name)
@@ -133,7 +157,7 @@ class ArchiveWriter:
 
 class ArchiveReader:
     """Reads what :class:`ArchiveWriter` wrote: :attr:`head`, then :meth:`parts` of each table in the head's order, then
-    :meth:`manifest`.
+    :meth:`manifest`, and :meth:`verify` after it.
 
     Raises :class:`InvalidInput`, :class:`~overseer.core.errors.KeyProblem` and :class:`DecryptionFailed`.
     """
@@ -142,7 +166,14 @@ class ArchiveReader:
         self._age = io.BufferedReader(AgeReader(source, keys), PART)
         self._plain = gzip.GzipFile(fileobj=self._age, mode="rb")
         self._next = self._member()
-        self.head = _head(self._taken("head.json"))
+        self._signed = {HEAD: self._taken(HEAD)}
+        self._note: str | None = None
+        self._format, self.head = _head(self._signed[HEAD])
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether there is a signature to verify; the head says it, so that one that was cut off is damage."""
+        return self._format != UNSIGNED_FORMAT
 
     def parts(self, table: str) -> Iterator[bytes]:
         """The rows of a table; may be none."""
@@ -155,7 +186,10 @@ class ArchiveReader:
 
     def manifest(self) -> Manifest:
         """Reads to the authentic end of everything."""
-        found = _document(self._taken("manifest.json"))
+        self._signed[MANIFEST] = self._taken(MANIFEST)
+        found = _document(self._signed[MANIFEST])
+        if self.is_signed:
+            self._note = self._taken(SIGNATURE).decode("utf-8", "replace")
         if self._next[0] or self._read(1):
             raise DecryptionFailed(_DAMAGED)
         try:
@@ -166,6 +200,18 @@ class ArchiveReader:
             return Manifest(tables, int(found["log_size"]))
         except (KeyError, TypeError, ValueError, AttributeError):
             raise DecryptionFailed(_DAMAGED) from None
+
+    def verify(self, key: VerifierKey) -> None:
+        """After :meth:`manifest`: that the holder of ``key`` has signed the head and the manifest, and so every row.
+
+        Raises :class:`DecryptionFailed`, and :class:`InvalidInput` where there is no signature.
+        """
+        if self._note is None:
+            raise InvalidInput("the backup is not signed")
+        signed = verified_manifest(self._note, KIND, key)
+        mine = SignedManifest.of(KIND, signed.instance_id, self._signed)
+        if self.head.instance_id != str(signed.instance_id) or signed != mine:
+            raise DecryptionFailed("the backup's signature is one of another backup. Nothing in it can be believed")
 
     def _taken(self, name: str) -> bytes:
         found, data = self._next
@@ -206,10 +252,6 @@ def _part_name(table: str, number: int) -> str:
     return f"tables/{table}/{number:06}.copy"
 
 
-def _json(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, indent=1).encode() + b"\n"
-
-
 def _document(data: bytes) -> dict[str, Any]:
     try:
         found = json.loads(data)
@@ -220,12 +262,12 @@ def _document(data: bytes) -> dict[str, Any]:
     return found
 
 
-def _head(data: bytes) -> Head:
+def _head(data: bytes) -> tuple[int, Head]:
     found = _document(data)
-    if found.get("format") != FORMAT:
+    if found.get("format") not in (UNSIGNED_FORMAT, FORMAT):
         raise InvalidInput(f"the backup has a format that this release does not know (it knows {FORMAT}): take a newer release")
     try:
-        return Head(
+        return found["format"], Head(
             str(found["instance_id"]),
             str(found["created_at"]),
             str(found["release"]),
