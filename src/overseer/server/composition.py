@@ -56,6 +56,7 @@ from overseer.server.services.housekeeping import Housekeeping
 from overseer.server.services.idempotency import IdempotencyKeeper
 from overseer.server.services.identity_service import IdentityService
 from overseer.server.services.import_service import ImportService
+from overseer.server.services.import_storing import ImportStoring
 from overseer.server.services.key_limits import KeyLimits
 from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
@@ -197,7 +198,7 @@ def wire_services(
     secrets = SecretService(gate, keys, idempotency, opener, rollouts, RevealBatches(database, gate), sources)
     return Services(
         secrets=secrets,
-        imports=ImportService(gate, keys, opener, secrets),
+        imports=ImportService(gate, keys, ImportStoring(gate, opener, secrets, idempotency)),
         exports=ExportService(gate, keys, opener, sources),
         resolve=ResolveService(gate, keys, opener, ResolveBatches(database, gate), sources),
         backends=BackendService(gate, keys, idempotency, calls),

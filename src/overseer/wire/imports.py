@@ -13,16 +13,21 @@ import msgspec
 from overseer.wire.messages import Answer, Request
 from overseer.wire.secrets import ScopeView
 
-MAX_ENTRIES: Final = 500
+MAX_ENTRIES: Final = 5000
+MAX_EXPORTED: Final = 500
 Conflicts = Literal["skip", "new-version", "fail"]
 
 
 class ImportEntry(Request, frozen=True):
-    """A name with exactly one of ``value`` (text) and ``value_base64`` (bytes)."""
+    """A name with exactly one of ``value`` (text) and ``value_base64`` (bytes).
+
+    ``erase_after``: seconds after which the server deletes the secret, which has to be new; None: never.
+    """
 
     name: str
     value: str | None = None
     value_base64: str | None = None
+    erase_after: int | None = None
 
 
 class ImportRequest(Request, frozen=True):
@@ -43,16 +48,46 @@ class ImportRequest(Request, frozen=True):
     reason: str = ""
 
 
+class LiveImportRequest(Request, frozen=True):
+    """Secrets out of a folder of a backend into exactly one scope; the values never leave the server.
+
+    ``recursive``: what is in its folders as well. ``fields``: ``split`` makes one secret of each field of a JSON object, ``whole``
+    one of the value as it stands, ``auto`` is ``split`` for Vault and for objects of AWS, ``whole`` for the others. ``only`` and
+    ``renames`` name a place below the folder, ``PATH`` or ``PATH#FIELD``. ``on_unreadable``: what becomes of the import where a
+    value is refused or missing there. The rest as in an import.
+    """
+
+    backend: str
+    folder: str = ""
+    recursive: bool = False
+    fields: Literal["auto", "split", "whole"] = "auto"
+    only: Annotated[list[str], msgspec.Meta(max_length=MAX_ENTRIES)] = []
+    renames: Annotated[dict[str, str], msgspec.Meta(max_length=MAX_ENTRIES)] = {}
+    prefix: str = ""
+    keep_names: bool = False
+    on_unreadable: Literal["fail", "skip"] = "fail"
+    app: str | None = None
+    environment: str | None = None
+    node: str | None = None
+    on_conflict: Conflicts = "fail"
+    dry_run: bool = False
+    immediate: bool = False
+    reason: str = ""
+
+
 class ImportResult(Answer, frozen=True):
     """``state``: ``new``, ``changed``, ``same``, or ``exists`` where the caller may not know whether the value is the same.
 
-    ``done``: ``create``, ``update``, ``skip`` or ``fail`` (a dry run says what it would be).
+    ``done``: ``create``, ``update``, ``skip`` or ``fail`` (a dry run says what it would be). ``source``: where a value of a backend
+    stands there, as in ``apps/shop/db#password``; the state ``unreadable`` and ``why`` are for one that was not to be had.
     """
 
     name: str
     state: str
     done: str
     version: int | None = None
+    source: str = ""
+    why: str = ""
 
 
 class ImportAnswer(Answer, frozen=True):
@@ -113,7 +148,7 @@ class ExportRequest(Request, frozen=True):
     """
 
     format: str = "dotenv"
-    names: Annotated[list[str], msgspec.Meta(min_length=1, max_length=MAX_ENTRIES)] | None = None
+    names: Annotated[list[str], msgspec.Meta(min_length=1, max_length=MAX_EXPORTED)] | None = None
     app: str | None = None
     environment: str | None = None
     node: str | None = None

@@ -14,6 +14,7 @@ from overseer.core.errors import (
     BatchRefused,
     Conflict,
     Denied,
+    IdempotencyMismatch,
     InvalidInput,
     OverseerError,
     Unavailable,
@@ -24,12 +25,17 @@ from overseer.core.secret_value import SecretValue
 from overseer.crypto.age_keys import Identity
 from overseer.crypto.age_messages import decrypt_with
 from overseer.interchange.formats import READERS
+from overseer.server.services import import_service
 from overseer.server.services.export_service import Exported, ExportService
+from overseer.server.services.housekeeping import Housekeeping
+from overseer.server.services.idempotency import Idempotency
 from overseer.server.services.import_service import ImportService
+from overseer.server.services.import_storing import ImportStoring
+from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.wire.imports import ExportRequest, ImportAnswer, ImportRequest, ImportUndo
 from overseer.wire.secrets import SecretPatch, SecretUpdate, ValueRequest
 from tests.integration.services.approving import Office
-from tests.integration.services.world import World, text
+from tests.integration.services.world import World, text, together
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 CANARY = "canary-91ab"
@@ -37,7 +43,7 @@ CANARY = "canary-91ab"
 
 @pytest.fixture
 def imports(world: World) -> ImportService:
-    return ImportService(world.gate, world.keys, world.opener, world.secrets)
+    return ImportService(world.gate, world.keys, ImportStoring(world.gate, world.opener, world.secrets, world.idempotency))
 
 
 @pytest.fixture
@@ -269,3 +275,96 @@ async def test_what_a_format_cannot_carry_is_named(world: World, exports: Export
     assert [one.place for one in caught.value.problems] == ["binary"]
     exported = await exports.export(world.owner, ExportRequest(format="yaml", plaintext=True))
     assert READERS["yaml"](exported.content.reveal())[0].value == SecretValue(b"\xff\x00")
+
+
+def keyed(body: ImportRequest) -> Idempotency:
+    return Idempotency("k1", "POST /api/import", msgspec.json.encode(body))
+
+
+async def test_the_same_request_twice_imports_once(world: World, imports: ImportService) -> None:
+    await world.secret("a", "old")
+    await world.secret("same", "x")
+    # Who may not reveal cannot be told that the value is the same by now: only the key stands against a second version.
+    writer = await world.service_account(frozenset({Permission.SECRET_WRITE, Permission.SECRET_LIST}))
+    body = request({"a": "new", "b": "x"}, on_conflict="new-version")
+    first = await imports.import_secrets(writer, body, keyed(body))
+    caller = world.caller(writer.token_hash)
+    again = await imports.import_secrets(caller, body, keyed(body))
+    assert again == first
+    assert {row["code"] for row in await world.audit(caller)} == {"replayed"}
+    views = {one.name: one.version for one in (await world.secrets.list(world.owner)).items}
+    assert views == {"a": 2, "b": 1, "same": 1}
+    other = request({"a": "other"}, on_conflict="new-version")
+    with pytest.raises(IdempotencyMismatch):
+        await imports.import_secrets(writer, other, keyed(other))
+    stranger = await world.service_account(frozenset({Permission.SECRET_LIST}))
+    with pytest.raises(Denied):
+        await imports.import_secrets(stranger, body, keyed(body))
+
+
+async def test_the_same_request_at_the_same_time_imports_once(world: World, imports: ImportService) -> None:
+    body = request({"a": "new", "b": "x"})
+    answers = await together(*(imports.import_secrets(world.owner, body, keyed(body)) for _ in range(4)))
+    assert {one.id for one in answers} == {answers[0].id}
+    assert await held(world) == {"a": "new", "b": "x"}
+    assert len((await imports.list(world.owner)).items) == 1
+
+
+async def test_many_secrets_are_one_import(world: World, imports: ImportService) -> None:
+    values = {f"s{number:04}": f"v{number}" for number in range(600)}
+    answer = await imports.import_secrets(world.owner, request(values))
+    assert len(answer.results) == 600
+    assert {one.done for one in answer.results} == {"create"}
+    again = await imports.import_secrets(world.owner, request({**values, "s0007": "new"}, on_conflict="new-version"))
+    assert [one.name for one in again.results if one.done != "skip"] == ["s0007"]
+    undone = await imports.undo(world.owner, UUID(answer.id or ""), ImportUndo())
+    assert [(one.name, one.why) for one in undone.results if one.done == "kept"] == [("s0007", "changed since")]
+
+
+async def test_what_is_made_for_a_time_is_erased_at_its_end(world: World, imports: ImportService) -> None:
+    await world.secret("old", "x")
+    entries = [{"name": "key", "value": "k", "erase_after": 60}, {"name": "stays", "value": "s"}]
+    body = msgspec.convert({"entries": entries}, ImportRequest)
+    answer = await imports.import_secrets(world.owner, body)
+    housekeeping = Housekeeping(world.gate, RolloutDriver(world.gate, world.signal))
+    await housekeeping.run()
+    assert await held(world) == {"key": "k", "old": "x", "stays": "s"}
+    await world.sql("UPDATE secret_import_item SET erase_at = now() - interval '1 second' WHERE erase_at IS NOT NULL")
+    [key] = [one for one in (await world.secrets.list(world.owner)).items if one.name == "key"]
+    await housekeeping.run()
+    assert await held(world) == {"old": "x", "stays": "s"}
+    assert await world.sql("SELECT 1 FROM secret_version WHERE secret_id = $1", UUID(key.id)) == []
+    [row] = [row for row in await world.audit() if row["request_id"] == "housekeeping"]
+    assert (row["action"], row["resource_name"], row["code"], row["actor_id"]) == ("secret:delete", "key", "time_over", None)
+    assert row["on_behalf_of"] is not None
+    undone = await imports.undo(world.owner, UUID(answer.id or ""), ImportUndo())
+    assert {one.name: one.why for one in undone.results} == {"key": "deleted since", "stays": ""}
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 366 * 86_400 + 1])
+async def test_an_end_has_bounds(world: World, imports: ImportService, seconds: int) -> None:
+    body = msgspec.convert({"entries": [{"name": "key", "value": "k", "erase_after": seconds}]}, ImportRequest)
+    with pytest.raises(InvalidInput, match="erase_after"):
+        await imports.import_secrets(world.owner, body)
+
+
+async def test_what_exists_gets_no_end(world: World, imports: ImportService) -> None:
+    await world.secret("key", "mine")
+    body = msgspec.convert(
+        {"entries": [{"name": "key", "value": "k", "erase_after": 60}], "on_conflict": "new-version"}, ImportRequest
+    )
+    with pytest.raises(BatchRefused, match="has to be new"):
+        await imports.import_secrets(world.owner, body)
+
+
+async def test_a_page_of_imports_holds_so_many_secrets_together(
+    world: World, imports: ImportService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_service, "MOST_ITEMS", 3)
+    made = [(await imports.import_secrets(world.owner, request({f"{batch}{n}": "x" for n in range(2)}))).id for batch in "abc"]
+    seen, cursor, pages = [], None, 0
+    while pages == 0 or cursor is not None:
+        page = await imports.list(world.owner, cursor)
+        seen += [one.id for one in page.items]
+        cursor, pages = page.next_cursor, pages + 1
+    assert (seen, pages) == (made[::-1], 3)

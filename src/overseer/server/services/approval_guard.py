@@ -150,6 +150,12 @@ async def requirement_of(session: Session, places: Sequence[Guarded]) -> Require
     return requirement(await guarding(session, frozenset().union(*(one.actions for one in places))), places)
 
 
+async def guarded_secrets(session: Session, operation: Operation, rows: Sequence[SecretRow]) -> set[UUID]:
+    """Of many secrets the ids of those that a policy guards against ``operation``, with one question."""
+    policies = await guarding(session, GUARDS[operation]) if rows else []
+    return {row.id for row in rows if requirement(policies, [secret_place(operation, row)]) is not None}
+
+
 async def guards_lost(entry: Entry, row: SecretRow, labels: Mapping[str, str]) -> bool:
     """Whether new labels would put the secret out of a policy's reach."""
     if labels == row.labels:

@@ -33,7 +33,7 @@ from overseer.server.services.value_opener import ValueOpener
 from overseer.server.storage.backend_rows import SourceRow
 from overseer.server.storage.secret_rows import SecretRow, secrets_at
 from overseer.server.storage.version_rows import StoredVersion, stored_versions
-from overseer.wire.imports import MAX_ENTRIES, ExportRequest
+from overseer.wire.imports import MAX_EXPORTED, ExportRequest
 
 _PLAINTEXT: Final = "plaintext"
 _PLAINTEXT_STALE: Final = "plaintext:stale"
@@ -126,9 +126,9 @@ async def _admitted(entry: Entry, place: Place, body: ExportRequest) -> list[Sec
             entry.missing(place.resource())
     else:
         names = sorted({check_secret_name(name) for name in body.names})
-    if len(names) > MAX_ENTRIES:
+    if len(names) > MAX_EXPORTED:
         entry.refuse(place.resource(), "unavailable")
-        raise refusal("body.names", f"an export has at most {MAX_ENTRIES} secrets; name some of them", "too_many")
+        raise refusal("body.names", f"an export has at most {MAX_EXPORTED} secrets; name some of them", "too_many")
     problems = [problem for name in names if (problem := await _refused(entry, place, name, there.get(name), body)) is not None]
     if problems:
         kind = ApprovalRequired if all(one.code == CODE for one in problems) else Unavailable

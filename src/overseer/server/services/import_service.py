@@ -1,9 +1,7 @@
-"""Imports: many values for one scope, compared with what is there, stored in one moment, and taken back where nothing changed.
+"""Imports whose values the caller brings, their list, and taking them back.
 
-Guarantees: all or nothing, by a batch that compares each secret's entity tag under its lock, so what was compared is what is
-changed; a dry run changes nothing and shows no value; whether a value equals the stored one is told only to those who may reveal
-it without anybody's approval, and leaves a row. An undo makes the former version active again, and deletes what the import made,
-only where the secret is exactly as the import left it; the rest is named and kept.
+Guarantees: those of :class:`ImportStoring`. An undo makes the former version active again, and deletes what the import made, only
+where the secret is exactly as the import left it; the rest is named and kept.
 
 It won't undo what containers have got by then, and will not delete a secret that something deployed uses.
 """
@@ -11,158 +9,65 @@ It won't undo what containers have got by then, and will not delete a secret tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Final
 from uuid import UUID
 
 from overseer.core.access import Resource
-from overseer.core.approvals import Operation
 from overseer.core.audit_events import AuditAction
-from overseer.core.errors import BatchRefused, Conflict, InvalidInput, OverseerError, Problem
-from overseer.core.identifiers import new_id
+from overseer.core.errors import Conflict, InvalidInput
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.scopes import Scope
-from overseer.core.secret_value import SecretValue
-from overseer.server.services.approval_guard import requirement_of, secret_place
 from overseer.server.services.cursors import check_limit, read_id_cursor, write_cursor
 from overseer.server.services.gate import Entry, Gate
+from overseer.server.services.idempotency import Idempotency
+from overseer.server.services.import_storing import Candidate, ImportStoring, Terms
 from overseer.server.services.key_service import KeyService
-from overseer.server.services.places import Place, authorise_at, find_place
-from overseer.server.services.secret_batches import Alongside
 from overseer.server.services.secret_consumers import used
-from overseer.server.services.secret_input import check_secret_name, check_text, read_value, refusal
-from overseer.server.services.secret_service import SecretService
+from overseer.server.services.secret_input import read_value, refusal
 from overseer.server.services.tagged import entity_tag
-from overseer.server.services.value_opener import ValueOpener
 from overseer.server.storage import import_rows, secret_rows
 from overseer.server.storage.import_rows import ImportItem, ImportRow
 from overseer.server.storage.secret_rows import SecretRow
-from overseer.server.storage.version_rows import StoredVersion, stored_versions
 from overseer.wire.imports import (
     ImportAnswer,
     ImportEntry,
     ImportItemView,
     ImportRequest,
-    ImportResult,
     ImportUndo,
     ImportUndone,
     ImportView,
     UndoResult,
 )
 from overseer.wire.messages import Page
-from overseer.wire.secret_batches import BatchActivate, BatchCreate, BatchDelete, BatchUpdate, SecretBatch
+from overseer.wire.secret_batches import BatchActivate, BatchDelete
 from overseer.wire.secret_batches import Operation as BatchOperation
 from overseer.wire.secrets import ScopeView, SecretUpdate
 
-MAX_ORIGIN = 200
-UNCHANGED = "unchanged"
-
-
-@dataclass(slots=True)
-class _Entry:
-    """One entry on its way; ``stored`` where its value may be compared."""
-
-    sent: ImportEntry
-    value: SecretValue
-    row: SecretRow | None = None
-    stored: StoredVersion | None = None
-    state: str = "new"
-    done: str = "create"
+MAX_LIFETIME: Final = 366 * 86_400
+MOST_ITEMS: Final = 10_000
+UNCHANGED: Final = "unchanged"
 
 
 class ImportService:
     """See the module's text."""
 
-    def __init__(self, gate: Gate, keys: KeyService, opener: ValueOpener, secrets: SecretService) -> None:
+    def __init__(self, gate: Gate, keys: KeyService, storing: ImportStoring) -> None:
         self._gate = gate
         self._keys = keys
-        self._opener = opener
-        self._secrets = secrets
+        self._storing = storing
 
-    async def import_secrets(self, caller: Caller, body: ImportRequest) -> ImportAnswer:
-        """Create and update what ``body`` holds, or say what would become of it. Needs ``secret:write`` for each.
-
-        Raises :class:`BatchRefused` with every name that exists with another value where ``on_conflict`` is ``fail``, and what a
-        batch raises, its problems placed by name.
-        """
+    async def import_secrets(
+        self, caller: Caller, body: ImportRequest, idempotency: Idempotency | None = None
+    ) -> ImportAnswer:
+        """Create and update what ``body`` holds, or say what would become of it. Needs and raises as ``ImportStoring.run``."""
         caller = replace(caller, reason=body.reason or caller.reason)
-        place, entries = await self._compared(caller, body)
-        for one in entries:
-            one.done = _done(one.state, body.on_conflict)
-        results = [ImportResult(name=one.sent.name, state=one.state, done=one.done) for one in entries]
-        if body.dry_run:
-            return ImportAnswer(id=None, dry_run=True, results=results)
-        failing = [Problem(one.sent.name, "exists with another value", "conflict") for one in entries if one.done == "fail"]
-        if failing:
-            message = (
-                f"nothing was imported: {len(failing)} of {len(entries)} secrets exist with another value; "
-                "on_conflict (--on-conflict) skip or new-version says what becomes of them"
-            )
-            raise BatchRefused(message, problems=failing)
-        chosen = [one for one in entries if one.done != "skip"]
-        if not chosen:
-            return ImportAnswer(id=None, dry_run=False, results=results)
-        import_id = await self._store(caller, body, place, chosen)
-        versions = {one.sent.name: one.row.latest_version + 1 if one.row else 1 for one in chosen}
-        results = [
-            ImportResult(name=one.name, state=one.state, done=one.done, version=versions.get(one.name)) for one in results
-        ]
-        return ImportAnswer(id=str(import_id), dry_run=False, results=results)
-
-    async def _compared(self, caller: Caller, body: ImportRequest) -> tuple[Place, list[_Entry]]:
-        """Every entry with what is there; decided and audited first, opened after that."""
-        async with self._gate.enter(caller, AuditAction.IMPORT_COMPARE) as entry:
-            place = await find_place(entry.session, Scope(body.app, body.environment, body.node))
-            for sent in body.entries:
-                authorise_at(entry, place, Permission.SECRET_WRITE, check_secret_name(sent.name))
-            check_text(body.origin, "body.origin", MAX_ORIGIN)
-            entries = _read(body.entries)
-            rows = {row.name: row for row in await secret_rows.secrets_at(entry.session, place.scope)}
-            for number, found in enumerate(entries):
-                found.row = rows.get(found.sent.name)
-                if found.row is not None and await _may_compare(entry, found.row):
-                    position = len(entry.events) - len(entries) + number
-                    event = replace(entry.events[position], code="compared", resource_id=found.row.id)
-                    entry.events[position] = replace(event, version=found.row.active_version)
-                    found.state = "changed"
-                elif found.row is not None:
-                    found.state = "exists"
-            wanted = [(one.row.id, one.row.active_version) for one in entries if one.row and one.state == "changed"]
-            stored = await stored_versions(entry.session, wanted)
-            for found in entries:
-                if found.row is not None and found.state == "changed":
-                    found.stored = stored.get((found.row.id, found.row.active_version))
-            events = entry.events[-len(entries) :]
-        known = [(one, one.stored, event) for one, event in zip(entries, events, strict=True) if one.stored is not None]
-        values = await self._opener.open_all([(stored, event) for _, stored, event in known])
-        for (one, _, _), value in zip(known, values, strict=True):
-            if value == one.value:  # in constant time
-                one.state = "same"
-        return place, entries
-
-    async def _store(self, caller: Caller, body: ImportRequest, place: Place, chosen: Sequence[_Entry]) -> UUID:
-        made: list[UUID] = []
-
-        async def alongside(entry: Entry, ids: Sequence[UUID]) -> None:
-            made.append(new_id(entry.now))
-            names = place.names
-            await import_rows.insert_import(entry.session, made[0], body.origin, place.scope, names, entry.actor.id)
-            formers = [one.row.active_version if one.row else None for one in chosen]
-            await import_rows.insert_items(entry.session, made[0], list(zip(ids, formers, strict=True)))
-            entry.note_beside(Resource("import", id=made[0]), AuditAction.IMPORT_CREATE, str(len(chosen)))
-
-        operations = [_operation(one, body) for one in chosen]
-        await self._batch(caller, operations, [one.sent.name for one in chosen], alongside)
-        return made[0]
-
-    async def _batch(
-        self, caller: Caller, operations: Sequence[BatchOperation], names: Sequence[str], alongside: Alongside
-    ) -> None:
-        try:
-            await self._secrets.batch(caller, SecretBatch(operations=[*operations]), None, alongside)
-        except OverseerError as error:
-            error.problems = tuple(replace(one, place=_by_name(one.place, names)) for one in error.problems)
-            raise
+        terms = Terms(
+            Scope(body.app, body.environment, body.node), body.origin, body.on_conflict, body.dry_run, body.immediate
+        )
+        names = [one.name for one in body.entries]
+        return await self._storing.run(caller, terms, names, lambda: _read(body.entries), idempotency)
 
     async def list(self, caller: Caller, cursor: str | None = None, limit: int = 100) -> Page[ImportView]:
         """Imports, newest first: the caller's own, and those of which the caller may list every secret. A page may hold fewer
@@ -172,9 +77,9 @@ class ImportService:
             entry.authorise_list(Permission.SECRET_LIST, Resource("import"))
             before = None if cursor is None else read_id_cursor(cursor)
             check_limit(limit)
-            rows = await import_rows.import_page(entry.session, before, limit + 1)
-            views = [_view(row, {}) for row in rows[:limit] if _visible(entry, row)]
-        return Page(items=views, next_cursor=write_cursor(str(rows[limit - 1].id)) if len(rows) > limit else None)
+            rows, more = await import_rows.import_page(entry.session, before, limit, MOST_ITEMS)
+            views = [_view(row, {}) for row in rows if _visible(entry, row)]
+        return Page(items=views, next_cursor=write_cursor(str(rows[-1].id)) if more else None)
 
     async def get(self, caller: Caller, import_id: UUID) -> ImportView:
         """One import, and for each secret whether an undo would take it back. Raises :class:`Unavailable`."""
@@ -199,17 +104,17 @@ class ImportService:
         back = [item for item in row.items if states[item.secret_id] == UNCHANGED]
         operations = [_undo(item, current[item.secret_id], body) for item in back]
 
-        async def alongside(entry: Entry, _: Sequence[UUID]) -> None:
+        async def alongside(entry: Entry, _: UUID, __: Sequence[UUID]) -> None:
             if not await import_rows.mark_undone(entry.session, import_id):
                 raise Conflict("this import was undone already")
             entry.note_beside(Resource("import", id=import_id), AuditAction.IMPORT_UNDO, str(len(back)))
 
         if operations:
-            await self._batch(caller, operations, [item.name for item in back], alongside)
+            await self._storing.batch(caller, operations, [item.name for item in back], alongside)
         return ImportUndone(id=str(import_id), results=[_undone(item, states[item.secret_id]) for item in row.items])
 
 
-def _read(sent: Sequence[ImportEntry]) -> list[_Entry]:
+def _read(sent: Sequence[ImportEntry]) -> list[Candidate]:
     entries, seen = [], set()
     for number, one in enumerate(sent):
         if one.name in seen:
@@ -222,40 +127,14 @@ def _read(sent: Sequence[ImportEntry]) -> list[_Entry]:
                 replace(part, place=part.place.replace("body", f"body.entries[{number}]", 1)) for part in error.problems
             )
             raise
-        entries.append(_Entry(one, value))
+        entries.append(Candidate(one.name, value, erase_after=_lifetime(number, one.erase_after)))
     return entries
 
 
-async def _may_compare(entry: Entry, row: SecretRow) -> bool:
-    """Only who may see the value may learn whether another one equals it: else an import would be an oracle for guesses."""
-    if not entry.permits(Permission.SECRET_REVEAL, row.resource()):
-        return False
-    return await requirement_of(entry.session, [secret_place(Operation.REVEAL, row)]) is None
-
-
-def _done(state: str, on_conflict: str) -> str:
-    if state == "new":
-        return "create"
-    if state == "same":
-        return "skip"
-    return {"skip": "skip", "new-version": "update"}.get(on_conflict, "fail")
-
-
-def _operation(one: _Entry, body: ImportRequest) -> BatchOperation:
-    value, encoded = one.sent.value, one.sent.value_base64
-    if one.row is None:
-        return BatchCreate(
-            name=one.sent.name, value=value, value_base64=encoded, app=body.app, environment=body.environment, node=body.node
-        )
-    tag = entity_tag(one.row.latest_version, one.row.revision)
-    return BatchUpdate(id=one.row.id, value=value, value_base64=encoded, immediate=body.immediate, if_match=tag)
-
-
-def _by_name(place: str, names: Sequence[str]) -> str:
-    head, _, rest = place.removeprefix("body.operations[").partition("]")
-    if head == place or not head.isdigit() or int(head) >= len(names):
-        return place
-    return names[int(head)] + rest
+def _lifetime(number: int, seconds: int | None) -> int | None:
+    if seconds is not None and not 1 <= seconds <= MAX_LIFETIME:
+        raise refusal(f"body.entries[{number}].erase_after", f"1 to {MAX_LIFETIME} seconds", "bad_time")
+    return seconds
 
 
 def _visible(entry: Entry, row: ImportRow) -> bool:

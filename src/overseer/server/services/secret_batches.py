@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
+from overseer.core.access import Resource
 from overseer.core.audit_events import AuditAction
 from overseer.core.errors import AlreadyExists, BatchRefused, Conflict, Denied, OverseerError, Problem, Unavailable
 from overseer.core.identifiers import new_id
@@ -51,8 +52,8 @@ NEEDS_ROLLOUT = (
     "change it by a request of its own, which rolls it out"
 )
 
-#: Gets the entry and the ids of the secrets in the order of the operations.
-Alongside = Callable[[Entry, Sequence[UUID]], Awaitable[None]]
+#: Gets the entry, the id of the batch, and the ids of the secrets in the order of the operations.
+Alongside = Callable[[Entry, UUID, Sequence[UUID]], Awaitable[None]]
 
 
 class SecretBatches(SecretWriting):
@@ -67,13 +68,18 @@ class SecretBatches(SecretWriting):
     ) -> SecretBatchAnswer:
         """Do every operation of ``body``, or none. Each needs what its single request needs.
 
-        ``alongside`` is done in the same transaction after all of them, but not where the request is replayed.
+        ``alongside`` is done in the same transaction after all of them. It keeps what the request came to by the batch's id, so
+        a replay is its caller's to answer: here nothing is looked at, nothing is done, and the answer is empty.
 
         Raises :class:`Denied`, :class:`Unavailable`, :class:`InvalidInput` or :class:`BatchRefused` with the complete list.
         """
-        await self._keys.prepare_to_encrypt()
+        await self._keys.prepare_to_encrypt(len(body.operations))
         async with self._gate.enter(caller, AuditAction.SECRET_BATCH) as entry:
             first = await self._idempotency.recall(entry, idempotency)
+            if first is not None and alongside is not None:
+                entry.accept(Resource("secret"))
+                entry.amend(code="replayed")
+                return SecretBatchAnswer(results=[])
             replayed = None if first is None else await batch_rows.batch_secrets(entry.session, first.resource_id)
             items = Items(entry, body.operations)
             await items.admit(replayed)
@@ -90,10 +96,10 @@ class SecretBatches(SecretWriting):
             items.stop()
             ids = await self._apply(entry, items)
             items.stop()
-            if alongside is not None:
-                await alongside(entry, ids)
             batch_id = new_id(entry.now)
-            if idempotency is not None:
+            if alongside is not None:
+                await alongside(entry, batch_id, ids)
+            elif idempotency is not None:
                 await batch_rows.insert_batch(entry.session, batch_id, ids)
             await self._idempotency.remember(entry, idempotency, status=200, resource_id=batch_id)
             return await _answer(entry, ids, items)

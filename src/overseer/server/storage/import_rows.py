@@ -23,6 +23,25 @@ class ImportItem:
 
 
 @dataclass(frozen=True, slots=True)
+class NewItem:
+    """A secret that an import made or changed: the version that was active before, and seconds until it is erased."""
+
+    secret_id: UUID
+    former_version: int | None
+    erase_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedSecret:
+    """What was deleted because the import that made it said when, and who imported it."""
+
+    secret_id: UUID
+    name: str
+    scope_names: Scope[str]
+    created_by: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
 class ImportRow:
     """One import. ``scope_names`` are as they were then; ``creator`` is empty where the principal is deleted."""
 
@@ -45,10 +64,10 @@ async def insert_import(
     await session.execute("import_insert", import_id, origin, *ids, names.app, names.environment, names.node, created_by)
 
 
-async def insert_items(session: Session, import_id: UUID, formers: Sequence[tuple[UUID, int | None]]) -> None:
-    """Its secrets, each with the version that was active before."""
-    ids, versions = [one for one, _ in formers], [former for _, former in formers]
-    await session.execute("import_item_insert", import_id, ids, versions)
+async def insert_items(session: Session, import_id: UUID, items: Sequence[NewItem]) -> None:
+    """Its secrets."""
+    columns = [one.secret_id for one in items], [one.former_version for one in items], [one.erase_after for one in items]
+    await session.execute("import_item_insert", import_id, *columns)
 
 
 async def import_by_id(session: Session, import_id: UUID) -> ImportRow | None:
@@ -57,9 +76,25 @@ async def import_by_id(session: Session, import_id: UUID) -> ImportRow | None:
     return None if row is None else (await _with_items(session, [row]))[0]
 
 
-async def import_page(session: Session, before: UUID | None, limit: int) -> list[ImportRow]:
-    """Imports, newest first."""
-    return await _with_items(session, await session.fetch("import_page", before, limit))
+async def import_page(session: Session, before: UUID | None, limit: int, most: int) -> tuple[list[ImportRow], bool]:
+    """Imports, newest first, and whether there are more: up to ``limit``, and fewer where they would have more than ``most``
+    items together (but one at least)."""
+    rows = await session.fetch("import_page", before, limit + 1)
+    taken, items = 0, 0
+    for row in rows[:limit]:
+        items += row["secrets"]
+        if taken and items > most:
+            break
+        taken += 1
+    return await _with_items(session, rows[:taken]), len(rows) > taken
+
+
+async def erase_due(session: Session, limit: int) -> list[ErasedSecret]:
+    """Delete secrets whose time is over, with every version; which ones."""
+    return [
+        ErasedSecret(row["id"], row["name"], Scope(row["app"], row["environment"], row["node"]), row["created_by"])
+        for row in await session.fetch("import_erase_due", limit)
+    ]
 
 
 async def mark_undone(session: Session, import_id: UUID) -> bool:

@@ -25,13 +25,13 @@ from overseer.wire.messages import Page
     "POST",
     "/api/import",
     permission=Permission.SECRET_WRITE,
-    summary="Import up to 500 secrets into one scope, all or nothing; a dry run says what would be done",
+    summary="Import up to 5,000 secrets into one scope, all or nothing; a dry run says what would be done",
     body=ImportRequest,
     returns=ImportAnswer,
     body_limit=LARGE_BODY,
 )
 async def import_secrets(call: Call[ImportRequest, None]) -> ImportAnswer:
-    return await call.services.imports.import_secrets(call.caller, call.body)
+    return await call.services.imports.import_secrets(call.caller, call.body, call.idempotency)
 
 
 @route(

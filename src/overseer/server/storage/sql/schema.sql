@@ -797,4 +797,7 @@ CREATE TABLE secret_import_item (
     former_version      integer,
     revision            bigint NOT NULL,
     PRIMARY KEY (import_id, secret_id)
+    -- When the secret that the import made is deleted by itself; NULL: never (or it was, already).
+    erase_at            timestamptz,
 );
+CREATE INDEX secret_import_item_erase ON secret_import_item (erase_at) WHERE erase_at IS NOT NULL;

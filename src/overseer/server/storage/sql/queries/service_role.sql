@@ -58,7 +58,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON backend, secret_source TO overseer_servi
 GRANT SELECT, INSERT, UPDATE, DELETE ON secret_rotation, secret_rotation_run TO overseer_service;
 
 GRANT SELECT, INSERT, UPDATE ON secret_import TO overseer_service;
-GRANT SELECT, INSERT ON secret_import_item TO overseer_service;
+GRANT SELECT, INSERT, UPDATE (erase_at) ON secret_import_item TO overseer_service;
 
 -- A version is immutable but for its wrap and its grace period.
 GRANT SELECT, INSERT, DELETE, UPDATE (kek_term, wrapped_dek, readable_until) ON secret_version TO overseer_service;
