@@ -20,6 +20,7 @@ from overseer.wire.backends import (
     BackendView,
     SecretSource,
     SourcedSecretCreate,
+    SourceView,
 )
 from overseer.wire.messages import Page
 from overseer.wire.secrets import SecretView
@@ -99,6 +100,14 @@ class Backends:
         query = urlencode({name: text for name, text in asked.items() if text})
         path = f"/api/backends/{backend_id}/refs"
         return self._http.request("GET", f"{path}?{query}" if query else path, returns=BackendRefs).value
+
+    def secrets(self, backend_id: str) -> Iterator[SourceView]:
+        """The secrets that come from it: those that you may list."""
+        return every(self._http, f"/api/backends/{backend_id}/secrets", Page[SourceView], {})
+
+    def source(self, secret_id: str) -> SourceView:
+        """Where a secret's value comes from; :class:`Conflict` where it has values of its own."""
+        return self._http.request("GET", f"/api/secrets/{secret_id}/source", returns=SourceView).value
 
     def create_secret(
         self,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from uuid import uuid4
 
 from overseer.client.pages import every
 from overseer.client.retries import IDEMPOTENCY_KEY, RetryingClient
 from overseer.core.errors import NotReady
-from overseer.wire.backups import BackupCreate, BackupView
+from overseer.wire.backups import BackupCreate, BackupTargetView, BackupView
 from overseer.wire.messages import Page
 
 
@@ -27,6 +27,10 @@ class Backups:
     def list(self) -> Iterator[BackupView]:
         """Newest first."""
         return every(self._http, "/api/backups", Page[BackupView], {})
+
+    def targets(self) -> Sequence[BackupTargetView]:
+        """Where backups go, as the configuration of the server says."""
+        return self._http.request("GET", "/api/backup-targets", returns=Page[BackupTargetView]).value.items
 
     def get(self, backup_id: str) -> BackupView:
         return self._http.request("GET", f"/api/backups/{backup_id}", returns=BackupView).value

@@ -7,6 +7,7 @@ from datetime import datetime
 from msgspec import UNSET, UnsetType
 
 from overseer.wire.messages import Answer, Request
+from overseer.wire.secrets import ScopeView
 
 
 class BackendCreate(Request, frozen=True):
@@ -41,7 +42,11 @@ class BackendPatch(Request, frozen=True):
 
 
 class BackendView(Answer, frozen=True):
-    """A backend, never a credential. Of the ``secrets`` that come from it, ``failing`` had a last try that went wrong."""
+    """A backend, never a credential. Of the ``secrets`` that come from it, ``failing`` had a last try that went wrong.
+
+    ``last_success``: when a value came from it last. ``resting``: the server process that answers leaves it alone for some
+    seconds, because it failed several times in a row.
+    """
 
     id: str
     name: str
@@ -56,6 +61,8 @@ class BackendView(Answer, frozen=True):
     failing: int
     created_at: datetime
     updated_at: datetime
+    last_success: datetime | None = None
+    resting: bool = False
 
 
 class BackendTest(Answer, frozen=True):
@@ -73,6 +80,28 @@ class BackendRefs(Answer, frozen=True):
     """What is directly in a folder; a slash at the end is a folder. Never values."""
 
     refs: list[str]
+
+
+class SourceView(Answer, frozen=True):
+    """Where one secret's value comes from, and how the last try went.
+
+    ``fetched_at``: when what is kept was asked for; ``tried_at``: of the last try; ``failure``: the stage at which that
+    went wrong, '' where it did not. ``state``: fresh; due (asked for before it is used next); stale (the backend is away, what is
+    kept still serves); too_old (it does not any more); refused (the backend says no: nothing is given).
+    """
+
+    secret_id: str
+    name: str
+    scope: ScopeView
+    backend_id: str
+    backend: str
+    ref: str
+    field: str
+    mode: str
+    state: str
+    failure: str
+    fetched_at: datetime
+    tried_at: datetime
 
 
 class SourcedSecretCreate(Request, frozen=True):

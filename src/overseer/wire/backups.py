@@ -13,6 +13,23 @@ class BackupCreate(Request, frozen=True):
     target: str
 
 
+class BackupTargetView(Answer, frozen=True):
+    """A table [backup.NAME] of the configuration of the server that answers. Never a passphrase.
+
+    ``recipients``: age public keys that can open its backups; none where a passphrase does. ``schedule``: cron, UTC; None where
+    backups are made when they are asked for alone. ``next_at``: when it comes round next. All three ``keep_…`` 0: all stay.
+    """
+
+    name: str
+    to: str
+    recipients: list[str]
+    schedule: str | None
+    next_at: datetime | None
+    keep_last: int
+    keep_daily: int
+    keep_weekly: int
+
+
 class BackupView(Answer, frozen=True):
     """One backup. ``target`` is '' where the command line made it on the server's machine. ``reason``: asked, schedule, local.
 

@@ -18,6 +18,7 @@ LISTS = [route for route in ROUTES if route.returns is not None and getattr(rout
 PAGES = [route for route in LISTS if route.returns.__origin__.__name__ == "Page"]
 #: Lists without cursor, and why.
 WHOLE = {"list_providers": "as many as the operator has written into the configuration"}
+WHOLE["list_backup_targets"] = WHOLE["list_providers"]
 #: Lists that are paged and not walked here, and where they are.
 ELSEWHERE = {
     "list_usage": "tests/integration/services/test_usage.py",
@@ -30,6 +31,7 @@ ELSEWHERE = {
     "list_approvals": "tests/integration/services/test_approvals.py",
     "list_approval_policies": "tests/integration/services/test_approvals.py",
     "list_backends": "tests/integration/services/test_backends.py",
+    "list_backend_secrets": "tests/integration/services/test_backends.py",
     "list_backups": "made by the leader and by commands: tests/integration/services/test_backup_schedule.py",
     "list_imports": "tests/integration/services/test_imports.py",
     "list_rotations": "a row of a secret that has a schedule: tests/integration/services",

@@ -473,6 +473,59 @@ async def test_the_test_says_what_is_wrong_and_holds_no_credential(vaulted: Vaul
     assert codes[:3] == ["", "auth", ""]
 
 
+async def test_what_comes_from_a_backend_is_shown_with_its_age_to_those_who_may_list_it(vaulted: Vaulted) -> None:
+    world, corp = vaulted.world, UUID(vaulted.corp.id)
+    db, mine = await vaulted.tie("db", "apps/shop/db"), await vaulted.tie("foreign", "apps/bank/db", app="bank")
+
+    async def state() -> tuple[str, str]:
+        shown = await vaulted.sourcing.get_source(world.owner, db)
+        assert (shown.backend, shown.ref, shown.field, shown.mode) == ("corp", "apps/shop/db", "password", "pull")
+        return shown.state, shown.failure
+
+    assert await state() == ("fresh", "")
+    await vaulted.age(61)
+    assert await state() == ("due", "")
+    vaulted.vault.sealed = True
+    await vaulted.reveal(db)
+    assert await state() == ("stale", "unavailable")
+    await vaulted.age(600)
+    assert await state() == ("too_old", "unavailable")
+    vaulted.vault.sealed = False
+    vaulted.vault.policies.clear()
+    with pytest.raises(BackendRefused):
+        await vaulted.reveal(db)
+    assert await state() == ("refused", "permission")
+    view = (await vaulted.backends.get_backend(world.owner, corp)).view
+    kept = (await vaulted.sourcing.get_source(world.owner, mine)).fetched_at
+    assert (view.secrets, view.failing, view.last_success, view.resting) == (2, 1, kept, False)
+
+    walked: list[str] = []
+    cursor = None
+    while not walked or cursor:
+        page = await vaulted.backends.list_sources(world.owner, corp, cursor=cursor, limit=1)
+        walked, cursor = walked + [one.name for one in page.items], page.next_cursor
+    assert walked == ["db", "foreign"]
+    operator = await world.service_account(frozenset({Permission.BACKEND_LIST}))
+    assert (await vaulted.backends.list_sources(operator, corp)).items == []
+    await world.bind(operator, "viewer", app="bank")
+    assert [one.name for one in (await vaulted.backends.list_sources(operator, corp)).items] == ["foreign"]
+    with pytest.raises(Unavailable):
+        await vaulted.sourcing.get_source(operator, db)
+    plain = UUID((await world.secret("plain", "v")).id)
+    with pytest.raises(Conflict):
+        await vaulted.sourcing.get_source(world.owner, plain)
+
+
+async def test_a_backend_that_is_left_alone_is_shown_so(vaulted: Vaulted) -> None:
+    secret = await vaulted.tie("db", "apps/shop/db")
+    vaulted.vault.sealed = True
+    for _ in range(3):
+        await vaulted.age(61)
+        assert (await vaulted.backends.get_backend(vaulted.world.owner, UUID(vaulted.corp.id))).view.resting is False
+        await vaulted.reveal(secret)
+    assert (await vaulted.backends.get_backend(vaulted.world.owner, UUID(vaulted.corp.id))).view.resting is True
+
+
 async def test_a_circuit_opens_and_closes(vaulted: Vaulted) -> None:
     clock = [0.0]
     calls = BackendCalls(vaulted.world.keys, AddressRules(private_allowed=lambda _: True), lambda: Circuit(lambda: clock[0]))

@@ -16,6 +16,7 @@ import pytest
 
 from overseer.core.errors import Conflict, Denied, Unavailable
 from overseer.core.permissions import Permission
+from overseer.core.secret_value import SecretValue
 from overseer.crypto.age_keys import Identity
 from overseer.server.backup_settings import BackupTarget
 from overseer.server.services import backup_schedule
@@ -151,6 +152,22 @@ async def test_who_may_ask_and_who_may_look(world: World, tmp_path: Path) -> Non
         await asks.create_backup(operator, BackupCreate(target="elsewhere"))
     with pytest.raises(Denied):
         await asks.create_backup(await world.service_account("auditor"), NIGHTLY)
+
+
+async def test_where_backups_go_is_shown_and_who_can_open_them_but_no_passphrase(world: World, tmp_path: Path) -> None:
+    words = SecretValue("canary-of-a-passphrase")
+    targets = service(
+        world,
+        nightly=BackupTarget(to=str(tmp_path), recipients=(KEY,), schedule="15 3 * * *", keep_last=3, keep_weekly=2),
+        by_hand=BackupTarget(to="s3://bucket/x", passphrase=words),
+    )
+    by_hand, nightly = (await targets.list_targets(await world.service_account(frozenset({Permission.BACKUP_LIST})))).items
+    assert (by_hand.name, by_hand.schedule, by_hand.next_at, by_hand.recipients) == ("by_hand", None, None, [])
+    assert (nightly.to, nightly.recipients, nightly.keep_last, nightly.keep_daily) == (str(tmp_path), [KEY], 3, 0)
+    assert nightly.next_at is not None
+    assert (nightly.next_at.hour, nightly.next_at.minute) == (3, 15)
+    with pytest.raises(Denied):
+        await targets.list_targets(await world.service_account(frozenset({Permission.BACKUP_CREATE})))
 
 
 async def test_doctor_says_how_backups_stand(world: World, tmp_path: Path) -> None:

@@ -69,6 +69,11 @@ class BackendCalls:
         except BackendFailure as failure:
             raise as_error(row.name, failure) from None
 
+    def resting(self, backend_id: UUID) -> bool:
+        """True while this process leaves the backend alone, because it failed several times in a row."""
+        held = self._opened.get(backend_id)
+        return held is not None and held[2].open
+
     async def _noting(self, circuit: Circuit, row: BackendRow, call: Awaitable[Result]) -> Result:
         failure: BackendFailure | None = None
         try:

@@ -28,16 +28,18 @@ from overseer.core.secret_value import SecretValue
 from overseer.crypto.envelope import EncryptedValue
 from overseer.server.backends.registry import BackendKind, check_credentials, check_settings, kind_of
 from overseer.server.services.backend_calls import BackendCalls
-from overseer.server.services.cursors import check_limit, read_name_cursor, write_cursor
+from overseer.server.services.cursors import check_limit, read_id_cursor, read_name_cursor, write_cursor
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.places import find_place
 from overseer.server.services.scope_service import check_description
+from overseer.server.services.source_views import source_view
 from overseer.server.services.tagged import Tagged, check_revision, revision_tag
 from overseer.server.storage import backend_rows
 from overseer.server.storage.backend_rows import BackendRow
-from overseer.wire.backends import BackendCreate, BackendPatch, BackendRefs, BackendTest, BackendView
+from overseer.server.storage.secret_rows import secrets_by_id
+from overseer.wire.backends import BackendCreate, BackendPatch, BackendRefs, BackendTest, BackendView, SourceView
 from overseer.wire.messages import Page
 
 MAX_SECONDS: Final = 366 * 86_400
@@ -69,7 +71,7 @@ class BackendService:
             _check_times(*times)
             first = await self._idempotency.first_result(entry, idempotency)
             if first is not None:
-                return _tagged(await _known(entry, first.resource_id))
+                return self._tagged(await _known(entry, first.resource_id))
             row = BackendRow(
                 new_id(entry.now), body.name, kind.word, body.description, settings, *times, new_id(entry.now), _NO_ENVELOPE
             )
@@ -78,7 +80,7 @@ class BackendService:
                 raise AlreadyExists("there is a backend of that name already")
             await self._idempotency.remember(entry, idempotency, status=201, resource_id=row.id)
             entry.amend(resource_id=row.id)
-            return _tagged(await _known(entry, row.id))
+            return self._tagged(await _known(entry, row.id))
 
     async def list_backends(self, caller: Caller, cursor: str | None = None, limit: int = 100) -> Page[BackendView]:
         """Backends by name. Needs ``backend:list``."""
@@ -88,14 +90,31 @@ class BackendService:
             rows = await backend_rows.backend_page(entry.session, after and after[0], check_limit(limit) + 1)
         last = rows[limit - 1] if len(rows) > limit else None
         return Page(
-            items=[_view(row) for row in rows[:limit]],
+            items=[self._view(row) for row in rows[:limit]],
             next_cursor=None if last is None else write_cursor(last.name, str(last.id)),
         )
 
     async def get_backend(self, caller: Caller, backend_id: UUID) -> Tagged[BackendView]:
         """One backend. Needs ``backend:list``."""
         async with self._gate.enter(caller, AuditAction.BACKEND_LIST) as entry:
-            return _tagged(await _authorised(entry, backend_id, Permission.BACKEND_LIST))
+            return self._tagged(await _authorised(entry, backend_id, Permission.BACKEND_LIST))
+
+    async def list_sources(
+        self, caller: Caller, backend_id: UUID, *, cursor: str | None = None, limit: int = 100
+    ) -> Page[SourceView]:
+        """The secrets that come from a backend, in the order of their ids: those that the caller may list. A page may hold fewer
+        than ``limit``, even none, and go on. Needs ``backend:list``.
+        """
+        async with self._gate.enter(caller, AuditAction.BACKEND_LIST) as entry:
+            await _authorised(entry, backend_id, Permission.BACKEND_LIST)
+            after = None if cursor is None else read_id_cursor(cursor)
+            rows = await backend_rows.source_page(entry.session, backend_id, after, check_limit(limit) + 1)
+            more, rows = len(rows) > limit, rows[:limit]
+            found = {one.id: one for one in await secrets_by_id(entry.session, [row.secret_id for row in rows])}
+            pairs = [(found[row.secret_id], row) for row in rows if row.secret_id in found]
+            seen = [(one, row) for one, row in pairs if entry.permits(Permission.SECRET_LIST, one.resource())]
+            items = [source_view(one, row, entry.now) for one, row in seen]
+        return Page(items=items, next_cursor=write_cursor(str(rows[-1].secret_id)) if more else None)
 
     async def patch_backend(
         self, caller: Caller, backend_id: UUID, body: BackendPatch, if_match: str | None = None
@@ -118,7 +137,7 @@ class BackendService:
             _check_times(row.ttl, row.stale_if_error, row.max_age, row.timeout)
             row = self._with_settings(entry, row, kind, body)
             await backend_rows.update_backend(entry.session, row)
-            return _tagged(await _known(entry, row.id))
+            return self._tagged(await _known(entry, row.id))
 
     async def delete_backend(self, caller: Caller, backend_id: UUID, if_match: str | None = None) -> None:
         """Delete a backend that no secret comes from. Needs ``backend:write``. :class:`Conflict` otherwise."""
@@ -168,6 +187,12 @@ class BackendService:
             if problem is not None:
                 raise problem
         return BackendRefs(refs=refs)
+
+    def _tagged(self, row: BackendRow) -> Tagged[BackendView]:
+        return Tagged(self._view(row), revision_tag(row.revision))
+
+    def _view(self, row: BackendRow) -> BackendView:
+        return _view(row, resting=self._calls.resting(row.id))
 
     def _with_settings(self, entry: Entry, row: BackendRow, kind: BackendKind, body: BackendPatch) -> BackendRow:
         if body.settings is UNSET and body.credentials is UNSET:
@@ -219,11 +244,7 @@ def _check_times(ttl: int, stale_if_error: int, max_age: int, timeout: int) -> N
         raise InvalidInput(rule, problems=[Problem("body.ttl", rule, "bad_times")])
 
 
-def _tagged(row: BackendRow) -> Tagged[BackendView]:
-    return Tagged(_view(row), revision_tag(row.revision))
-
-
-def _view(row: BackendRow) -> BackendView:
+def _view(row: BackendRow, *, resting: bool) -> BackendView:
     never = datetime.fromtimestamp(0, UTC)
     return BackendView(
         id=str(row.id),
@@ -239,4 +260,6 @@ def _view(row: BackendRow) -> BackendView:
         failing=row.failing,
         created_at=row.created_at or never,
         updated_at=row.updated_at or never,
+        last_success=row.last_success,
+        resting=resting,
     )

@@ -7,6 +7,7 @@ chose. The work is the leader's (``backup_schedule``).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from uuid import UUID
 
 from overseer.core.access import Resource
@@ -20,7 +21,7 @@ from overseer.server.services.cursors import check_limit, read_id_cursor, write_
 from overseer.server.services.gate import Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.storage.backup_rows import BackupRun, ask_for_backup, backup_is_open, backup_page
-from overseer.wire.backups import BackupCreate, BackupView
+from overseer.wire.backups import BackupCreate, BackupTargetView, BackupView
 from overseer.wire.messages import Page
 
 
@@ -50,6 +51,13 @@ class BackupService:
                 raise Conflict("the backup that this idempotency key asked for is not known any more")
         return backup_view(found[0])
 
+    async def list_targets(self, caller: Caller) -> Page[BackupTargetView]:
+        """The targets of this server's configuration, by name. Needs ``backup:list``."""
+        async with self._gate.enter(caller, AuditAction.BACKUP_LIST) as entry:
+            entry.authorise(Permission.BACKUP_LIST, Resource("backup"))
+            views = [target_view(name, target, entry.now) for name, target in sorted(self._targets.items())]
+        return Page(items=views, next_cursor=None)
+
     async def list_backups(self, caller: Caller, *, cursor: str | None = None, limit: int = 50) -> Page[BackupView]:
         """Newest first; ``limit`` 1 to 500. Needs ``backup:list``."""
         async with self._gate.enter(caller, AuditAction.BACKUP_LIST) as entry:
@@ -68,6 +76,20 @@ class BackupService:
             if not found:
                 entry.hide("backup")
         return backup_view(found[0])
+
+
+def target_view(name: str, target: BackupTarget, now: datetime) -> BackupTargetView:
+    """The table as people see it."""
+    return BackupTargetView(
+        name=name,
+        to=target.to,
+        recipients=list(target.recipients),
+        schedule=target.schedule,
+        next_at=target.due_after(now),
+        keep_last=target.keep_last,
+        keep_daily=target.keep_daily,
+        keep_weekly=target.keep_weekly,
+    )
 
 
 def backup_view(row: BackupRun) -> BackupView:

@@ -31,6 +31,11 @@ class Circuit:
         self._closed_from = self._clock() + PAUSE_SECONDS
         return True
 
+    @property
+    def open(self) -> bool:
+        """True while calls are held off, or will be but for one that tries."""
+        return self._failures >= FAILURES
+
     def note(self, *, well: bool) -> None:
         """How the call went."""
         self._failures = 0 if well else self._failures + 1

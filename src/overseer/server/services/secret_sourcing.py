@@ -36,12 +36,13 @@ from overseer.server.services.secret_input import NewValue, check_metadata, chec
 from overseer.server.services.secret_storing import store_new
 from overseer.server.services.secret_views import tagged_view
 from overseer.server.services.source_refresh import SourceRefresh, taken
+from overseer.server.services.source_views import source_view
 from overseer.server.services.tagged import Tagged, check_if_match
 from overseer.server.storage import backend_rows, secret_rows
 from overseer.server.storage.backend_rows import BackendRow
 from overseer.server.storage.rollout_rows import running_rollout
 from overseer.server.storage.scope_rows import ensure_scope
-from overseer.wire.backends import SecretSource, SourcedSecretCreate
+from overseer.wire.backends import SecretSource, SourcedSecretCreate, SourceView
 from overseer.wire.secrets import SecretView
 
 MODES: Final = ("pull", "sync")
@@ -123,6 +124,17 @@ class SecretSourcing:
                 entry.accept(row.resource(event.version), action=event.action)
                 entry.amend(code=event.code)
             return await _read_again(entry, row.id)
+
+    async def get_source(self, caller: Caller, secret_id: UUID) -> SourceView:
+        """Where a secret's value comes from, and how old what is kept is. Needs ``secret:list``. :class:`Conflict` where it does
+        not come from a backend.
+        """
+        async with self._gate.enter(caller, AuditAction.SECRET_READ) as entry:
+            row = await known_secret(entry, secret_id, Permission.SECRET_LIST)
+            source = (await backend_rows.sources_of(entry.session, [row.id])).get(row.id)
+            if source is None:
+                raise Conflict("this secret does not come from a backend")
+            return source_view(row, source, entry.now)
 
     async def remove_source(self, caller: Caller, secret_id: UUID, if_match: str | None = None) -> Tagged[SecretView]:
         """Untie a secret: it keeps the values that it has and takes new ones by hand. Needs ``secret:write``."""

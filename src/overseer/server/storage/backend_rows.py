@@ -34,6 +34,7 @@ class BackendRow:
     updated_at: datetime | None = None
     secrets: int = 0
     failing: int = 0
+    last_success: datetime | None = None
 
     def context(self, instance_id: UUID) -> BackendContext:
         """What its credentials are bound to."""
@@ -116,6 +117,12 @@ async def sources_of(session: Session, secret_ids: Sequence[UUID]) -> dict[UUID,
     return {row["secret_id"]: SourceRow(**dict(row)) for row in rows}
 
 
+async def source_page(session: Session, backend_id: UUID, after: UUID | None, limit: int) -> list[SourceRow]:
+    """The first ``limit`` sources of a backend after that of a secret."""
+    rows = await session.fetch("source_page", backend_id, after, limit)
+    return [SourceRow(**dict(row)) for row in rows]
+
+
 async def sources_to_sync(session: Session, at_least: int, limit: int) -> list[SourceRow]:
     """Sources of the mode sync whose time has come."""
     return [SourceRow(**dict(row)) for row in await session.fetch("sources_to_sync", at_least, limit)]
@@ -151,7 +158,7 @@ def _changing(row: BackendRow) -> tuple[Any, ...]:
 def _backend(row: Record) -> BackendRow:
     sealed = EncryptedValue(row["format"], row["kek_term"], row["wrapped_dek"], row["ciphertext"])
     plain = ("id", "name", "kind", "description", "ttl", "stale_if_error", "max_age", "timeout", "credential_id", "revision")
-    shown = ("created_at", "updated_at", "secrets", "failing")
+    shown = ("created_at", "updated_at", "secrets", "failing", "last_success")
     return BackendRow(
         **{name: row[name] for name in (*plain, *shown)}, settings=json.loads(row["settings"]), credentials=sealed
     )

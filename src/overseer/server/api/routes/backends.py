@@ -17,6 +17,7 @@ from overseer.wire.backends import (
     BackendView,
     SecretSource,
     SourcedSecretCreate,
+    SourceView,
 )
 from overseer.wire.messages import Page
 from overseer.wire.secrets import SecretView
@@ -114,6 +115,20 @@ async def test_backend(call: Call[None, None], backend_id: UUID) -> BackendTest:
 
 @route(
     "GET",
+    "/api/backends/{backend_id}/secrets",
+    permission=Permission.BACKEND_LIST,
+    summary="List the secrets that come from a backend: those that you may list",
+    query=PageQuery,
+    returns=Page[SourceView],
+)
+async def list_backend_secrets(call: Call[None, PageQuery], backend_id: UUID) -> Page[SourceView]:
+    return await call.services.backends.list_sources(
+        call.caller, backend_id, cursor=call.query.cursor, limit=call.query.limit
+    )
+
+
+@route(
+    "GET",
     "/api/backends/{backend_id}/refs",
     permission=Permission.BACKEND_USE,
     summary="List what is directly in a folder of a backend, never values; for secrets of the scope that is named",
@@ -125,6 +140,17 @@ async def list_backend_refs(call: Call[None, BackendRefsQuery], backend_id: UUID
     return await call.services.backends.list_refs(
         call.caller, backend_id, folder=q.folder, app=q.app, environment=q.environment, node=q.node
     )
+
+
+@route(
+    "GET",
+    "/api/secrets/{secret_id}/source",
+    permission=Permission.SECRET_LIST,
+    summary="Show where a secret's value comes from, and how old what is kept is; 409 where it has values of its own",
+    returns=SourceView,
+)
+async def get_secret_source(call: Call[None, None], secret_id: UUID) -> SourceView:
+    return await call.services.sourcing.get_source(call.caller, secret_id)
 
 
 @route(

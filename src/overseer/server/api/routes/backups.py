@@ -8,7 +8,7 @@ from overseer.core.permissions import Permission
 from overseer.server.api.call import Call
 from overseer.server.api.queries import PageQuery
 from overseer.server.api.route import route
-from overseer.wire.backups import BackupCreate, BackupView
+from overseer.wire.backups import BackupCreate, BackupTargetView, BackupView
 from overseer.wire.messages import Page
 
 
@@ -35,6 +35,17 @@ async def create_backup(call: Call[BackupCreate, None]) -> BackupView:
 )
 async def list_backups(call: Call[None, PageQuery]) -> Page[BackupView]:
     return await call.services.backups.list_backups(call.caller, cursor=call.query.cursor, limit=call.query.limit)
+
+
+@route(
+    "GET",
+    "/api/backup-targets",
+    permission=Permission.BACKUP_LIST,
+    summary="List where backups go, when they are made and how many stay, as the server's configuration says",
+    returns=Page[BackupTargetView],
+)
+async def list_backup_targets(call: Call[None, None]) -> Page[BackupTargetView]:
+    return await call.services.backups.list_targets(call.caller)
 
 
 @route(

@@ -4,7 +4,8 @@
 SELECT b.id, b.name, b.kind, b.description, b.settings::text AS settings, b.ttl, b.stale_if_error, b.max_age, b.timeout,
        b.credential_id, b.format, b.kek_term, b.wrapped_dek, b.ciphertext, b.revision, b.created_at, b.updated_at,
        (SELECT count(*) FROM secret_source o WHERE o.backend_id = b.id) AS secrets,
-       (SELECT count(*) FROM secret_source o WHERE o.backend_id = b.id AND o.failure <> '') AS failing
+       (SELECT count(*) FROM secret_source o WHERE o.backend_id = b.id AND o.failure <> '') AS failing,
+       (SELECT max(o.fetched_at) FROM secret_source o WHERE o.backend_id = b.id) AS last_success
 FROM backend b
 
 -- name: backend_by_id
@@ -60,6 +61,13 @@ JOIN backend b ON b.id = o.backend_id
 -- name: sources_of
 @{source_columns}
 WHERE o.secret_id = ANY ($1::uuid[]);
+
+-- name: source_page
+-- Those of backend $1 by the id of their secret, after $2 (NULL: from the first); $3 limit.
+@{source_columns}
+WHERE o.backend_id = $1 AND ($2::uuid IS NULL OR o.secret_id > $2)
+ORDER BY o.secret_id
+LIMIT $3;
 
 -- name: sources_to_sync
 -- Those of the mode sync whose last try is older than the backend's ttl (at least $1 seconds), the longest waiting first; $2 limit.
