@@ -18,6 +18,7 @@ from tests.integration.web.browsing import HERE, Html, somebody
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 CANARY = "canary-Zq81vT0pLw"
+OTHER_SCHEME = HERE.replace("http://", "https://")
 CLOSED = [page for page in PAGES if not isinstance(page.permission, Open)]
 FORMS = [page for page in CLOSED if page.method == "POST"]
 VISITS = [page for page in PAGES if page.method == "GET"]
@@ -72,7 +73,7 @@ async def test_a_bearer_token_is_no_session_of_a_page(server: Server) -> None:
 async def test_every_form_needs_its_proof_and_an_origin(server: Server, things: dict[str, str]) -> None:
     owner, other = await somebody(server, "owner"), await somebody(server, "owner")
     proof = await owner.known_proof()
-    ours, foreign = {"origin": HERE}, {"origin": "https://evil.example"}
+    ours, foreign, other_scheme = {"origin": HERE}, {"origin": "https://evil.example"}, {"origin": OTHER_SCHEME}
     for page in FORMS:
         path = address(page, things)
         tries: list[tuple[dict[str, str], dict[str, str]]] = [
@@ -81,6 +82,7 @@ async def test_every_form_needs_its_proof_and_an_origin(server: Server, things: 
             ({"csrf": await other.known_proof()}, ours),
             ({"csrf": proof}, {}),
             ({"csrf": proof}, foreign),
+            ({"csrf": proof}, other_scheme),
             ({"csrf": proof}, {"origin": "null"}),
             ({}, ours | {"x-csrf-token": "0" * 64}),
         ]
@@ -94,7 +96,7 @@ async def test_every_form_needs_its_proof_and_an_origin(server: Server, things: 
 async def test_open_forms_need_an_origin_of_ours(server: Server) -> None:
     for page in PAGES:
         if page.method == "POST" and isinstance(page.permission, Open):
-            for headers in ({}, {"origin": "https://evil.example"}, {"origin": "null"}):
+            for headers in ({}, {"origin": "https://evil.example"}, {"origin": OTHER_SCHEME}, {"origin": "null"}):
                 answer = await server.ask("POST", page.path, "", data={"name": "x"}, headers=headers)
                 assert answer.status_code == 403, page.path
 

@@ -38,7 +38,8 @@ def application(
         methods[route.method] = route
     pages = Router([*extra], redirect_slashes=False, default=_no_such_path)
     index = PathIndex({path: Endpoint(methods, edge) for path, methods in by_path.items()}, pages)
-    return Front(index, HostRule(allowed_hosts), PeerRule(trusted_proxies))
+    peers = PeerRule(trusted_proxies)
+    return Front(index, HostRule(allowed_hosts, peers.from_proxy), peers)
 
 
 async def _no_such_path(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001  # the signature is ASGI's

@@ -2,13 +2,14 @@
 
 A web page that makes its own name point at 127.0.0.1 (DNS rebinding) still sends that name as Host: it is refused. Accepted are
 the loopback names, the host that the server listens on, what ``OVERSEER_ALLOWED_HOSTS`` lists, and the very address that the
-connection arrived at (an address cannot be rebound). A state-changing request with an
-Origin must come from the same host and port.
+connection arrived at (an address cannot be rebound). A state-changing request with an Origin must come from the same scheme, host
+and port (RFC 6454, section 5): a page that somebody in between served as plain http is another site. The server's own scheme is
+the connection's, or https where that comes from a trusted proxy, which ends TLS.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,13 +17,20 @@ from overseer.core.errors import ForeignOrigin, WrongHost
 from overseer.server.api.peers import parse_address
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_OTHER_SCHEME: Final = (
+    "this page was opened under another scheme or port than the server's own; open it again, and list a proxy that ends TLS in "
+    "OVERSEER_TRUSTED_PROXIES"
+)
 
 
 class HostRule:
-    """Checks Host and Origin. ``allowed`` are host names or addresses without a port; IPv6 without brackets."""
+    """Checks Host and Origin. ``allowed`` are host names or addresses without a port; IPv6 without brackets. ``from_proxy`` says
+    of a request whether it comes from a proxy that ends TLS."""
 
-    def __init__(self, allowed: Iterable[str] = ()) -> None:
+    def __init__(self, allowed: Iterable[str] = (), from_proxy: Callable[[Mapping[str, Any]], bool] = lambda _: False) -> None:
+        self._from_proxy = from_proxy
         self._allowed = LOOPBACK_NAMES | {_plain(name) for name in allowed}
 
     def check(self, scope: Mapping[str, Any], headers: Mapping[bytes, list[bytes]]) -> None:
@@ -34,9 +42,27 @@ class HostRule:
             raise WrongHost("this server does not answer to that Host; add it to OVERSEER_ALLOWED_HOSTS if it should")
         if scope["method"] in _SAFE_METHODS:
             return
-        for origin in headers.get(b"origin", []):
-            if _netloc(origin.decode("latin-1")) != host:
-                raise ForeignOrigin("a page of another site may not change anything here")
+        own = origin_of(f"{self._scheme(scope)}://{host}")
+        for text in headers.get(b"origin", []):
+            origin = origin_of(text.decode("latin-1"))
+            if origin is None or origin != own:
+                same = origin is not None and own is not None and origin[1] == own[1]
+                raise ForeignOrigin(_OTHER_SCHEME if same else "a page of another site may not change anything here")
+
+    def _scheme(self, scope: Mapping[str, Any]) -> str:
+        return "https" if scope.get("scheme") == "https" or self._from_proxy(scope) else "http"
+
+
+def origin_of(text: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of an origin as a browser writes it (RFC 6454, section 6.2); None for anything else, ``null`` too."""
+    try:
+        parts = urlsplit(text)
+        host, port = host_of(parts.netloc), parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in DEFAULT_PORTS or not host or parts.path or parts.query or parts.fragment:
+        return None
+    return parts.scheme, host, DEFAULT_PORTS[parts.scheme] if port is None else port
 
 
 def host_of(netloc: str) -> str:
@@ -58,10 +84,3 @@ def _plain(name: str) -> str:
 def _local_address(scope: Mapping[str, Any]) -> str | None:
     server = scope.get("server")
     return _plain(server[0]) if server and server[0] else None
-
-
-def _netloc(origin: str) -> str:
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return ""

@@ -7,7 +7,7 @@ Addresses are plain texts that PostgreSQL's ``inet`` accepts: IPv4-mapped IPv6 i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -22,6 +22,12 @@ class PeerRule:
 
     def __init__(self, trusted_proxies: Sequence[str] = ()) -> None:
         self._trusted: tuple[Network, ...] = tuple(ip_network(text) for text in trusted_proxies)
+
+    def from_proxy(self, scope: Mapping[str, Any]) -> bool:
+        """Whether the other end of the connection is a trusted proxy."""
+        client = scope.get("client")
+        direct = parse_address(client[0]) if client else None
+        return direct is not None and self._is_trusted(direct)
 
     def peer(self, scope: dict[str, Any]) -> str:
         """The peer's address, '' where the connection has none (a Unix socket)."""

@@ -2,7 +2,8 @@
 
 The proof is an HMAC-SHA-256 under the hash by which the server knows the session: the browser's cookie leads to it, no other site
 can read either. It is the same for all forms of a session, worthless for another one, and ends with it. Whoever has read the
-database could compute it, and still could not send it: the Origin is checked apart.
+database could compute it, and still could not send it: the Origin, its scheme included, is checked
+apart.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ to the sign-in page and comes back afterwards; while the server is sealed every 
 is a page with the status that the API would give, or, where htmx asked, a notice in the page that is open.
 
 A changing request needs the proof of its form (an HMAC under the session's own secret, so a page of another site cannot know
-it) and an Origin that is ours, which the front has compared with Host; one without any Origin does not come from a form of ours.
+it) and an Origin that is ours, which the front has compared (scheme, host and port); one without any Origin does not come from a
+form of ours.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class PageEndpoint:
 
     async def _read_form(self, page: Page, visit: Visit, scope: Scope, receive: Receive) -> None:
         headers = scope[HEADERS]
-        if not headers.get(b"origin"):  # the front has compared it with Host
+        if not headers.get(b"origin"):  # the front has compared it with our own
             raise ForeignOrigin("a form is sent by a page of this server")
         visit.form = read_form(await read_body(headers, receive, page.body_limit, media=FORM_MEDIA))
         if not isinstance(page.permission, Open):

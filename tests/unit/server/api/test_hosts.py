@@ -6,13 +6,23 @@ import pytest
 
 from overseer.core.errors import ForeignOrigin, WrongHost
 from overseer.server.api.hosts import HostRule
+from overseer.server.api.peers import PeerRule
 
 
-def check(host: bytes | None, *, method: str = "GET", origin: bytes | None = None, twice: bool = False) -> None:
+def check(
+    host: bytes | None,
+    *,
+    method: str = "GET",
+    origin: bytes | None = None,
+    twice: bool = False,
+    scheme: str = "http",
+    client: str = "198.51.100.9",
+) -> None:
     headers = {} if host is None else {b"host": [host] * (2 if twice else 1)}
     if origin is not None:
         headers[b"origin"] = [origin]
-    HostRule(["vault.example.org", "FD00::1"]).check({"method": method, "server": ("10.1.2.3", 8420)}, headers)
+    scope = {"method": method, "server": ("10.1.2.3", 8420), "scheme": scheme, "client": (client, 40000)}
+    HostRule(["vault.example.org", "FD00::1"], PeerRule(["10.9.0.0/16"]).from_proxy).check(scope, headers)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +82,45 @@ def test_a_foreign_origin_changes_nothing(origin: bytes) -> None:
 def test_the_own_origin_may_change_things() -> None:
     check(b"localhost:8420", method="DELETE", origin=b"http://localhost:8420")
     check(b"localhost:8420", method="POST")  # no browser
+
+
+PROXY = "10.9.0.1"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "client", "host", "origin"),
+    [
+        ("https", "198.51.100.9", b"vault.example.org", b"https://vault.example.org"),
+        ("https", "198.51.100.9", b"vault.example.org:443", b"https://vault.example.org"),
+        ("https", "198.51.100.9", b"vault.example.org", b"HTTPS://Vault.Example.org:443"),
+        ("https", "198.51.100.9", b"vault.example.org:8443", b"https://vault.example.org:8443"),
+        ("https", "198.51.100.9", b"[fd00::1]:8443", b"https://[FD00:0::1]:8443"),
+        ("http", PROXY, b"vault.example.org", b"https://vault.example.org"),
+        ("http", "198.51.100.9", b"localhost:80", b"http://localhost"),
+    ],
+)
+def test_the_same_scheme_host_and_port_is_the_same_origin(scheme: str, client: str, host: bytes, origin: bytes) -> None:
+    check(host, method="POST", origin=origin, scheme=scheme, client=client)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "client", "host", "origin"),
+    [
+        ("https", "198.51.100.9", b"vault.example.org", b"http://vault.example.org"),  # downgraded by somebody in between
+        ("https", "198.51.100.9", b"vault.example.org:443", b"http://vault.example.org:443"),
+        ("https", "198.51.100.9", b"vault.example.org", b"https://vault.example.org:80"),
+        ("https", "198.51.100.9", b"vault.example.org", b"https://vault.example.org:8443"),
+        ("https", "198.51.100.9", b"vault.example.org:8443", b"https://vault.example.org"),
+        ("https", "198.51.100.9", b"vault.example.org", b"ftp://vault.example.org:443"),
+        ("https", "198.51.100.9", b"vault.example.org", b"https://vault.example.org/path"),
+        ("https", "198.51.100.9", b"vault.example.org", b"https://me@vault.example.org"),
+        ("https", "198.51.100.9", b"vault.example.org", b"https://vault.example.org:x"),
+        ("https", "198.51.100.9", b"vault.example.org", b"vault.example.org"),
+        ("http", PROXY, b"vault.example.org", b"http://vault.example.org"),  # what a proxy with TLS never serves
+        ("http", "198.51.100.9", b"vault.example.org", b"https://vault.example.org"),  # no proxy of ours
+    ],
+)
+def test_another_scheme_or_port_is_another_site(scheme: str, client: str, host: bytes, origin: bytes) -> None:
+    with pytest.raises(ForeignOrigin):
+        check(host, method="POST", origin=origin, scheme=scheme, client=client)
+    check(host, method="GET", origin=origin, scheme=scheme, client=client)
