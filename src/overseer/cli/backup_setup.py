@@ -1,4 +1,4 @@
-"""Backups on the server's machine, with its settings: made, verified in a scratch database, restored."""
+"""Backups on the server's machine, with its settings: made, verified in a scratch database, restored, gone on with."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from uuid import UUID
 
 from overseer.cli.server_setup import local_database
 from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
+from overseer.core.errors import KeyProblem
 from overseer.core.identifiers import new_id
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.age_keys import Unwrapper, Wrapper
@@ -28,7 +29,7 @@ from overseer.server.services.bootstrap import OPERATOR, SealSetting, open_keyri
 from overseer.server.settings import Settings
 from overseer.server.storage.audit_rows import insert_events
 from overseer.server.storage.backup_places import Directory, Place, make_place
-from overseer.server.storage.backup_rows import record_local
+from overseer.server.storage.backup_rows import record_local, resume_schedules, take_over_backups
 from overseer.server.storage.connection import service_arguments
 from overseer.server.storage.database import Database, Session
 from overseer.server.storage.embedded import EmbeddedPostgres
@@ -56,10 +57,34 @@ def make_here(
                     made = await make_backup(url, keys, write, signer)
                 async with database.work() as session:
                     await record_local(session, run_id, place.name_of(name), made.size, made.rows, made.log_size, began)
-                    await insert_events(session, [_event(run_id, made, began)])
+                    await insert_events(session, [_event(AuditAction.BACKUP_MADE, run_id, f"rows:{made.rows}", "backup create", began)])
             finally:
                 await database.close()
         return place.name_of(name), made, instance_key(made.instance_id, signer.public) if signer else None
+
+    return asyncio.run(work())
+
+
+def resume_here(settings: Settings, *, take_over: bool) -> int:
+    """Follow the schedules of backups in this incarnation; with ``take_over`` retention may remove what earlier ones made, too:
+    how many backups that are. It is audited."""
+
+    async def work() -> int:
+        now = datetime.now(UTC)
+        async with local_database(settings) as url:
+            database = Database(service_arguments(url), setup=session_setup, size=1)
+            try:
+                async with database.work() as session:
+                    instance = await load_instance(session)
+                    if instance is None:
+                        raise KeyProblem("this database holds no Overseer instance yet: run `overseer server init`")
+                    await resume_schedules(session)
+                    count = await take_over_backups(session) if take_over else 0
+                    code = f"taken_over:{count}" if take_over else ""
+                    await insert_events(session, [_event(AuditAction.BACKUP_RESUME, instance.id, code, "backup resume", now)])
+            finally:
+                await database.close()
+        return count
 
     return asyncio.run(work())
 
@@ -144,15 +169,15 @@ def _where(to: str, instance_id: UUID, now: datetime, run_id: UUID) -> tuple[Pla
     return Directory(path.parent), path.name
 
 
-def _event(run_id: UUID, made: Made, now: datetime) -> AuditEvent:
+def _event(action: AuditAction, resource_id: UUID, code: str, client: str, now: datetime) -> AuditEvent:
     return AuditEvent(
-        AuditAction.BACKUP_MADE,
+        action,
         Outcome.ALLOWED,
         request_id=str(new_id(now)),
         actor_name=OPERATOR,
         actor_kind="operator",
         resource_kind="backup",
-        resource_id=run_id,
-        code=f"rows:{made.rows}",
-        client="backup create",
+        resource_id=resource_id,
+        code=code,
+        client=client,
     )

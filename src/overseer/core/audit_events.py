@@ -62,6 +62,7 @@ class AuditAction(StrEnum):
     BACKUP_MADE = "backup:made"
     BACKUP_REMOVE = "backup:remove"
     BACKUP_RESTORE = "backup:restore"
+    BACKUP_RESUME = "backup:resume"
     BINDING_CREATE = "binding:create"
     BINDING_DEACTIVATE = "binding:deactivate"
     BINDING_DELETE = "binding:delete"
@@ -92,6 +93,7 @@ class AuditAction(StrEnum):
     IDENTITY_READ = "identity:read"
     IMPORT_COMPARE = "import:compare"
     IMPORT_CREATE = "import:create"
+    IMPORT_FETCH = "import:fetch"
     IMPORT_LIST = "import:list"
     IMPORT_READ = "import:read"
     IMPORT_UNDO = "import:undo"
@@ -226,6 +228,7 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.BACKUP_MADE: "a backup was made; the code counts its rows",
     AuditAction.BACKUP_REMOVE: "an old backup was removed as its target's retention says",
     AuditAction.BACKUP_RESTORE: "the instance was restored from a backup; the code counts the credentials that ended",
+    AuditAction.BACKUP_RESUME: "a restored instance follows its backup schedules; the code counts backups that it took over",
     AuditAction.BINDING_CREATE: "a role was given over a selector",
     AuditAction.BINDING_DEACTIVATE: "an emergency binding was ended before its time",
     AuditAction.BINDING_DELETE: "a role was taken away",
@@ -256,6 +259,7 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.IDENTITY_READ: "a principal asked who it is and what it may do",
     AuditAction.IMPORT_COMPARE: "a value to be imported was compared with the stored one; compared: its caller learnt whether",
     AuditAction.IMPORT_CREATE: "secrets were imported; the request's other rows name each",
+    AuditAction.IMPORT_FETCH: "a folder of a backend was listed, or a value there fetched, for an import",
     AuditAction.IMPORT_LIST: "imports were listed",
     AuditAction.IMPORT_READ: "one import was shown",
     AuditAction.IMPORT_UNDO: "an import was undone as far as nothing had changed; the request's other rows name each",

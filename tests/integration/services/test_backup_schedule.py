@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import os
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import botocore.session
@@ -19,15 +24,24 @@ from overseer.core.permissions import Permission
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.age_keys import Identity
 from overseer.server.backup_settings import BackupTarget
+from overseer.server.seals.root_key_text import write_root_key
 from overseer.server.services import backup_schedule
+from overseer.server.services.backup_restoring import restore_backup
 from overseer.server.services.backup_schedule import BackupSchedule
 from overseer.server.services.backup_service import BackupService
+from overseer.server.services.bootstrap import SealSetting
 from overseer.server.services.database_findings import backup_finding
+from overseer.server.services.gate import Gate
+from overseer.server.services.key_service import KeyService
 from overseer.server.storage import backup_places
 from overseer.server.storage.backup_archive import ArchiveReader
 from overseer.server.storage.backup_places import open_backup
-from overseer.server.storage.backup_rows import backup_state
+from overseer.server.storage.backup_rows import ask_for_backup, backup_state, resume_schedules, take_over_backups
+from overseer.server.storage.connection import service_arguments
+from overseer.server.storage.database import Database
+from overseer.server.storage.service_session import session_setup
 from overseer.wire.backups import BackupCreate
+from tests import postgres_server
 from tests.integration.server_process.installation import free_port
 from tests.integration.services.world import World
 
@@ -103,6 +117,113 @@ async def test_old_files_go_after_a_new_one_is_there(world: World, tmp_path: Pat
     views = (await asks.list_backups(world.owner)).items
     assert [one.removed_at is None for one in views] == [True, True, False, False]
     assert {path.name for path in listed(tmp_path)} == {views[0].file, views[1].file, foreign.name}
+
+
+@pytest.mark.parametrize("strange", ["../root.key", "overseer-000000000000-20200101T000000Z-00000000.age"])
+async def test_one_name_that_was_tampered_with_stops_nothing(world: World, tmp_path: Path, strange: str) -> None:
+    target = BackupTarget(to=str(tmp_path), recipients=(KEY,), keep_last=5)
+    for _ in range(3):
+        await service(world, nightly=target).create_backup(world.owner, NIGHTLY)
+        await schedule(world, nightly=target).run()
+    first, second, third = (row[0] for row in await world.sql("SELECT file FROM backup_run ORDER BY id"))
+    other = tmp_path / "overseer-000000000000-20200101T000000Z-00000000.age"
+    other.write_text("of another instance")
+    await world.sql("UPDATE backup_run SET file = $1 WHERE file = $2", strange, second)
+    target = dataclasses.replace(target, keep_last=1)
+    await service(world, nightly=target).create_backup(world.owner, NIGHTLY)
+    await schedule(world, nightly=target).run()
+    left = {path.name for path in listed(tmp_path)}
+    assert {first, third}.isdisjoint(left)
+    assert {second, other.name} < left
+    assert len(left) == 3
+
+
+async def test_what_cannot_be_removed_does_not_stop_the_next_one(world: World, tmp_path: Path) -> None:
+    target = BackupTarget(to=str(tmp_path), recipients=(KEY,), keep_last=5)
+    for _ in range(3):
+        await service(world, nightly=target).create_backup(world.owner, NIGHTLY)
+        await schedule(world, nightly=target).run()
+    second = (await world.sql("SELECT file FROM backup_run ORDER BY id"))[1][0]
+    (tmp_path / second).unlink()
+    (tmp_path / second).mkdir()
+    target = dataclasses.replace(target, keep_last=1)
+    await service(world, nightly=target).create_backup(world.owner, NIGHTLY)
+    await schedule(world, nightly=target).run()
+    assert len(listed(tmp_path)) == 2
+    assert (tmp_path / second).is_dir()
+
+
+@asynccontextmanager
+async def restored(world: World, postgres_home: Path, content: bytes, tmp_path: Path, *, keep: bool) -> AsyncIterator[World]:
+    """The world in another database, as after a restore there."""
+    name = f"restored_{uuid.uuid4().hex[:12]}"
+    postgres_server.execute(postgres_home, f"CREATE DATABASE {name} TEMPLATE template0")
+    url = postgres_server.url(postgres_home, name)
+    key_file = tmp_path / f"{name}.key"
+    key_file.touch(0o600)
+    key_file.write_bytes(write_root_key(world.root_key).reveal())
+    setting = SealSetting(f"file:{key_file}")
+    await restore_backup(url, io.BytesIO(content), [IDENTITY], setting, datetime.now(UTC), keep_credentials=keep)
+    database = Database(service_arguments(url), setup=session_setup, size=2)
+    gate = Gate(database)
+    keys = KeyService(database, gate)
+    await keys.open(world.root_key)
+    try:
+        yield dataclasses.replace(world, url=url, database=database, gate=gate, keys=keys)
+    finally:
+        await database.close()
+        postgres_server.execute(postgres_home, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def test_a_restored_copy_leaves_the_original_s_backups_alone(world: World, postgres_home: Path, tmp_path: Path) -> None:
+    places = tmp_path / "places"
+    places.mkdir()
+    target = BackupTarget(to=str(places), recipients=(KEY,), schedule="* * * * *", keep_last=2)
+    for _ in range(3):
+        await service(world, nightly=target).create_backup(world.owner, NIGHTLY)
+        await schedule(world, nightly=target).run()
+    original = {path.name for path in listed(places)}
+    assert len(original) == 2
+    newest = (await world.sql("SELECT file FROM backup_run ORDER BY finished_at DESC LIMIT 1"))[0][0]
+    content = (places / newest).read_bytes()
+    async with restored(world, postgres_home, content, tmp_path, keep=False) as twin:
+        jobs = schedule(twin, nightly=dataclasses.replace(target, keep_last=1))
+        await twin.sql("UPDATE backup_run SET asked_at = asked_at - interval '1 day'")
+        await jobs.run()
+        assert {path.name for path in listed(places)} == original  # no schedule is followed
+        async with twin.database.session() as session:
+            found = backup_finding(await backup_state(session))
+        assert (found.level, "overseer backup resume" in found.advice) == ("problem", True)
+        for _ in range(2):  # whoever asks gets one, and what the twin made itself goes by its own rule
+            async with twin.gate.own_work() as (session, _):
+                await ask_for_backup(session, uuid.uuid4(), "nightly", "asked", None)
+            await jobs.run()
+        after = {path.name for path in listed(places)}
+        assert original < after
+        assert len(after) == 3
+        async with twin.gate.own_work() as (session, _):
+            await resume_schedules(session)
+        await jobs.run()
+        assert {path.name for path in listed(places)} > original
+        assert [row[0] for row in await twin.sql("SELECT reason FROM backup_run ORDER BY asked_at DESC LIMIT 1")] == ["schedule"]
+        async with twin.gate.own_work() as (session, _):
+            assert await take_over_backups(session) == 2
+            await ask_for_backup(session, uuid.uuid4(), "nightly", "asked", None)
+        await jobs.run()
+        assert original & {path.name for path in listed(places)} == {newest}  # nobody is told of the one it was restored from
+
+
+async def test_a_move_goes_on_with_its_schedules(world: World, postgres_home: Path, tmp_path: Path) -> None:
+    places = tmp_path / "places"
+    places.mkdir()
+    target = BackupTarget(to=str(places), recipients=(KEY,), schedule="* * * * *", keep_last=1)
+    await schedule(world, nightly=target).run()
+    [made] = listed(places)
+    async with restored(world, postgres_home, made.read_bytes(), tmp_path, keep=True) as moved:
+        await moved.sql("UPDATE backup_run SET asked_at = asked_at - interval '1 day'")
+        await schedule(moved, nightly=target).run()
+        assert made in listed(places)
+        assert len(listed(places)) == 2
 
 
 async def test_a_failure_is_an_alarm_and_leaves_no_file(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,25 @@ def verify(
         click.get_current_context().exit(1)
 
 
+@backup.command()
+@click.option("--take-over", is_flag=True, help="Retention may remove what the former server made: it is gone for good.")
+@json_option
+def resume(take_over: bool, as_json: bool) -> None:
+    """Follow the schedules again, on a restored or copied instance that takes the former one's place.
+
+    On the server's machine, as the server's user. Until then a restored instance makes a backup only when it is asked, and its
+    retention removes only what it made itself: the former server may still run, and a drill must not take its backups away.
+    """
+    settings = load_server_settings()
+    from overseer.cli.backup_setup import resume_here
+
+    count = resume_here(settings, take_over=take_over)
+    if as_json:
+        print_json({"resumed": True, "taken_over": count})
+        return
+    say("schedules of backups are followed" + (f"; retention counts {count} earlier backup(s)" if take_over else ""))
+
+
 def refuse_password(url: str | None) -> None:
     """A password in an argument can be seen by everybody on the machine; in the variable it is fine."""
     context = click.get_current_context()

@@ -104,6 +104,8 @@ def _tell(done: Restored, kept: bool) -> None:
     else:
         ended = f"{revoked.tokens} token(s) and session(s), {revoked.node_keys} node key(s)"
         say(f"ended: {ended}, {revoked.invitations} invitation(s)")
+        say("no schedule of backups is followed, and the former server's files stay: where this one takes its place, run")
+        say("      overseer backup resume (with --take-over where retention shall remove those as well)")
         say("Next: overseer server init --renew-owner-token (or sign in with a password), then overseer server run")
         say("      overseer node enrol-token NAME for each node, and agent join there; new tokens for CI and service accounts")
     say("      overseer key verify, then overseer key rotate: uses of the key after the backup were not counted in it")

@@ -80,6 +80,8 @@ def migrate(adopt_log: bool) -> None:
     for warning in done.warnings:
         say(f"warning: {warning}")
     say(f"applied {', '.join(done.applied)}" if done.applied else "the schema is up to date")
+    if adopt_log:
+        say("no schedule of backups is followed until `overseer backup resume` says that this one takes the original's place")
 
 
 @server.command("status")

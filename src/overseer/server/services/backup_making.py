@@ -11,6 +11,7 @@ It passes no gate: its callers do, or hold the database's URL, with which everyt
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,6 +51,11 @@ async def make_backup(url: str, keys: Sequence[Wrapper], write: Write, signer: S
         manifest = Manifest(sums, facts.log_size)
         await out.give(await asyncio.to_thread(writer.finish, manifest))
     return Made(facts.instance.id, out.size, manifest.rows, facts.log_size)
+
+
+def is_named_so(file: str, instance_id: UUID, run_id: UUID) -> bool:
+    """Whether :func:`file_name` gave this name, at whatever time."""
+    return bool(re.fullmatch(rf"overseer-{str(instance_id)[-12:]}-\d{{8}}T\d{{6}}Z-{str(run_id)[-8:]}\.age", file))
 
 
 def file_name(instance_id: UUID, now: datetime, run_id: UUID) -> str:

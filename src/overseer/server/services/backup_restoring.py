@@ -10,7 +10,8 @@ has nothing to sign it with; what is not signed is taken only where the operator
 the archive (awskms, vault-transit), whoever may encrypt with that key can make up all of it: ``Expected.signed_by`` is for that.
 
 What was live when the backup was made may have been taken away since, so nothing of it lets anybody in: tokens, sessions, keys
-of nodes, enrolment tokens, invitations, approvals and emergencies end, and rotators are held, unless the operator says otherwise.
+of nodes, enrolment tokens, invitations, approvals and emergencies end, and rotators and the schedules of backups are held, unless
+the operator says otherwise.
 Passwords stay, as what people know. Rotations that were on their way have failed: no source is called by what an old row says.
 
 It passes no gate: whoever has the root key and the backup may do everything anyway.
@@ -39,6 +40,7 @@ from overseer.server.services.key_verification import PAGE_BYTES, PAGE_ROWS, row
 from overseer.server.storage import restore_rows
 from overseer.server.storage.audit_rows import insert_events
 from overseer.server.storage.backup_archive import ArchiveReader, Head, Manifest
+from overseer.server.storage.backup_rows import resume_schedules
 from overseer.server.storage.database import Session
 from overseer.server.storage.keyring_rows import InstanceRow, load_instance
 from overseer.server.storage.restore_transaction import Restoring, restoring
@@ -136,6 +138,8 @@ async def restore_backup(
         told(opened)
         session = work.session
         revoked = Revoked() if keep_credentials else Revoked(*await restore_rows.revoke_credentials(session))
+        if keep_credentials:  # it takes the other's place, the operator says
+            await resume_schedules(session)
         await restore_rows.end_what_ran(session)
         await insert_events(session, list(_events(instance, opened, revoked, keep_credentials, now)))
     await initialise(url, setting, _no_owner_token, now)  # the role of the service, and what a newer release brings

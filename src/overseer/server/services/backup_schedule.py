@@ -2,7 +2,9 @@
 
 Guarantees: a backup that was interrupted (a kill, a lost lock) is found, marked and alarmed by the next leader, and the schedule
 goes on; a schedule that was missed while nobody led is followed once. Every failure is a row ``alarm:backup_failed``. Old files
-are removed only after a new one is there, and only those that this instance made for this target.
+are removed only after a new one is there, and only those that this incarnation of this instance made for this target, under the
+names that it gave them. An instance that was restored or copied follows no schedule until somebody says that it takes the other's
+place (``overseer backup resume``): it may be a drill, and the other one may run.
 
 What it will not do: look whether a file still is where it was written, or open one (``overseer backup verify`` does).
 """
@@ -16,16 +18,18 @@ from typing import Final
 from uuid import UUID
 
 from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
-from overseer.core.errors import OverseerError
+from overseer.core.errors import NotReady, OverseerError
 from overseer.core.identifiers import new_id
 from overseer.server.backup_settings import BackupTarget
-from overseer.server.services.backup_making import Made, file_name, make_backup
+from overseer.server.services.backup_making import Made, file_name, is_named_so, make_backup
 from overseer.server.services.gate import Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.storage import backup_rows
 from overseer.server.storage.backup_places import Place, make_place
 
 REQUEST_ID: Final = "backup"
+#: A place that does not answer so often in one round is away: each further file would wait as long.
+MOST_AWAY: Final = 3
 UNKNOWN_TARGET: Final = "unknown_target"
 _LOG: Final = logging.getLogger("overseer.server")
 
@@ -61,6 +65,8 @@ class BackupSchedule:
 
     async def _follow_schedules(self) -> None:
         async with self._gate.own_work() as (session, _):
+            if await backup_rows.schedules_held(session):
+                return
             now = await session.fetchval("database_clock")
             for name, target in self._targets.items():
                 last = await backup_rows.last_scheduled(session, name)
@@ -102,14 +108,21 @@ class BackupSchedule:
 
     async def _remove_old(self, name: str, target: BackupTarget, place: Place) -> None:
         async with self._gate.own_work() as (session, _):
-            kept = await backup_rows.kept_backups(session, name)
+            found = await backup_rows.kept_backups(session, name)
+        kept = [one for one in found if is_named_so(one[1], self._keys.instance_id, one[0])]
+        if len(kept) < len(found):
+            _LOG.error("%d backups of %s have other names in the database than they were given", len(found) - len(kept), name)
+        away = 0
         for index in target.retention.to_remove([made for _, _, made in kept]):
             run_id, file, _ = kept[index]
             try:
                 await place.remove(file)
             except OverseerError as error:
                 _LOG.warning("an old backup of %s could not be removed: %s", name, error.message)
-                return
+                away += isinstance(error, NotReady)
+                if away == MOST_AWAY:
+                    return
+                continue
             async with self._gate.own_work() as (session, events):
                 await backup_rows.mark_removed(session, run_id)
                 events.append(_event(AuditAction.BACKUP_REMOVE, run_id, name, ""))

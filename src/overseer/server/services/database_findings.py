@@ -170,7 +170,10 @@ def _age(newest: KeyRow, limits: KeyLimits, now: datetime) -> Finding:
 
 
 def backup_finding(state: BackupState) -> Finding:
-    """Whether there is a backup, how old it is, and whether the last try failed."""
+    """Whether there is a backup, how old it is, whether the last try failed, and whether schedules are followed."""
+    if state.held:
+        text = "this instance was restored or copied: no schedule of backups is followed, and retention leaves older files alone"
+        return problem("backup", text, "if it takes the other's place, run `overseer backup resume` on the server's machine")
     if state.succeeded_at is None:
         advice = "see docs/how-to/back-up-and-restore.md: `overseer backup create --to`, or a schedule in overseer.toml"
         return warning("backup", "no backup was ever made with `overseer backup`", advice)

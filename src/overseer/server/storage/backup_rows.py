@@ -32,12 +32,13 @@ class BackupRun:
 
 @dataclass(frozen=True, slots=True)
 class BackupState:
-    """How backups stand. ``last_state`` is succeeded, failed or None."""
+    """How backups stand. ``last_state`` is succeeded, failed or None; ``held`` as :func:`schedules_held`."""
 
     succeeded_at: datetime | None
     size: int | None
     failures: int
     last_state: str | None
+    held: bool
     now: datetime
 
 
@@ -85,7 +86,7 @@ async def backup_page(session: Session, before: UUID | None, limit: int, run_id:
 
 
 async def kept_backups(session: Session, target: str) -> list[tuple[UUID, str, datetime]]:
-    """Id, file and end of those whose files are there, newest first."""
+    """Id, file and end of those of this incarnation whose files are there, newest first."""
     return [(row["id"], row["file"], row["finished_at"]) for row in await session.fetch("backup_runs_kept", target)]
 
 
@@ -98,6 +99,21 @@ async def last_scheduled(session: Session, target: str) -> datetime | None:
     """When the schedule was last followed for a target."""
     found: datetime | None = await session.fetchval("backup_run_last", target)
     return found
+
+
+async def schedules_held(session: Session) -> bool:
+    """Whether this is a restored or copied instance of which nobody has said yet that it takes the other's place."""
+    return bool(await session.fetchval("backup_schedules_held"))
+
+
+async def resume_schedules(session: Session) -> None:
+    """Follow the schedules from now on, in this incarnation of the log."""
+    await session.execute("backup_resume")
+
+
+async def take_over_backups(session: Session) -> int:
+    """Let this incarnation's retention remove what earlier ones made; how many backups that are."""
+    return await session.execute("backup_take_over")
 
 
 async def backup_state(session: Session) -> BackupState:

@@ -196,6 +196,7 @@ CREATE TABLE token (
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     kind            text NOT NULL DEFAULT 'token' CHECK (kind IN ('token', 'session')),
     idle_seconds    integer CHECK (idle_seconds > 0),                         -- a session ends when it is not used for so long
+    enrolling       boolean NOT NULL DEFAULT false,                           -- it may set up a second factor, and nothing else
     CHECK ((kind = 'session') = (idle_seconds IS NOT NULL))
 );
 CREATE INDEX token_principal ON token (principal_id);
@@ -310,6 +311,7 @@ CREATE TABLE secret_version (
     readable_until  timestamptz,                                              -- grace period of a rotated version
     created_by      uuid REFERENCES principal ON DELETE SET NULL,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    creator         text,                                                     -- who made it on the instance that it came from
     PRIMARY KEY (secret_id, version)
 );
 ALTER TABLE secret ADD CONSTRAINT secret_active_version FOREIGN KEY (id, active_version)
@@ -766,11 +768,18 @@ CREATE TABLE backup_run (
     started_at      timestamptz,
     finished_at     timestamptz,
     removed_at      timestamptz,                                              -- its file went as the target's retention says
+    incarnation     integer NOT NULL DEFAULT 1,                               -- of the log that made it: no other removes its file
     CHECK ((state IN ('succeeded', 'failed')) = (finished_at IS NOT NULL))
 );
 CREATE INDEX backup_run_asked ON backup_run (asked_at);
 -- One at a time for each target.
 CREATE UNIQUE INDEX backup_run_open ON backup_run (target) WHERE state IN ('waiting', 'running');
+
+-- Incarnations that follow the schedules of backups: the first does; a restored or copied instance when somebody has said so.
+CREATE TABLE backup_resumption (
+    incarnation     integer PRIMARY KEY,
+    at              timestamptz NOT NULL DEFAULT clock_timestamp()
+);
 
 -- What one import made: names and versions, never a value. No foreign keys into the store: what was imported may be deleted or
 -- moved, and the record says so by comparing. app, environment and node are the scope's names at that time.
@@ -796,8 +805,8 @@ CREATE TABLE secret_import_item (
     version             integer NOT NULL,
     former_version      integer,
     revision            bigint NOT NULL,
-    PRIMARY KEY (import_id, secret_id)
     -- When the secret that the import made is deleted by itself; NULL: never (or it was, already).
     erase_at            timestamptz,
+    PRIMARY KEY (import_id, secret_id)
 );
 CREATE INDEX secret_import_item_erase ON secret_import_item (erase_at) WHERE erase_at IS NOT NULL;

@@ -97,11 +97,12 @@ WHERE finished_at IS NULL;
 UPDATE backup_run SET state = 'failed', error = 'restored', finished_at = clock_timestamp() WHERE state IN ('waiting', 'running');
 
 -- name: backup_run_insert
-INSERT INTO backup_run (id, target, reason, state, asked_by) VALUES ($1, $2, $3, 'waiting', $4);
+INSERT INTO backup_run (id, target, reason, state, asked_by, incarnation)
+SELECT $1, $2, $3, 'waiting', $4, max(incarnation) FROM audit_incarnation;
 
 -- name: backup_run_insert_local
-INSERT INTO backup_run (id, target, reason, state, file, size, rows, log_size, started_at, finished_at)
-VALUES ($1, '', 'local', 'succeeded', $2, $3, $4, $5, $6, clock_timestamp());
+INSERT INTO backup_run (id, target, reason, state, file, size, rows, log_size, started_at, finished_at, incarnation)
+SELECT $1, '', 'local', 'succeeded', $2, $3, $4, $5, $6, clock_timestamp(), max(incarnation) FROM audit_incarnation;
 
 -- name: backup_run_open
 SELECT id FROM backup_run WHERE target = $1 AND state IN ('waiting', 'running');
@@ -131,8 +132,24 @@ SELECT r.*, p.name AS asked_by_name FROM backup_run r LEFT JOIN principal p ON p
 WHERE ($1::uuid IS NULL OR r.id < $1) AND ($2::uuid IS NULL OR r.id = $2) ORDER BY r.id DESC LIMIT $3;
 
 -- name: backup_runs_kept
+-- Of this incarnation alone: what another one made may be all that the other one has.
 SELECT id, file, finished_at FROM backup_run
-WHERE target = $1 AND state = 'succeeded' AND removed_at IS NULL ORDER BY finished_at DESC, id DESC;
+WHERE target = $1 AND state = 'succeeded' AND removed_at IS NULL
+AND incarnation = (SELECT max(incarnation) FROM audit_incarnation) ORDER BY finished_at DESC, id DESC;
+
+-- name: backup_schedules_held
+SELECT @{schedules_held} FROM audit_incarnation;
+
+-- fragment: schedules_held
+(max(incarnation) > 1 AND max(incarnation) NOT IN (SELECT r.incarnation FROM backup_resumption r))
+
+-- name: backup_resume
+INSERT INTO backup_resumption (incarnation) SELECT max(incarnation) FROM audit_incarnation HAVING max(incarnation) > 1
+ON CONFLICT DO NOTHING;
+
+-- name: backup_take_over
+UPDATE backup_run SET incarnation = (SELECT max(incarnation) FROM audit_incarnation)
+WHERE incarnation < (SELECT max(incarnation) FROM audit_incarnation) AND removed_at IS NULL AND state = 'succeeded';
 
 -- name: backup_run_last
 -- When it was last tried for a target, whoever asked, and whether that one is under way.
@@ -143,4 +160,5 @@ SELECT (SELECT max(finished_at) FROM backup_run WHERE state = 'succeeded') AS su
        (SELECT size FROM backup_run WHERE state = 'succeeded' ORDER BY finished_at DESC LIMIT 1) AS size,
        (SELECT count(*) FROM backup_run WHERE state = 'failed' AND error <> 'restored') AS failures,
        (SELECT state FROM backup_run WHERE state IN ('succeeded', 'failed') ORDER BY finished_at DESC LIMIT 1) AS last_state,
+       (SELECT @{schedules_held} FROM audit_incarnation) AS held,
        clock_timestamp() AS now;
