@@ -14,11 +14,16 @@ import tempfile
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tests import postgres_server
+
+if TYPE_CHECKING:  # most tests need none of it, and each process of a run would load it
+    from tests.openbao_server import OpenBao
+    from tests.vault_administration import VaultAdministrator
 
 SESSION_HOME = "OVERSEER_TEST_SESSION_HOME"  # set by the first process, inherited by the xdist workers
 IN_CI = os.environ.get("CI") == "true"
@@ -116,6 +121,39 @@ def database_url(postgres_home: Path, database_template: str) -> Iterator[str]:
     postgres_server.execute(postgres_home, f"CREATE DATABASE {name} TEMPLATE {database_template}")
     yield postgres_server.url(postgres_home, name)
     postgres_server.execute(postgres_home, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def openbao_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    """A real OpenBao for the tests of this process, which starts on first use."""
+    from tests import openbao_server
+
+    try:
+        openbao_server.binary()
+    except openbao_server.OpenBaoMissing as missing:
+        pytest.skip(str(missing))
+    with openbao_server.openbao_server(tmp_path_factory.mktemp("openbao")) as server:
+        yield server
+
+
+@pytest.fixture
+def openbao(openbao_session: OpenBao) -> Iterator[OpenBao]:
+    """The real OpenBao, unsealed and empty, and emptied again."""
+    openbao_session.asked()
+    yield openbao_session
+    openbao_session.tidy()
+
+
+@pytest.fixture(params=["double", "openbao"])
+def any_vault(request: pytest.FixtureRequest) -> Iterator[VaultAdministrator]:
+    """The double of Vault, then a real OpenBao: what holds for one has to hold for the other."""
+    from tests.doubles.vault_system import double_vault
+
+    if request.param == "openbao":
+        yield request.getfixturevalue("openbao")
+        return
+    with double_vault() as vault:
+        yield vault
 
 
 @pytest.fixture(scope="session")

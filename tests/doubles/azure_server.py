@@ -108,6 +108,7 @@ def served(server: AzureServer, certificate: tuple[Path, Path]) -> Iterator[str]
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # an answer is two writes: the second would wait 40 ms for the client
 
         def serve(self) -> None:
             content = self.rfile.read(int(self.headers.get("content-length") or 0))

@@ -12,6 +12,11 @@ from typing import Any
 
 from tests.doubles.vault_server import Answer, Refusal, VaultRequest, VaultServer
 
+WRONG_PATH = (
+    "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to use. "
+    "If using the OpenBao CLI, use 'bao kv get' for this operation."
+)
+
 
 @dataclass
 class Version:
@@ -55,7 +60,7 @@ class Kv1:
         if request.operation == "delete":
             del self.values[request.path]
             return Answer()
-        return Answer(self.values[request.path])
+        return Answer(self.values[request.path], lease=2764800)
 
 
 class Kv2:
@@ -89,10 +94,10 @@ class Kv2:
             return Answer(
                 {"current_version": len(found), "versions": {str(n + 1): v.metadata(n + 1) for n, v in enumerate(found)}}
             )
-        warning = (
-            f"Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to use: {path}"
-        )
-        return Answer(raw={"data": None, "warnings": [warning]}, status=404)
+        if below == "metadata" and request.operation == "delete":
+            self.versions.pop(path, None)
+            return Answer()
+        return Answer(warnings=[WRONG_PATH], status=404)
 
     def _data(self, request: VaultRequest, path: str) -> Answer:
         found = self.versions.get(path, [])
@@ -129,8 +134,9 @@ class Jwt:
         if role not in self.roles:
             raise Refusal(400, f'role "{role}" could not be found')
         if self.tokens.get(request.body.get("jwt", "")) != role:
-            raise Refusal(400, "error validating token: error verifying token signature: no known key successfully validated")
-        return server.login(self.roles[role])
+            why = "no known key successfully validated the token signature"
+            raise Refusal(400, f"error validating token: error verifying token signature: {why}")
+        return server.login("auth/jwt/login", self.roles[role], {"role": role})
 
 
 @dataclass
@@ -143,7 +149,7 @@ class Cert:
     def handle(self, server: VaultServer, request: VaultRequest) -> Answer:
         if request.body.get("name", self.name) != self.name:
             raise Refusal(400, "failed to match all constraints for this login certificate")
-        return server.login(self.policies)
+        return server.login("auth/cert/login", self.policies, {"cert_name": self.name})
 
 
 def _keys(paths: Any, folder: str) -> list[str]:

@@ -18,11 +18,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
+
+from tests.doubles.vault_tokens import Token
 
 ROOT_POLICY = "root"
 _OPERATIONS = {"GET": "read", "LIST": "list", "POST": "update", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -45,6 +47,8 @@ class Answer:
     auth: dict[str, Any] | None = None
     raw: dict[str, Any] | None = None
     status: int = 200
+    lease: int = 0
+    warnings: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,17 +60,6 @@ class VaultRequest:
     body: dict[str, Any]
     query: dict[str, str]
     token: str = ""
-
-
-@dataclass
-class Token:
-    """A live token: what it may do, and how often it may still be used (0: as often as it likes)."""
-
-    policies: tuple[str, ...]
-    uses: int = 0
-    accessor: str = field(default_factory=lambda: secrets.token_hex(12))
-    ends_at: float = float("inf")
-    lease: int = 0
 
 
 class Engine(Protocol):
@@ -93,8 +86,9 @@ class VaultServer:
         self.namespace = namespace
         self.sealed = False
         self.standby = False
+        self.share = secrets.token_hex(32)
         self.root_token = f"hvs.{secrets.token_urlsafe(18)}"
-        self.tokens: dict[str, Token] = {self.root_token: Token((ROOT_POLICY,))}
+        self.tokens: dict[str, Token] = {self.root_token: Token((ROOT_POLICY,), path="auth/token/root")}
         self.policies: dict[str, dict[str, frozenset[str]]] = {}
         self.mounts: dict[str, Engine] = {}
         self.auth: dict[str, AuthMethod] = {}
@@ -118,30 +112,18 @@ class VaultServer:
         """The server's clock; tests move it with ``later``."""
         return time.monotonic() + self.later
 
-    def login(self, policies: tuple[str, ...]) -> Answer:
-        """A token as an auth method gives it."""
+    def login(self, path: str, policies: tuple[str, ...], metadata: dict[str, str] | None = None, lease: int = 0) -> Answer:
+        """A token as an auth method gives it, for ``lease`` seconds or :attr:`lease`."""
         made = self.token(*policies)
-        self.tokens[made].lease = self.lease
+        token = self.tokens[made]
+        token.path, token.metadata, token.lease = path, metadata, lease or self.lease
         return self._lent(made)
 
     def _lent(self, made: str) -> Answer:
         """A token's lease begins (again)."""
         token = self.tokens[made]
         token.ends_at = self.now() + token.lease
-        policies = token.policies
-        auth = {
-            "client_token": made,
-            "accessor": self.tokens[made].accessor,
-            "policies": ["default", *policies],
-            "token_policies": ["default", *policies],
-            "metadata": {},
-            "lease_duration": token.lease,
-            "renewable": True,
-            "entity_id": secrets.token_hex(16),
-            "token_type": "service",
-            "orphan": True,
-        }
-        return Answer(auth=auth)
+        return Answer(auth=token.lent(made))
 
     def answer(self, method: str, target: str, headers: dict[str, str], content: bytes) -> tuple[int, bytes]:
         """Status and body for one HTTP request."""
@@ -164,12 +146,14 @@ class VaultServer:
             raise Refusal(404)
         if path == "sys/health":
             return self._health()
-        if path == "sys/seal-status":
-            return Answer(raw={"sealed": self.sealed, "initialized": True, "t": 3, "n": 5, "progress": 0, "type": "shamir"})
+        if path in ("sys/seal-status", "sys/unseal"):
+            if path == "sys/unseal" and _body(content).get("key") == self.share:
+                self.sealed = False
+            return Answer(raw=_seal_status(self.sealed))
         if self.sealed:
             raise Refusal(503, "Vault is sealed")
         if headers.get("x-vault-namespace", "").strip("/") != self.namespace.strip("/"):
-            raise Refusal(404, f'no handler for route "{path}". route entry not found.')
+            raise Refusal(404, "namespace not found")
         operation = "list" if method == "GET" and query.get("list") == "true" else _OPERATIONS.get(method, "")
         if not operation:
             raise Refusal(405)
@@ -189,23 +173,31 @@ class VaultServer:
         engine = self.mounts[mount] if mount is not None else None
         below = _below(request, request.path[len(mount or "") + 1 :])
         self._check(request, create=engine is not None and request.operation == "update" and engine.creates(below))
-        if request.path == "auth/token/lookup-self":
-            token = self.tokens[request.token]
-            left = int(token.ends_at - self.now()) if token.lease else 0
-            shown = {"id": request.token, "policies": list(token.policies), "accessor": token.accessor, "ttl": left}
-            return Answer({**shown, "renewable": bool(token.lease)})
-        if request.path == "auth/token/renew-self":
-            if not self.tokens[request.token].lease:
-                raise Refusal(400, "lease is not renewable")
-            return self._lent(request.token)
+        if request.path.startswith("auth/token/"):
+            return self._own_token(request)
         if request.path.startswith("sys/internal/ui/mounts/"):
             return self._mount(request, request.path.removeprefix("sys/internal/ui/mounts/").strip("/"))
-        if request.path == "auth/token/revoke-self":
-            del self.tokens[request.token]
-            return Answer()
         if engine is None:
             raise Refusal(404, f'no handler for route "{request.path}". route entry not found.')
         return engine.handle(below)
+
+    def _own_token(self, request: VaultRequest) -> Answer:
+        token, action = self.tokens[request.token], request.path.removeprefix("auth/token/")
+        if action == "lookup-self":
+            return Answer(token.looked_at(request.token, token.ends_at - self.now()))
+        if action == "revoke-self":
+            del self.tokens[request.token]
+            return Answer()
+        if action == "create":
+            lease = int(str(request.body.get("ttl", "0s")).removesuffix("s"))
+            made = self.login(request.path, tuple(request.body["policies"]), lease=lease)
+            self.tokens[(made.auth or {})["client_token"]].uses = int(request.body.get("num_uses", 0))
+            return made
+        if action != "renew-self":
+            raise Refusal(404, f'unsupported path "{request.path}"')
+        if not token.lease:
+            raise Refusal(400, "invalid lease ID")
+        return self._lent(request.token)
 
     def _check(self, request: VaultRequest, *, create: bool) -> None:
         """Token first, then policy. Vault says 403 to an unknown token as to one that may not."""
@@ -236,8 +228,7 @@ class VaultServer:
             raise Refusal(
                 403, f'preflight capability check returned 403, please ensure client\'s policies grant access to path "{path}/"'
             )
-        options = getattr(engine, "options", None)
-        return Answer({"path": f"{path}/", "type": getattr(engine, "type", "transit"), "options": options, "description": ""})
+        return Answer(_mounted(path, getattr(engine, "type", "transit"), getattr(engine, "options", None)))
 
     def _capabilities(self, token: Token, path: str) -> frozenset[str]:
         """Of the rules that fit, an exact one wins over a prefix, and a longer prefix over a shorter one."""
@@ -248,9 +239,37 @@ class VaultServer:
 
     def _health(self) -> Answer:
         status = 503 if self.sealed else 429 if self.standby else 200
-        return Answer(
-            raw={"initialized": True, "sealed": self.sealed, "standby": self.standby, "version": "1.99.0"}, status=status
-        )
+        shown = {"initialized": True, "sealed": self.sealed, "standby": self.standby or self.sealed, "version": "2.99.0"}
+        mode = "unknown" if self.sealed else "disabled"
+        shown |= {"replication_performance_mode": mode, "replication_dr_mode": mode, "server_time_utc": int(time.time())}
+        cluster = {} if self.sealed else {"cluster_name": "vault-cluster-double", "cluster_id": secrets.token_hex(16)}
+        return Answer(raw=shown | cluster, status=status)
+
+
+def _seal_status(sealed: bool) -> dict[str, Any]:
+    shown: dict[str, Any] = {"type": "shamir", "initialized": True, "sealed": sealed, "t": 1, "n": 1, "progress": 0, "nonce": ""}
+    shown |= {"version": "2.99.0", "commit_date": "2026-01-01T00:00:00Z", "migration": False, "recovery_seal": False}
+    cluster = {} if sealed else {"cluster_name": "vault-cluster-double", "cluster_id": secrets.token_hex(16)}
+    return shown | {"storage_type": "inmem"} | cluster
+
+
+def _mounted(path: str, kind: str, options: dict[str, str] | None) -> dict[str, Any]:
+    return {
+        "accessor": f"{kind}_{secrets.token_hex(4)}",
+        "config": {"default_lease_ttl": 0, "force_no_cache": False, "max_lease_ttl": 0},
+        "deprecation_status": "supported",
+        "description": "",
+        "external_entropy_access": False,
+        "local": False,
+        "options": options,
+        "path": f"{path}/",
+        "plugin_version": "",
+        "running_plugin_version": "v2.99.0+builtin.bao",
+        "running_sha256": "",
+        "seal_wrap": False,
+        "type": kind,
+        "uuid": secrets.token_hex(16),
+    }
 
 
 def _below(request: VaultRequest, path: str) -> VaultRequest:
@@ -277,16 +296,16 @@ def _token(headers: dict[str, str]) -> str:
 def _envelope(answer: Answer) -> dict[str, Any] | None:
     if answer.raw is not None:
         return answer.raw
-    if answer.data is None and answer.auth is None:
+    if answer.data is None and answer.auth is None and answer.warnings is None:
         return None
     return {
         "request_id": secrets.token_hex(16),
         "lease_id": "",
         "renewable": False,
-        "lease_duration": 0,
+        "lease_duration": answer.lease,
         "data": answer.data,
         "wrap_info": None,
-        "warnings": None,
+        "warnings": answer.warnings,
         "auth": answer.auth,
     }
 
@@ -300,6 +319,7 @@ def served(server: VaultServer, certificate: tuple[Path, Path] | None = None, cl
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # an answer is two writes: the second would wait 40 ms for the client
 
         def serve(self) -> None:
             content = self.rfile.read(int(self.headers.get("content-length") or 0))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +77,7 @@ class TransitEngine:
             self.keys.setdefault(name, TransitKey(derived=bool(request.body.get("derived"))))
             return Answer(_shown(name, self.keys[name]))
         if key is None:
-            raise Refusal(404) if request.operation == "read" else Refusal(400, f"no existing key named {name} could be found")
+            raise _no_key(request.operation, name, action)
         if request.operation == "update" and action == "rotate":
             key.versions.append(os.urandom(32))
         elif request.operation == "update" and action == "config":
@@ -91,9 +93,9 @@ class TransitEngine:
     def _encrypt(self, request: VaultRequest, name: str) -> Answer:
         if "plaintext" not in request.body:
             raise Refusal(400, "missing plaintext to encrypt")
-        context = _base64(request.body.get("context", ""), "context")
+        context = _base64(request.body.get("context", ""))
         key = self.keys.setdefault(name, TransitKey(derived=bool(context)))
-        return Answer(_sealed(key, _base64(request.body["plaintext"], "plaintext"), context))
+        return Answer(_sealed(key, _base64(request.body["plaintext"]), context))
 
     def _decrypt(self, request: VaultRequest, name: str) -> Answer:
         plaintext = self._opened(request, name)
@@ -101,7 +103,7 @@ class TransitEngine:
 
     def _rewrap(self, request: VaultRequest, name: str) -> Answer:
         plaintext = self._opened(request, name)
-        return Answer(_sealed(self.keys[name], plaintext, _base64(request.body.get("context", ""), "context")))
+        return Answer(_sealed(self.keys[name], plaintext, _base64(request.body.get("context", ""))))
 
     def _opened(self, request: VaultRequest, name: str) -> bytes:
         text = request.body.get("ciphertext") or ""
@@ -110,7 +112,7 @@ class TransitEngine:
         key = self.keys.get(name)
         if key is None:
             raise Refusal(400, "encryption key not found")
-        context = _base64(request.body.get("context", ""), "context")
+        context = _base64(request.body.get("context", ""))
         head, _, rest = str(text).removeprefix("vault:v").partition(":")
         if not str(text).startswith("vault:v"):
             raise Refusal(400, "invalid ciphertext: no prefix")
@@ -123,9 +125,21 @@ class TransitEngine:
             raise Refusal(400, TOO_OLD)
         try:
             raw = base64.b64decode(rest, validate=True)
+            if len(raw) < 12:
+                raise Refusal(400, "invalid ciphertext length")
             return key.cipher(version, context).decrypt(raw[:12], raw[12:], None)
-        except (InvalidTag, ValueError):
-            raise Refusal(400, "invalid ciphertext: unable to decrypt") from None
+        except InvalidTag:
+            raise Refusal(400, "cipher: message authentication failed") from None
+        except ValueError:
+            raise Refusal(400, "invalid ciphertext: could not decode base64") from None
+
+
+def _no_key(operation: str, name: str, action: str) -> Refusal:
+    if operation == "read":
+        return Refusal(404)
+    if operation == "delete":
+        return Refusal(400, f"error deleting policy {name}: could not delete key; not found")
+    return Refusal(400, "key not found" if action == "rotate" else f"no existing key named {name} could be found")
 
 
 def _sealed(key: TransitKey, plaintext: bytes, context: bytes) -> dict[str, Any]:
@@ -141,21 +155,29 @@ def _shown(name: str, key: TransitKey) -> dict[str, Any]:
         "derived": key.derived,
         "deletion_allowed": key.deletion_allowed,
         "exportable": False,
+        "allow_plaintext_backup": False,
+        "auto_rotate_period": 0,
+        "imported_key": False,
+        "soft_deleted": False,
+        "min_available_version": 0,
         "latest_version": len(key.versions),
         "min_decryption_version": key.min_decryption_version,
         "min_encryption_version": 0,
-        "keys": {str(number + 1): 0 for number in range(len(key.versions))},
+        "keys": {str(number): int(time.time()) for number in range(key.min_decryption_version, len(key.versions) + 1)},
         "supports_encryption": True,
         "supports_decryption": True,
         "supports_derivation": True,
         "supports_signing": False,
-    }
+    } | ({"kdf": "hkdf_sha256", "convergent_encryption": False} if key.derived else {})
 
 
-def _base64(text: Any, field_name: str) -> bytes:
+def _base64(text: Any) -> bytes:
     try:
         return base64.b64decode(str(text), validate=True)
     except (binascii.Error, ValueError):
-        raise Refusal(
-            400, f"failed to base64-decode {field_name}" if field_name == "plaintext" else "illegal base64 data"
-        ) from None
+        raise Refusal(400, f"illegal base64 data at input byte {_first_wrong(str(text))}") from None
+
+
+def _first_wrong(text: str) -> int:
+    found = re.search(r"[^A-Za-z0-9+/]", text)
+    return found.start() if found else len(text)
