@@ -17,7 +17,8 @@ that was broken and what to do next; it never holds a value of a secret.
     ├── Unauthenticated         unauthenticated          401, exit 77   no or no live credential
     │   └── SecondFactorNeeded  second_factor_needed     401, exit 77   the password was right; a code is needed
     ├── Denied                  denied                   403, exit 77   the gate said no
-    │   └── ApprovalRequired    approval_required        403, exit 77   a second person has to agree first
+    │   ├── ApprovalRequired    approval_required        403, exit 77   a second person has to agree first
+    │   └── SecondFactorUnset   second_factor_unset      403, exit 77   a session that can only set up a second factor
     ├── Unavailable             unavailable              404, exit 66   does not exist, or not for this caller
     ├── Conflict                conflict                 409, exit 75   the state forbids it
     │   ├── AlreadyExists       already_exists           409, exit 75
@@ -152,6 +153,12 @@ class ApprovalRequired(Denied):
     """A policy makes this wait for a second person; ``problems`` says how to ask, and which requests of the caller there are."""
 
     code = "approval_required"
+
+
+class SecondFactorUnset(Denied):
+    """The server requires a second factor and the user has none: this session can set one up and sign out, and nothing else."""
+
+    code = "second_factor_unset"
 
 
 class Unavailable(OverseerError):

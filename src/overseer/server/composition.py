@@ -194,7 +194,9 @@ def wire_services(
     sources = SourceRefresh(gate, keys, calls, rollouts)
     tries, passwords, factors = SignInTries(keys), PasswordWork(), SecondFactors(keys)
     backup_targets = BACKUP.read(settings.tables)
-    session_rules = SessionRules(settings.session_hours * 3600, settings.session_idle_minutes * 60)
+    session_rules = SessionRules(
+        settings.session_hours * 3600, settings.session_idle_minutes * 60, settings.second_factor == "required"
+    )
     secrets = SecretService(gate, keys, idempotency, opener, rollouts, RevealBatches(database, gate), sources)
     return Services(
         secrets=secrets,
@@ -212,7 +214,7 @@ def wire_services(
         approvals=ApprovalService(gate, idempotency),
         users=UserService(gate, idempotency),
         sign_in=SignInService(gate, tries, passwords, factors, session_rules, limits),
-        account=OwnAccountService(gate, keys, tries, passwords, factors),
+        account=OwnAccountService(gate, keys, tries, passwords, factors, session_rules),
         sessions=SessionService(gate),
         people_housekeeping=PeopleHousekeeping(gate),
         oidc=OidcService(gate, keys, OIDC.read(settings.tables), session_rules),

@@ -18,6 +18,7 @@ from overseer.crypto.certificates import certificates_in, expires_at
 from overseer.server.listening import tls_context
 from overseer.server.services.owner_token import FILE_NAME
 from overseer.server.settings import CONFIG_FILE, Settings
+from overseer.server.sign_in_settings import OIDC
 
 _OF_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _SWAPS: Final = Path("/proc/swaps")
@@ -25,7 +26,7 @@ _SWAPS: Final = Path("/proc/swaps")
 
 def host_findings(settings: Settings, now: datetime) -> list[Finding]:
     """Everything that can be seen without the database."""
-    return [*_files(settings), *_seal(settings), *_tls(settings, now), *_memory()]
+    return [*_files(settings), *_seal(settings), *_tls(settings, now), *_second_factor(settings), *_memory()]
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
@@ -93,6 +94,24 @@ def _tls(settings: Settings, now: datetime) -> Iterator[Finding]:
 def _lifetime(pem: bytes, now: datetime) -> Finding:
     ends = min(expires_at(certificate) for certificate in certificates_in(pem))
     return certificate_finding("tls", ends, now)
+
+
+def _second_factor(settings: Settings) -> Iterator[Finding]:
+    """Whether people need more than a password, here and at their providers."""
+    check = "second factor"
+    if settings.second_factor != "required":
+        text = "a password alone signs in whoever set up no second factor"
+        if settings.secure_cookies:  # others than this machine can reach it
+            yield warning(check, text, "set OVERSEER_SECOND_FACTOR to required")
+        else:
+            yield ok(check, text + "; this server is reached from this machine alone")
+        return
+    lax = sorted(name for name, one in OIDC.read(settings.tables).items() if not (one.acr or one.amr))
+    if lax:
+        text = "passwords need a second factor; nothing is demanded of sign-ins through " + ", ".join(lax)
+        yield warning(check, text, "set `amr` or `acr` of the provider, if it does not demand one itself")
+    else:
+        yield ok(check, "every sign-in of a person needs a second factor")
 
 
 def _memory() -> Iterator[Finding]:

@@ -28,6 +28,7 @@ MAX_WORKERS: Final = 64
 MAX_LIMIT: Final = 10_000
 MAX_REQUESTS: Final = 1_000_000
 METRICS_MODES: Final = ("off", "loopback", "token", "open")
+SECOND_FACTOR: Final = ("optional", "required")
 MAX_SESSION_HOURS: Final = 720
 #: Last uses are written down in steps of half a minute, so a shorter limit would end sessions that are used.
 MIN_IDLE_MINUTES: Final = 5
@@ -146,6 +147,13 @@ SETTINGS: Final = (
         "that it names, never in it.",
         secret=True,
     ),
+    Setting(
+        "OVERSEER_SECOND_FACTOR",
+        "word",
+        "optional",
+        "required: who signs in with a password and has no second factor gets a session that can set one up and sign out, and "
+        "nothing else. What an identity provider asks for is demanded by `acr` and `amr` of its table.",
+    ),
     Setting("OVERSEER_SESSION_HOURS", "integer", "12", "How long somebody who signed in stays so, whatever they do; 1 to 720."),
     Setting("OVERSEER_SESSION_IDLE_MINUTES", "integer", "60", "How long a session lasts that is not used; 5 to 1440."),
     Setting("OVERSEER_TLS_CERT", "path", "unset", "PEM file with the certificate chain; together with OVERSEER_TLS_KEY."),
@@ -181,6 +189,7 @@ class Settings:
     audit_days: int = 0
     key_max_age_days: int = 365
     key_max_uses: int = MAX_KEY_USES
+    second_factor: str = "optional"
     session_hours: int = 12
     session_idle_minutes: int = 60
     limit_failures: int = 10
@@ -233,6 +242,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         key_max_age_days=_number(given.get("OVERSEER_KEY_MAX_AGE_DAYS", 365)),
         key_max_uses=_number(given.get("OVERSEER_KEY_MAX_USES", MAX_KEY_USES)),
         tables=read_tables(given, TABLE_KINDS, variables),
+        second_factor=_text(given, "OVERSEER_SECOND_FACTOR") or "optional",
         session_hours=_number(given.get("OVERSEER_SESSION_HOURS", 12)),
         session_idle_minutes=_number(given.get("OVERSEER_SESSION_IDLE_MINUTES", 60)),
         limit_failures=_number(given.get("OVERSEER_LIMIT_FAILURES", 10)),
@@ -259,6 +269,8 @@ def _check(settings: Settings) -> None:
         raise ConfigurationProblem(f"OVERSEER_KEY_MAX_AGE_DAYS is a number of days up to {MAX_KEY_AGE_DAYS}, or 0")
     if not MIN_KEY_USES <= settings.key_max_uses <= MAX_KEY_USES:
         raise ConfigurationProblem(f"OVERSEER_KEY_MAX_USES is a number from {MIN_KEY_USES} to {MAX_KEY_USES}")
+    if settings.second_factor not in SECOND_FACTOR:
+        raise ConfigurationProblem(f"OVERSEER_SECOND_FACTOR is one of {', '.join(SECOND_FACTOR)}")
     if not 1 <= settings.session_hours <= MAX_SESSION_HOURS:
         raise ConfigurationProblem(f"OVERSEER_SESSION_HOURS is a number from 1 to {MAX_SESSION_HOURS}")
     if not MIN_IDLE_MINUTES <= settings.session_idle_minutes <= MAX_IDLE_MINUTES:

@@ -57,6 +57,12 @@ class OidcProvider:
         "(who is in one of `groups`), everyone (whom the provider signs in).",
         "linked",
     )
+    acr: tuple[str, ...] = key(
+        "Authentication contexts of which a sign-in must have one (the token's `acr`); the provider is asked for them.", ()
+    )
+    amr: tuple[str, ...] = key(
+        "Methods of which a sign-in must have used one (the token's `amr`, RFC 8176), such as mfa, otp or hwk.", ()
+    )
     algorithms: tuple[str, ...] = key("Signatures that are accepted of it; never none and never HMAC.", ("RS256", "ES256"))
     allow_private: bool = key("Whether the provider may have a private or loopback address.", False)
     ca_file: Path | None = key("PEM file of the only CA to trust for the provider; without it the system's are.", None)
@@ -72,6 +78,8 @@ class OidcProvider:
             raise ConfigurationProblem("groups gives names of groups here")
         if self.redirect_uri is not None and not _is_web(self.redirect_uri):
             raise ConfigurationProblem("redirect_uri is an https URL (http on loopback) without query and fragment")
+        if not all(word and word.isascii() and word.isprintable() and " " not in word for word in (*self.acr, *self.amr)):
+            raise ConfigurationProblem("acr and amr list words without spaces")
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,8 @@ class BindingView(Answer, frozen=True):
 
 
 class MeView(Answer, frozen=True):
-    """Who the token speaks for and what it may do. ``permissions``: those held over anything at all, in alphabetical order."""
+    """Who the token speaks for and what it may do. ``permissions``: those held over anything at all, in alphabetical order.
+    ``enrolling``: a session that can only set up a second factor."""
 
     id: str
     kind: str
@@ -175,3 +176,4 @@ class MeView(Answer, frozen=True):
     token_expires_at: datetime
     bindings: list[BindingView]
     permissions: list[str] = []
+    enrolling: bool = False

@@ -72,13 +72,15 @@ class SignIn(Request, frozen=True):
 
 
 class SessionCreated(Answer, frozen=True):
-    """``session`` is the credential, shown this once: send it like a token. It ends after ``idle_seconds`` without use."""
+    """``session`` is the credential, shown this once: send it like a token. It ends after ``idle_seconds`` without use.
+    ``enrolling``: it can set up a second factor and sign out, and nothing else until that is in force."""
 
     id: str
     session: str
     user: str
     expires_at: datetime
     idle_seconds: int
+    enrolling: bool = False
 
 
 class SessionView(Answer, frozen=True):

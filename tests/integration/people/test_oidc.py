@@ -416,3 +416,31 @@ async def groups_of(people: People) -> list[str]:
         "WHERE p.name = 'ann' ORDER BY g.name"
     )
     return [row["name"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("demanded", "said", "let_in"),
+    [
+        ({"amr": ("mfa", "otp")}, {"amr": ["pwd", "otp"]}, True),
+        ({"amr": ("mfa", "otp")}, {"amr": ["pwd"]}, False),
+        ({"amr": ("mfa",)}, {"amr": "mfa"}, False),  # RFC 8176: a list
+        ({"amr": ("mfa",)}, {}, False),
+        ({"acr": ("urn:strong",)}, {"acr": "urn:strong"}, True),
+        ({"acr": ("urn:strong",)}, {"acr": "urn:weak", "amr": ["mfa"]}, False),
+        ({"acr": ("urn:strong",), "amr": ("mfa",)}, {"acr": "urn:strong"}, False),
+        ({"acr": ("urn:strong",)}, {"acr": ["urn:strong"]}, False),
+    ],
+)
+async def test_what_is_demanded_of_a_sign_in_is_looked_at(
+    people: People, provider: ProviderProcess, demanded: dict[str, Any], said: dict[str, Any], let_in: bool
+) -> None:
+    provider.user("ann", preferred_username="ann", **said)
+    oidc = service(people, provider, **demanded)
+    asked = parse_qs(urlsplit((await begun(oidc)).url).query)
+    assert asked.get("acr_values") == ([" ".join(demanded["acr"])] if "acr" in demanded else None)
+    if let_in:
+        assert not (await ended(people, provider, oidc)).enrolling
+    else:
+        with pytest.raises(Unauthenticated):
+            await ended(people, provider, oidc)
+        assert await last_code(people) == "weak_sign_in"

@@ -38,7 +38,7 @@ def test_an_installation_as_it_should_be(home: Path, tmp_path: Path) -> None:
     elsewhere.chmod(0o600)
     said = found(Settings(home, database_url="postgresql://db/o", seal=f"file:{elsewhere}"))
     assert {one.level for check, one in said.items() if check != "swap"} == {Level.OK}
-    assert set(said) == {"data directory", "key file", "key place", "tls", "core dumps", "swap"}
+    assert set(said) == {"data directory", "key file", "key place", "tls", "second factor", "core dumps", "swap"}
 
 
 def test_a_key_beside_the_embedded_database_is_said_in_a_word(home: Path) -> None:
@@ -117,3 +117,16 @@ def test_swap(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swaps
     monkeypatch.setattr(module, "_SWAPS", tmp_path / "swaps")
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     assert found(Settings(home))["swap"].level is level
+
+
+def test_whether_a_password_alone_is_enough(home: Path) -> None:
+    proxied, required = {"trusted_proxies": ("10.0.0.0/8",)}, {"second_factor": "required"}
+    assert found(Settings(home))["second factor"].level is Level.OK  # nobody else can reach it
+    said = found(Settings(home, **proxied))["second factor"]
+    assert (said.level, "OVERSEER_SECOND_FACTOR" in said.advice) == (Level.WARNING, True)
+    assert found(Settings(home, **proxied, **required))["second factor"].level is Level.OK
+    corp = {"issuer": "https://id.example", "client_id": "overseer"}
+    said = found(Settings(home, **proxied, **required, tables={"oidc": {"corp": corp}}))["second factor"]
+    assert (said.level, "corp" in said.text) == (Level.WARNING, True)
+    demanding = Settings(home, **proxied, **required, tables={"oidc": {"corp": corp | {"amr": ["mfa"]}}})
+    assert found(demanding)["second factor"].level is Level.OK

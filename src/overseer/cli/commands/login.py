@@ -77,6 +77,8 @@ def login(
     path = save_login(Login(address, token, str(Path(ca_file).absolute()) if ca_file else None))
     if as_json:
         print_json(me)
+    if me.enrolling:
+        say("this server requires a second factor: run 'overseer account second-factor'; until then you can do nothing else")
     say(f"logged in to {address} as {me.name} until {moment(me.token_expires_at)}; kept in {path}")
 
 

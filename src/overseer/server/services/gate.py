@@ -33,16 +33,25 @@ from uuid import UUID
 
 from overseer.core.access import Allowed, Resource, decide, holds_anywhere
 from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
-from overseer.core.errors import AuditUnavailable, Denied, OverseerError, RateLimited, Unauthenticated, Unavailable
+from overseer.core.errors import (
+    AuditUnavailable,
+    Denied,
+    OverseerError,
+    RateLimited,
+    SecondFactorUnset,
+    Unauthenticated,
+    Unavailable,
+)
 from overseer.core.permissions import Permission
 from overseer.core.principals import Actor, Caller
 from overseer.server.services.denial_limits import DenialLimits
 from overseer.server.services.token_holders import TokenHolders, Turns
 from overseer.server.storage.audit_rows import insert_events
 from overseer.server.storage.database import Database, Session
-from overseer.server.storage.identity_rows import identify, mark_used
+from overseer.server.storage.identity_rows import ENROLLING, identify, mark_used
 
 NO_TOKEN = "this needs a token: send it as 'Authorization: Bearer ovs_…'"
+NO_SECOND_FACTOR = "set up a second factor first (`overseer account second-factor`): until then this session can do nothing else"
 UNKNOWN_TOKEN = "this token is not known here"
 REFUSALS = (Denied, Unauthenticated, Unavailable)
 MAX_REFUSAL_ROWS = 50
@@ -58,6 +67,7 @@ class Entry:
         self._action = action
         self._actor: Actor | None = None
         self._now: datetime | None = None
+        self.enrolling = False
         self._events: list[AuditEvent] = []
         self._beside: list[AuditEvent] = []
         self._spending: dict[UUID, Callable[[], Awaitable[object]]] = {}
@@ -90,9 +100,10 @@ class Entry:
         """What happened with the request besides its decisions; written only where it is committed."""
         return self._beside
 
-    def identified(self, actor: Actor | None, now: datetime) -> None:
-        """Called by the gate alone, once."""
-        self._actor, self._now = actor, now
+    def identified(self, actor: Actor | None, now: datetime, *, enrolling: bool = False) -> None:
+        """Called by the gate alone, once. ``enrolling``: it can only set up a second factor, and brings no bindings."""
+        self._actor = replace(actor, bindings=()) if actor and enrolling else actor
+        self._now, self.enrolling = now, enrolling
 
     def attribute(self, actor: Actor) -> None:
         """On an open route: whose credential was proven, so that the rows name it. It brings no bindings."""
@@ -246,10 +257,13 @@ class Gate:
         self._turns = Turns()
 
     @asynccontextmanager
-    async def enter(self, caller: Caller, action: AuditAction) -> AsyncIterator[Entry]:
-        """A transaction for a caller with a live credential. Raises :class:`Unauthenticated`, and all that the block raises."""
+    async def enter(self, caller: Caller, action: AuditAction, *, enrolling: bool = False) -> AsyncIterator[Entry]:
+        """A transaction for a caller with a live credential. Raises :class:`Unauthenticated`, and all that the block raises.
+
+        ``enrolling``: also for a session that can only set up a second factor; :class:`SecondFactorUnset` refuses it elsewhere.
+        """
         async with self._admit(caller, action) as entry:
-            await self._identify(entry, caller)
+            await self._identify(entry, caller, enrolling=enrolling)
             yield entry
 
     @asynccontextmanager
@@ -319,15 +333,18 @@ class Gate:
                 await self._record(session, entry.failure(OverseerError("internal error")), refused=False)
                 raise
 
-    async def _identify(self, entry: Entry, caller: Caller) -> None:
+    async def _identify(self, entry: Entry, caller: Caller, *, enrolling: bool) -> None:
         if caller.token_hash is None:
             raise Unauthenticated(NO_TOKEN)
         found = await identify(entry.session, caller.token_hash, peer_address(caller.peer))
         if found is None:
             self.holders.forget(caller.token_hash)
             raise Unauthenticated(UNKNOWN_TOKEN)
-        entry.identified(found.actor, found.now)
-        if found.refusal:
+        entry.identified(found.actor, found.now, enrolling=found.refusal == ENROLLING)
+        if entry.enrolling and not enrolling:
+            entry.refuse(Resource(kind="token", id=found.actor.token_id), found.refusal)
+            raise SecondFactorUnset(NO_SECOND_FACTOR)
+        if found.refusal and not entry.enrolling:
             self.holders.forget(caller.token_hash)
             entry.refuse(Resource(kind="token", id=found.actor.token_id), found.refusal)
             raise Unauthenticated(f"this token cannot be used ({found.refusal})")

@@ -30,11 +30,13 @@ class IdentityService(ServiceAccounts, TokenIssuing, RoleEditing, GroupEditing, 
         self._idempotency = idempotency
 
     async def me(self, caller: Caller) -> MeView:
-        """Who the token speaks for and what it may do; needs a live token and no permission."""
-        async with self._gate.enter(caller, AuditAction.IDENTITY_READ) as entry:
+        """Who the token speaks for and what it may do; needs a live token and no permission. A session that can only set up a
+        second factor hears whose it is, and no binding."""
+        async with self._gate.enter(caller, AuditAction.IDENTITY_READ, enrolling=True) as entry:
             actor = entry.actor
             entry.accept(Resource("principal", actor.name, id=actor.id))
-            bindings = await rows.all_bindings(entry.session, await rows.subjects_of(entry.session, actor.id))
+            subjects = [] if entry.enrolling else await rows.subjects_of(entry.session, actor.id)
+            bindings = await rows.all_bindings(entry.session, subjects) if subjects else []
             expiry = await rows.token_expiry(entry.session, actor.token_id)
             return MeView(
                 id=str(actor.id),
@@ -44,4 +46,5 @@ class IdentityService(ServiceAccounts, TokenIssuing, RoleEditing, GroupEditing, 
                 token_expires_at=expiry,
                 bindings=[binding_view(row, entry.now) for row in bindings],
                 permissions=[one.value for one in sorted(Permission) if holds_anywhere(actor.bindings, one, entry.now)],
+                enrolling=entry.enrolling,
             )

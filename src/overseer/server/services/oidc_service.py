@@ -6,7 +6,8 @@
 
 Guarantees: a ticket works once, on every replica; state and nonce are compared with the ticket's; ``iss`` of the answer
 (RFC 9207) is compared where it is there; no transaction is open while the provider is asked; a provider that is down is a clear
-error. A provider's second factor is its own business: one that is set here belongs to the password.
+error. A provider's second factor is its own business (one that is set here belongs to the password), and a sign-in that does not
+show what the configuration demands of it (``acr``, ``amr``) is refused.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class OidcService:
         text = new_ticket(key, body.provider, redirect_uri, expires)
         ticket = open_ticket(key, text, self._clock().timestamp())
         assert ticket is not None  # noqa: S101  # made a line ago
+        demanded = {"acr_values": " ".join(provider.acr)} if provider.acr else {}
         query = urlencode(
             {
                 "response_type": "code",
@@ -94,6 +96,7 @@ class OidcService:
                 "nonce": ticket.nonce,
                 "code_challenge": ticket.challenge,
                 "code_challenge_method": "S256",
+                **demanded,
             }
         )
         return OidcBegun(
@@ -146,7 +149,9 @@ class OidcService:
         if isinstance(claims, Refusal):
             return claims
         nonce = claims.get("nonce")
-        return claims if isinstance(nonce, str) and same(nonce, ticket.nonce) else Refusal("wrong_nonce")
+        if not (isinstance(nonce, str) and same(nonce, ticket.nonce)):
+            return Refusal("wrong_nonce")
+        return claims if _strong_enough(provider, claims) else Refusal("weak_sign_in")
 
     async def _refuse(self, caller: Caller, provider: str, code: str) -> SessionCreated:
         async with self._gate.enter_open(caller, AuditAction.SESSION_CREATE) as entry:
@@ -159,6 +164,13 @@ class OidcService:
             rule = "no identity provider of that name is set up here"
             raise InvalidInput(rule, problems=[Problem("body.provider", rule, "unknown_provider")])
         return provider
+
+
+def _strong_enough(provider: OidcProvider, claims: Mapping[str, Any]) -> bool:
+    """Whether the token says that the sign-in was what is demanded (OpenID Connect Core 1.0, section 2: acr, amr)."""
+    methods = claims.get("amr")
+    used = {word for word in methods if isinstance(word, str)} if isinstance(methods, list) else set()
+    return (not provider.acr or claims.get("acr") in provider.acr) and (not provider.amr or not used.isdisjoint(provider.amr))
 
 
 def _redirect_uri(provider: OidcProvider, asked: str | None) -> str:

@@ -21,7 +21,7 @@ from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.password_work import PasswordWork, read_password
 from overseer.server.services.second_factors import SecondFactors
-from overseer.server.services.session_making import renew_session
+from overseer.server.services.session_making import SessionRules, renew_session
 from overseer.server.services.sign_in_tries import SignInTries, Taken, normal_name
 from overseer.server.storage import user_rows
 from overseer.wire.people import (
@@ -40,7 +40,16 @@ ISSUER: Final = "Overseer"
 class OwnAccountService:
     """See the module's text."""
 
-    def __init__(self, gate: Gate, keys: KeyService, tries: SignInTries, passwords: PasswordWork, factors: SecondFactors) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        keys: KeyService,
+        tries: SignInTries,
+        passwords: PasswordWork,
+        factors: SecondFactors,
+        rules: SessionRules,
+    ) -> None:
+        self._rules = rules
         self._gate = gate
         self._keys = keys
         self._tries = tries
@@ -65,7 +74,7 @@ class OwnAccountService:
         """A secret for the authenticator, in force after :meth:`confirm_totp`. :class:`Conflict` where one is in force."""
         await self._keys.prepare_to_encrypt()
         checked, taken = await self._checked(caller, AuditAction.TOTP_START, body.password, "body.password")
-        async with self._gate.enter(caller, AuditAction.TOTP_START) as entry:
+        async with self._gate.enter(caller, AuditAction.TOTP_START, enrolling=True) as entry:
             await self._still(entry, checked, taken)
             secret, totp_id = new_secret(), new_id(entry.now)
             sealed = self._keys.encrypt(secret, TotpContext(self._keys.instance_id, entry.actor.id, totp_id))
@@ -79,11 +88,11 @@ class OwnAccountService:
 
         The password was asked for when it was started, maybe by somebody else than who has the session now: tries are counted.
         """
-        async with self._gate.enter(caller, AuditAction.TOTP_CONFIRM) as entry:
+        async with self._gate.enter(caller, AuditAction.TOTP_CONFIRM, enrolling=True) as entry:
             self._own(entry)
             taken = await self._tries.take(entry.session, normal_name(entry.actor.name), caller.peer)
             entry.postpone()
-        async with self._gate.enter(caller, AuditAction.TOTP_CONFIRM) as entry:
+        async with self._gate.enter(caller, AuditAction.TOTP_CONFIRM, enrolling=True) as entry:
             self._own(entry)
             row = await user_rows.totp_of(entry.session, entry.actor.id)
             if row is None or row.confirmed:
@@ -103,18 +112,19 @@ class OwnAccountService:
             return await self._new_codes(entry)
 
     async def remove_totp(self, caller: Caller, body: SecondFactorProof) -> SessionRenewed:
-        """Take the second factor away. Raises :class:`Denied` for a wrong password or code."""
+        """Take the second factor away; where one is required, the session can only set up another one from here on. Raises
+        :class:`Denied` for a wrong password or code."""
         checked, taken = await self._checked(caller, AuditAction.TOTP_REMOVE, body.password, "body.password")
         await self._spend(caller, AuditAction.TOTP_REMOVE, body.code)
         async with self._gate.enter(caller, AuditAction.TOTP_REMOVE) as entry:
             await self._still(entry, checked, taken)
             await user_rows.drop_second_factor(entry.session, entry.actor.id)
-            return SessionRenewed(session=await renew_session(entry))
+            return SessionRenewed(session=await renew_session(entry, enrolling=self._rules.second_factor))
 
     async def _checked(self, caller: Caller, action: AuditAction, password: str, place: str) -> tuple[str, Taken]:
         """The stored hash that the password is the one of, and the charged try; raises :class:`Denied`."""
         sent = read_password(password, place)
-        async with self._gate.enter(caller, action) as entry:
+        async with self._gate.enter(caller, action, enrolling=action is AuditAction.TOTP_START) as entry:
             self._own(entry)
             phc = await user_rows.password_of(entry.session, entry.actor.id)
             if phc is None:
@@ -122,7 +132,7 @@ class OwnAccountService:
             taken = await self._tries.take(entry.session, normal_name(entry.actor.name), caller.peer)
             entry.postpone()
         if not await self._passwords.matches(sent, phc):
-            async with self._gate.enter(caller, action) as entry:
+            async with self._gate.enter(caller, action, enrolling=action is AuditAction.TOTP_START) as entry:
                 self._own(entry)
                 entry.deny("bad_password", "the password is wrong; nothing was changed")
         return phc, taken

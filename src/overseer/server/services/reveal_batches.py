@@ -17,13 +17,14 @@ from typing import Final
 from uuid import UUID
 
 from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
-from overseer.core.errors import Denied, OverseerError, Unauthenticated, Unavailable
+from overseer.core.errors import Denied, OverseerError, SecondFactorUnset, Unauthenticated, Unavailable
 from overseer.core.principals import Caller
-from overseer.server.services.gate import HIDDEN_MESSAGE, NO_TOKEN, UNKNOWN_TOKEN, Gate, peer_address
+from overseer.server.services.gate import HIDDEN_MESSAGE, NO_SECOND_FACTOR, NO_TOKEN, UNKNOWN_TOKEN, Gate, peer_address
 from overseer.server.services.request_batches import RequestBatches
 from overseer.server.services.secret_access import no_such_version
 from overseer.server.services.token_holders import Holder
 from overseer.server.storage.database import Database
+from overseer.server.storage.identity_rows import ENROLLING
 from overseer.server.storage.reveal_rows import RevealOutcome, RevealRequest, RevealResult, reveal_batch
 from overseer.server.storage.version_rows import StoredVersion
 
@@ -68,9 +69,9 @@ class RevealBatches:
             return await reveal_batch(session, requests)
 
     def _judge(self, request: RevealRequest, result: RevealResult) -> Released | None:
-        if result.outcome is RevealOutcome.REFUSED:
+        if result.outcome is RevealOutcome.REFUSED and result.code != ENROLLING:
             self._gate.holders.forget(request.caller.token_hash)
-        elif result.token_id is not None and result.principal_id is not None:
+        elif result.token_id is not None and result.principal_id is not None and result.outcome is not RevealOutcome.REFUSED:
             self._gate.note_use(request.caller, result.principal_id, result.token_id, result.now)
         if result.outcome is RevealOutcome.ALLOWED and result.stored is not None:
             return Released(result.name, result.stored, _event(request, result))
@@ -98,6 +99,8 @@ def _refusal(request: RevealRequest, result: RevealResult) -> OverseerError:
     match result.outcome:
         case RevealOutcome.REFUSED if result.principal_id is None:
             return Unauthenticated(NO_TOKEN if request.caller.token_hash is None else UNKNOWN_TOKEN)
+        case RevealOutcome.REFUSED if result.code == ENROLLING:
+            return SecondFactorUnset(NO_SECOND_FACTOR)
         case RevealOutcome.REFUSED:
             return Unauthenticated(f"this token cannot be used ({result.code})")
         case RevealOutcome.DENIED if result.lists:

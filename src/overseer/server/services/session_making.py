@@ -24,19 +24,28 @@ MOST_SESSIONS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class SessionRules:
-    """How long a session lives, used or not, and how long without use; in seconds."""
+    """How long a session lives, used or not, and how long without use; in seconds. ``second_factor``: whoever signs in with a
+    password and has none can do nothing but set one up."""
 
     life: int = 12 * 3600
     idle: int = 3600
+    second_factor: bool = False
 
 
-async def open_session(entry: Entry, rules: SessionRules, caller: Caller, user_id: UUID, user: str) -> SessionCreated:
-    """A new session of a user who was just proven; the entry's rows name the user and the session from here on."""
+async def open_session(
+    entry: Entry, rules: SessionRules, caller: Caller, user_id: UUID, user: str, *, enrolling: bool = False
+) -> SessionCreated:
+    """A new session of a user who was just proven; the entry's rows name the user and the session from here on.
+
+    ``enrolling``: the gate lets it set up a second factor and sign out, and nothing else, until that is in force.
+    """
     text, digest = new_token(TokenPrefix.SESSION)
     session_id, expires_at = new_id(entry.now), entry.now + timedelta(seconds=rules.life)
     client = caller.client or "a client"
     description = f"{client} at {caller.peer}" if caller.peer else client
-    await insert_session(entry.session, digest, session_id, user_id, description, expires_at, rules.idle)
+    await insert_session(
+        entry.session, digest, session_id, user_id, description, expires_at, rules.idle, enrolling=enrolling
+    )
     await keep_newest_sessions(entry.session, user_id, MOST_SESSIONS)
     entry.attribute(Actor(user_id, PrincipalKind.USER, user, session_id, ()))
     entry.accept(Resource("session", user, id=session_id))
@@ -46,14 +55,16 @@ async def open_session(entry: Entry, rules: SessionRules, caller: Caller, user_i
         user=user,
         expires_at=expires_at,
         idle_seconds=rules.idle,
+        enrolling=enrolling,
     )
 
 
-async def renew_session(entry: Entry) -> str | None:
-    """End the actor's other sessions, and give the one that asks another secret; None where a token asks."""
+async def renew_session(entry: Entry, *, enrolling: bool = False) -> str | None:
+    """End the actor's other sessions, and give the one that asks another secret; None where a token asks. ``enrolling``: as for
+    :func:`open_session`."""
     actor = entry.actor
     await revoke_sessions_of(entry.session, actor.id, but=actor.token_id)
     text, digest = new_token(TokenPrefix.SESSION)
-    if not await rotate_session(entry.session, actor.token_id, digest):
+    if not await rotate_session(entry.session, actor.token_id, digest, enrolling=enrolling):
         return None
     return text.reveal().decode("ascii")

@@ -81,7 +81,7 @@ class SessionService:
 
     async def sign_out(self, caller: Caller) -> None:
         """End the session that asks. Raises :class:`Conflict` for a token, which is revoked by its id."""
-        async with self._gate.enter(caller, AuditAction.SESSION_REVOKE) as entry:
+        async with self._gate.enter(caller, AuditAction.SESSION_REVOKE, enrolling=True) as entry:
             entry.accept(Resource("session", entry.actor.name, id=entry.actor.token_id))
             if not await session_rows.live_sessions(entry.session, session_id=entry.actor.token_id):
                 raise Conflict("this credential is a token, not a session: revoke it by its id")

@@ -3,7 +3,8 @@
 Guarantees: every try is counted and committed before it is checked; a name that nobody has costs as much time as one that
 somebody has, and the answer is the same; what was wrong stands in the audit log alone, and a name that is not known stands
 nowhere (it may be a password). The password is checked in no transaction; whether the user, the password and the second factor
-are still what was checked is looked at under a lock before the session is made.
+are still what was checked is looked at under a lock before the session is made. Where a second factor is required, the session of
+who has none is good for setting one up and for signing out.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ class SignInService:
                 if renewed and user.phc:
                     await user_rows.rehash_password(entry.session, user.id, user.phc, renewed)
                 await self._tries.succeeded(entry.session, taken)
-                return await open_session(entry, self._rules, caller, user.id, user.name)
+                enrolling = self._rules.second_factor and not user.has_second_factor
+                return await open_session(entry, self._rules, caller, user.id, user.name, enrolling=enrolling)
         except SecondFactorNeeded:
             async with self._gate.own_work() as (session, _):
                 await self._tries.give_back(session, taken)

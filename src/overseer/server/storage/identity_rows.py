@@ -12,6 +12,7 @@ from overseer.core.access import Binding, Match, NamePattern, PartSelector
 from overseer.core.principals import Actor, PrincipalKind
 from overseer.server.storage.database import Session
 
+ENROLLING: Final = "second_factor_unset"
 # In the order in which batched reveals look (queries/reveals.sql).
 _REFUSALS: Final = (
     ("token_revoked", "token_revoked"),
@@ -19,6 +20,7 @@ _REFUSALS: Final = (
     ("session_idle", "session_idle"),
     ("disabled", "principal_disabled"),
     ("foreign_network", "foreign_network"),
+    ("enrolling", ENROLLING),
 )
 
 

@@ -24,10 +24,18 @@ class SessionRow:
 
 
 async def insert_session(
-    session: Session, digest: bytes, session_id: UUID, user_id: UUID, description: str, expires_at: datetime, idle_seconds: int
+    session: Session,
+    digest: bytes,
+    session_id: UUID,
+    user_id: UUID,
+    description: str,
+    expires_at: datetime,
+    idle_seconds: int,
+    *,
+    enrolling: bool = False,
 ) -> None:
-    """Store a session's hash."""
-    await session.execute("session_insert", digest, session_id, user_id, description, expires_at, idle_seconds)
+    """Store a session's hash. ``enrolling``: it may set up a second factor, and nothing else."""
+    await session.execute("session_insert", digest, session_id, user_id, description, expires_at, idle_seconds, enrolling)
 
 
 async def keep_newest_sessions(session: Session, user_id: UUID, most: int) -> None:
@@ -35,9 +43,9 @@ async def keep_newest_sessions(session: Session, user_id: UUID, most: int) -> No
     await session.execute("session_keep_newest", user_id, most)
 
 
-async def rotate_session(session: Session, session_id: UUID, digest: bytes) -> bool:
-    """Give a live session another secret; False where there is no such session (a token is none)."""
-    return await session.execute("session_rotate", session_id, digest) == 1
+async def rotate_session(session: Session, session_id: UUID, digest: bytes, *, enrolling: bool) -> bool:
+    """Give a live session another secret, ``enrolling`` or not; False where there is no such session (a token is none)."""
+    return await session.execute("session_rotate", session_id, digest, enrolling) == 1
 
 
 async def live_sessions(session: Session, *, user_id: UUID | None = None, session_id: UUID | None = None) -> list[SessionRow]:

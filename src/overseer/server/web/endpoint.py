@@ -1,8 +1,9 @@
 """The ASGI endpoint of a page: from a browser's request to a :class:`Visit`, from an answer to HTML.
 
 The order of the checks: path, the limit on strangers, the seal, session, form, proof. A visitor without a live session is sent
-to the sign-in page and comes back afterwards; while the server is sealed every page leads to the one that unseals it. A refusal
-is a page with the status that the API would give, or, where htmx asked, a notice in the page that is open.
+to the sign-in page and comes back afterwards, one whose session can only set up a second factor to where that is done; while the
+server is sealed every page leads to the one that unseals it. A refusal is a page with the status that the API would give, or,
+where htmx asked, a notice in the page that is open.
 
 A changing request needs the proof of its form (an HMAC under the session's own secret, so a page of another site cannot know
 it) and an Origin that is ours, which the front has compared (scheme, host and port); one without any Origin does not come from a
@@ -47,6 +48,7 @@ from overseer.server.web.visit import Visit
 
 SIGN_IN: Final = "/sign-in"
 UNSEAL: Final = "/unseal"
+ENROL: Final = "/account/second-factor"
 FORM_MEDIA: Final = b"application/x-www-form-urlencoded"
 #: A wrong password or invitation is a page to try again on, and a failed attempt all the same.
 _FAILED: Final = frozenset({Unauthenticated.status, RateLimited.status})
@@ -104,6 +106,8 @@ class PageEndpoint:
                 raise Sealed("the server is sealed", retry_after=5)
             if not is_open:
                 visit.me = await visit.services.identity.me(visit.caller)
+                if visit.me.enrolling and not page.enrolling:
+                    return Redirect(ENROL)
             if page.method == "POST":
                 if page.body_limit > SMALL_BODY:
                     place.enter_context(throttle.large_body(credential))

@@ -20,7 +20,16 @@ class Link:
 
 
 _GROUPS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
-    ("", (Link("Overview", "/"), Link("Secrets", "/secrets", Permission.SECRET_LIST))),
+    (
+        "",
+        (
+            Link("Overview", "/"),
+            Link("Secrets", "/secrets", Permission.SECRET_LIST),
+            Link("Rotations", "/rotations", Permission.SECRET_LIST),
+            Link("Imports", "/imports", Permission.SECRET_LIST),
+            Link("Backends", "/backends", Permission.BACKEND_LIST),
+        ),
+    ),
     (
         "Access",
         (
@@ -32,13 +41,16 @@ _GROUPS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
             Link("Tokens", "/tokens", Permission.TOKEN_LIST),
         ),
     ),
-    ("Records", (Link("Audit log", "/audit", Permission.AUDIT_READ),)),
+    (
+        "Records",
+        (Link("Audit log", "/audit", Permission.AUDIT_READ), Link("Backups", "/backups", Permission.BACKUP_LIST)),
+    ),
 )
 
 
 def navigation(visit: Visit) -> list[tuple[str, list[Link]]]:
     """The groups with at least one link for this visitor; the link of the page that is shown is marked."""
-    if visit.me is None:
+    if visit.me is None or visit.me.enrolling:
         return []
     shown = []
     for group, links in _GROUPS:

@@ -59,7 +59,8 @@ Handler = Callable[..., Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One method of one path. ``body_limit`` is in bytes."""
+    """One method of one path. ``body_limit`` is in bytes. ``enrolling``: also for sessions that can only set up a second factor;
+    from every other page they are led there."""
 
     method: str
     path: str
@@ -67,13 +68,16 @@ class Page:
     handler: Handler
     parameters: dict[str, type]
     body_limit: int = SMALL_BODY
+    enrolling: bool = False
 
     @property
     def name(self) -> str:
         return self.handler.__name__
 
 
-def page(method: str, path: str, *, permission: Access, body_limit: int = SMALL_BODY) -> Callable[[Handler], Page]:
+def page(
+    method: str, path: str, *, permission: Access, body_limit: int = SMALL_BODY, enrolling: bool = False
+) -> Callable[[Handler], Page]:
     """Declare a page. Raises TypeError where the declaration does not fit the function."""
 
     def declare(handler: Handler) -> Page:
@@ -86,7 +90,7 @@ def page(method: str, path: str, *, permission: Access, body_limit: int = SMALL_
         parameters = {name: hints[name] for name in names[1:]}
         if list(parameters) != _PARAMETER.findall(path) or not set(parameters.values()) <= {UUID, str}:
             raise TypeError(f"{handler.__name__}: its parameters are those of {path}, UUID or str")
-        return Page(method, path, permission, handler, parameters, body_limit)
+        return Page(method, path, permission, handler, parameters, body_limit, enrolling)
 
     return declare
 

@@ -43,7 +43,12 @@ async def change_password(visit: Visit) -> Answer:
     return await attempt(change, lambda error: _shown(visit, error))
 
 
-@page("POST", "/account/second-factor", permission=_OWN)
+@page("GET", "/account/second-factor", permission=_OWN, enrolling=True)
+async def second_factor(visit: Visit) -> Answer:  # noqa: ARG001  # the same for everybody
+    return _enrol(None)
+
+
+@page("POST", "/account/second-factor", permission=_OWN, enrolling=True)
 async def start_second_factor(visit: Visit) -> Answer:
     async def change() -> Answer:
         body = PasswordProof(password=visit.form.get("password", ""))
@@ -53,7 +58,7 @@ async def start_second_factor(visit: Visit) -> Answer:
     return await attempt(change, lambda error: _shown(visit, error))
 
 
-@page("POST", "/account/second-factor/confirm", permission=_OWN)
+@page("POST", "/account/second-factor/confirm", permission=_OWN, enrolling=True)
 async def confirm_second_factor(visit: Visit) -> Answer:
     async def change() -> Answer:
         made = await visit.services.account.confirm_totp(visit.caller, TotpCode(code=visit.form.text("code")))
@@ -92,7 +97,13 @@ async def end_session(visit: Visit, session_id: UUID) -> Answer:
     return await attempt(change, lambda error: _shown(visit, error))
 
 
+def _enrol(error: OverseerError | None) -> Answer:
+    return View("account/enrol.html", {"error": error}, status=error.status if error else 200)
+
+
 async def _shown(visit: Visit, error: OverseerError | None = None) -> Answer:
+    if visit.me is not None and visit.me.enrolling:
+        return _enrol(error)
     content: dict[str, Any] = {
         "sessions": await visit.services.sessions.list_own_sessions(visit.caller),
         "error": error,

@@ -79,7 +79,7 @@ async def begin_provider(visit: Visit, name: str) -> Answer:
     return Redirect(begun.url, (kept,))
 
 
-@page("POST", "/sign-out", permission=AnyIdentity("everyone may end the session that asks"))
+@page("POST", "/sign-out", permission=AnyIdentity("everyone may end the session that asks"), enrolling=True)
 async def sign_out(visit: Visit) -> Answer:
     await visit.services.sessions.sign_out(visit.caller)
     return Redirect("/sign-in?done=out", ((b"set-cookie", no_session_cookie(secure=visit.secure).encode("ascii")),))

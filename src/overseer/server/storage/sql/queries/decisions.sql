@@ -3,7 +3,7 @@
 
 -- fragment: holders
 -- Once for each token of the CTE request (hash): its holder, why it cannot be used (whatever the peer), and its subjects.
-    SELECT t.hash, t.id AS token_id, t.networks, p.id, p.kind, p.name,
+    SELECT t.hash, t.id AS token_id, t.networks, t.enrolling, p.id, p.kind, p.name,
            CASE WHEN t.revoked_at IS NOT NULL THEN 'token_revoked'
                 WHEN t.expires_at <= statement_timestamp() THEN 'token_expired'
                 WHEN COALESCE(t.last_used_at, t.created_at) + make_interval(secs => t.idle_seconds) <= statement_timestamp()
@@ -22,6 +22,7 @@
            CASE WHEN h.hash IS NULL THEN 'unauthenticated'
                 WHEN h.refusal IS NOT NULL THEN h.refusal
                 WHEN NOT COALESCE(h.networks IS NULL OR NULLIF(r.peer, '')::inet <<= ANY (h.networks), false) THEN 'foreign_network'
+                WHEN h.enrolling THEN 'second_factor_unset'
                 WHEN h.dormant THEN 'node_not_active' END
 
 -- fragment: selects

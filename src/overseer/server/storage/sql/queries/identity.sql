@@ -9,6 +9,7 @@ SELECT t.id AS token_id,
        t.revoked_at IS NOT NULL AS token_revoked,
        COALESCE(COALESCE(t.last_used_at, t.created_at) + make_interval(secs => t.idle_seconds) <= statement_timestamp(), false)
            AS session_idle,
+       t.enrolling,
        NOT COALESCE(t.networks IS NULL OR NULLIF($2, '')::inet <<= ANY (t.networks), false) AS foreign_network,
        p.id AS principal_id, p.kind, p.name AS principal_name, p.disabled_at IS NOT NULL AS disabled,
        n.id AS node_id, n.state AS node_state,

@@ -97,12 +97,12 @@ SELECT u.principal_id, p.name, u.created_by FROM used u JOIN principal p ON p.id
 DELETE FROM invitation WHERE principal_id = $1;
 
 -- name: session_insert
-INSERT INTO token (hash, id, principal_id, description, expires_at, created_by, kind, idle_seconds)
-VALUES ($1, $2, $3, $4, $5, $3, 'session', $6);
+INSERT INTO token (hash, id, principal_id, description, expires_at, created_by, kind, idle_seconds, enrolling)
+VALUES ($1, $2, $3, $4, $5, $3, 'session', $6, $7);
 
 -- name: session_rotate
 -- Another secret for the same session: id, end and history stay.
-UPDATE token SET hash = $2 WHERE id = $1 AND kind = 'session' AND revoked_at IS NULL;
+UPDATE token SET hash = $2, enrolling = $3 WHERE id = $1 AND kind = 'session' AND revoked_at IS NULL;
 
 -- name: session_all
 -- Live sessions; $1 whose (NULL: everybody's), $2 one id (NULL: any).
