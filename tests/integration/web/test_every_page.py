@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import asyncpg
 import pytest
 
 from overseer.core.permissions import Permission
@@ -13,6 +14,7 @@ from overseer.server.web.catalogue import PAGES
 from overseer.server.web.page import Page
 from overseer.server.web.rendering import PAGE_POLICY
 from tests.integration.api.people import Server
+from tests.integration.server_process.installation import Installation
 from tests.integration.web.browsing import HERE, Html, somebody
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -25,7 +27,7 @@ VISITS = [page for page in PAGES if page.method == "GET"]
 
 
 @pytest.fixture
-async def things(server: Server) -> dict[str, str]:
+async def things(server: Server, installation: Installation) -> dict[str, str]:
     """The ids that addresses are made with; every one exists. The secret's value is the canary."""
     mark = uuid.uuid4().hex[:8]
     secret = await server.made("/api/secrets", name=f"db-{mark}", value=CANARY)
@@ -42,9 +44,27 @@ async def things(server: Server) -> dict[str, str]:
     policy = {"title": f"policy-{mark}", "actions": ["delete"], "name": guarded["name"], **whole}
     await server.made("/api/approval-policies", **policy)
     approval = await server.made("/api/approvals", action="delete", secret_id=guarded["id"], reason="it is not used")
+    vault = {"address": "https://127.0.0.1:1", "auth": "token"}
+    backend = await server.made(
+        "/api/backends", name=f"corp-{mark}", kind="vault", settings=vault, credentials={"token": CANARY}
+    )
+    entries = [{"name": f"imported-{mark}", "value": CANARY}]
+    imported = (await server.ask("POST", "/api/import", json={"entries": entries, "origin": "dotenv"})).json()
     known = {"secret": secret, "user": user, "group": group, "role": role, "token": token, "binding": binding}
-    known["approval"] = approval
+    known |= {"approval": approval, "backend": backend, "import": imported, "backup": {"id": await _backup(installation)}}
     return {f"{noun}_id": made["id"] for noun, made in known.items()} | {"session_id": str(uuid.uuid4()), "name": "x"}
+
+
+async def _backup(installation: Installation) -> str:
+    """One that waits for a leader, who is not here."""
+    backup_id = str(uuid.uuid4())
+    connection = await asyncpg.connect(installation.url)
+    try:
+        row = "INSERT INTO backup_run (id, target, reason, state) VALUES ($1, $2, 'asked', 'waiting')"
+        await connection.execute(row, backup_id, f"to-{backup_id[:8]}")
+    finally:
+        await connection.close()
+    return backup_id
 
 
 def address(page: Page, things: dict[str, str]) -> str:

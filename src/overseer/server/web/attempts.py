@@ -14,6 +14,11 @@ MISTAKES: Final = (Conflict, Denied, InvalidInput, PreconditionFailed, RateLimit
 Again = Callable[[OverseerError], Awaitable[Answer]]
 
 
+def problems_of(error: OverseerError | None) -> dict[str, str]:
+    """Field → rule, for the hints beside the fields of a form that was refused."""
+    return {problem.place.removeprefix("body."): problem.rule for problem in error.problems} if error else {}
+
+
 async def attempt(change: Callable[[], Awaitable[Answer]], again: Again) -> Answer:
     """The answer of ``change``; where it raises a mistake, of ``again``."""
     try:

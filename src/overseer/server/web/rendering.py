@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from overseer.server.web.amounts import ago, size, span
 from overseer.server.web.assets import assets
 from overseer.server.web.csrf import CSRF_FIELD
 from overseer.server.web.navigation import navigation
@@ -70,6 +71,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    environment.filters |= {"ago": ago, "size": size, "span": span}
     environment.globals["asset"] = lambda name: assets()[name].path
     return environment
 

@@ -19,9 +19,10 @@ from overseer.core.permissions import Permission
 from overseer.core.scopes import PRECEDENCE
 from overseer.server.api.route import LARGE_BODY
 from overseer.server.api.value_answers import value_answer
-from overseer.server.web.attempts import MISTAKES, attempt
+from overseer.server.web.attempts import MISTAKES, attempt, problems_of
 from overseer.server.web.forms import Form
 from overseer.server.web.page import Answer, Redirect, View, page
+from overseer.server.web.pages.rotations import schedule_text
 from overseer.server.web.places import Places, known_places
 from overseer.server.web.visit import Visit
 from overseer.wire.secrets import (
@@ -38,7 +39,9 @@ PAGE_ROWS: Final = 50
 AUDIT_ROWS: Final = 10
 _AUDIT_LOOKED_AT: Final = 100
 #: Looking at this very page leaves rows, too: they would hide what matters, and stand in the whole log.
-_LOOKS: Final = frozenset({AuditAction.SECRET_READ, AuditAction.SECRET_VERSIONS, AuditAction.SECRET_USAGE})
+_LOOKS: Final = frozenset(
+    {AuditAction.SECRET_READ, AuditAction.SECRET_VERSIONS, AuditAction.SECRET_USAGE, AuditAction.ROTATION_LIST}
+)
 _FILTERS: Final = ("app", "environment", "node", "scope", "name", "label", "q")
 #: What a refused form shows again: all but the value.
 _GIVEN_AGAIN: Final = (
@@ -215,9 +218,14 @@ async def _shown(
         with suppress(Denied):
             rows = await visit.services.audit.list(caller, AuditFilter(resource_id=secret_id), limit=_AUDIT_LOOKED_AT)
             audit = [row for row in rows.items if row.action not in _LOOKS][:AUDIT_ROWS]
+    source = None if tagged.view.source is None else await visit.services.sourcing.get_source(caller, secret_id)
+    rotation = await visit.services.rotations.get_rotation(caller, secret_id)
     content = {
         "secret": tagged.view,
         "etag": tagged.etag,
+        "source": source,
+        "rotation": rotation,
+        "schedule": schedule_text(rotation.policy),
         "versions": versions,
         "usage": usage,
         "audit": audit,
@@ -235,7 +243,7 @@ async def _new_form(visit: Visit, given: Form, error: OverseerError | None) -> A
     """The empty form, or the one that was refused with all that was typed but the value."""
     content = {
         "given": {name: given.get(name, "") for name in _GIVEN_AGAIN},
-        "problems": {problem.place.removeprefix("body."): problem.rule for problem in error.problems} if error else {},
+        "problems": problems_of(error),
         "error": error,
         "generators": GENERATORS,
         "places": await known_places(visit),

@@ -66,7 +66,7 @@
 
   // A form that cannot be undone asks once more; [data-ask] holds the question.
   document.addEventListener("submit", (event) => {
-    const question = event.target.dataset.ask;
+    const question = event.submitter?.dataset.ask || event.target.dataset.ask;
     if (question && !window.confirm(question)) event.preventDefault();
   });
 
@@ -80,7 +80,18 @@
       for (const field of part.querySelectorAll("input, textarea, select")) field.disabled = part.hidden;
     }
   }
+  // A file that was chosen goes into a field of the form, as text; the field is what is sent.
+  async function read(input) {
+    const file = input.files[0];
+    if (!file) return;
+    document.getElementById(input.dataset.reads).value = await file.text();
+    document.getElementById(input.dataset.names).value = file.name;
+    const kinds = [[/^(docker-)?compose\.ya?ml$/, "compose"], [/\.ya?ml$/, "yaml"], [/\.json$/, "json"], [/\.env(\.|$)|^\.env/, "dotenv"]];
+    const kind = kinds.find(([pattern]) => pattern.test(file.name));
+    if (kind) document.getElementById(input.dataset.formats).value = kind[1];
+  }
   document.addEventListener("change", (event) => {
+    if (event.target.dataset.reads) read(event.target);
     const form = event.target.form;
     if (form && form.querySelector("[data-when]")) choose(form);
   });
@@ -89,6 +100,7 @@
     watch(scope);
     show(theme());
     for (const form of scope.querySelectorAll("form")) choose(form);
+    for (const part of scope.querySelectorAll("[data-scripted]")) part.hidden = false;
   }
   document.addEventListener("DOMContentLoaded", () => ready(document));
   document.addEventListener("htmx:load", (event) => ready(event.target.parentElement || document));

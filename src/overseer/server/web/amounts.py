@@ -1,0 +1,38 @@
+"""Times, sizes and ages as people read them, rounded to what they mean; the exact number stands beside them where it counts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+_UNITS: Final = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+
+
+def span(seconds: int) -> str:
+    """Whole ``seconds`` in the largest unit that divides them: 300 is ``5 minutes``, 90 is ``90 seconds``."""
+    word, size = next((unit for unit in _UNITS if seconds and seconds % unit[1] == 0), _UNITS[-1])
+    count = seconds // size
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def size(count: int) -> str:
+    """``count`` bytes with a binary prefix (IEC 80000-13): ``512 B``, ``1.5 MiB``."""
+    if count < 1024:
+        return f"{count} B"
+    amount = float(count)
+    for prefix in ("KiB", "MiB", "GiB"):
+        amount /= 1024
+        if amount < 1024:
+            return f"{amount:.1f} {prefix}"
+    return f"{amount / 1024:.1f} TiB"
+
+
+def ago(at: datetime, now: datetime | None = None) -> str:
+    """How long ago ``at`` was, or how far ahead it lies, in its greatest unit."""
+    seconds = int(((now or datetime.now(UTC)) - at).total_seconds())
+    if abs(seconds) < 10:
+        return "now"
+    word, size_ = next(unit for unit in _UNITS if abs(seconds) >= unit[1])
+    count = abs(seconds) // size_
+    text = f"{count} {word}{'' if count == 1 else 's'}"
+    return f"{text} ago" if seconds > 0 else f"in {text}"
