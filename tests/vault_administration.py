@@ -6,6 +6,7 @@ and find it empty. It sees what it is told to do and nothing else; what a client
 
 from __future__ import annotations
 
+import itertools
 import json
 import ssl
 import time
@@ -17,6 +18,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 READY_SECONDS = 60.0
+_NUMBERS = itertools.count(1)
 _ISSUER = ECKey.generate_key("P-256")
 
 
@@ -57,8 +59,12 @@ class VaultAdministrator:
         assert answer.status_code in (200, 204), (method, path, answer.status_code, answer.text)
         return answer.json() if answer.content else {}
 
-    def enter(self, namespace: str) -> None:
-        """Make a namespace; everything from here on is done inside it."""
+    def enter(self, name: str) -> None:
+        """Make a :attr:`namespace` that begins so; everything from here on is done inside it.
+
+        Each has a name of its own: a namespace that was deleted goes in its own time.
+        """
+        namespace = f"{name}-{next(_NUMBERS)}"
         self.call("POST", f"sys/namespaces/{namespace}", {}, namespace="")
         self.namespace = namespace
 

@@ -1,4 +1,4 @@
-"""The doubles of backends, driven by infisicalsdk and azure-keyvault-secrets; hvac drives that of Vault in ``test_vault_server``."""
+"""The doubles of backends, driven by infisicalsdk and azure-keyvault-secrets; hvac drives Vault's in ``test_vault_server``."""
 
 from __future__ import annotations
 

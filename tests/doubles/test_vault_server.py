@@ -148,7 +148,7 @@ def test_approle_logs_in(any_vault: VaultAdministrator, client: hvac.Client) -> 
 def test_unknown_mounts_and_namespaces(any_vault: VaultAdministrator, clients: Clients) -> None:
     any_vault.enter("team")
     any_vault.mount("transit")
-    inside = clients(namespace="team")
+    inside = clients(namespace=any_vault.namespace)
     with pytest.raises(exceptions.InvalidPath, match="no handler for route"):
         inside.secrets.transit.encrypt_data(name="k", plaintext=SECRET, mount_point="elsewhere")
     inside.secrets.transit.create_key(name="k")

@@ -75,9 +75,9 @@ class DoubleVault(VaultAdministrator):
         self.server = server
         self.share = server.share
 
-    def enter(self, namespace: str) -> None:
+    def enter(self, name: str) -> None:
         """The one namespace that the double has."""
-        self.server.namespace = self.namespace = namespace
+        self.server.namespace = self.namespace = f"{name}-1"
 
     def jwt_role(self, name: str, *policies: str, seconds: int = 3600) -> str:
         """The double verifies no signature: it knows which token is signed."""

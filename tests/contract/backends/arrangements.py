@@ -18,10 +18,8 @@ from overseer.server.backends.service import Setup
 from tests.doubles import azure_server, infisical_server
 from tests.doubles.azure_server import AzureServer
 from tests.doubles.infisical_server import InfisicalServer
-from tests.doubles.vault_approle import AppRole, Role
-from tests.doubles.vault_kv import Kv1, Kv2
-from tests.doubles.vault_server import VaultServer, served
 from tests.unit.server.certificate import self_signed
+from tests.vault_administration import VaultAdministrator
 
 RULES = AddressRules(lambda _: True, lambda _: True, lambda _: False)
 
@@ -54,21 +52,16 @@ class Arranged:
 
 
 @contextmanager
-def vault(version: int) -> Iterator[Arranged]:
-    server, role = VaultServer(namespace="team"), Role(("reader",))
-    engine: Kv1 | Kv2 = Kv1() if version == 1 else Kv2()
-    server.mounts["kv"] = engine
-    approle = AppRole()
-    approle.roles["overseer"] = role
-    server.auth["approle"] = approle
+def vault(server: VaultAdministrator, version: int) -> Iterator[Arranged]:
+    """A KV engine in a namespace, and an AppRole that reads it: the same on the double and on a real server."""
+    server.enter("team")
+    server.kv("kv", version)
+    role_id, secret_id = server.approle("overseer", "reader")
     for path in ("data/", "metadata/") if version == 2 else ("",):
         server.allow("reader", f"kv/{path}*", "read", "list")
 
     def put(ref: str, text: str) -> None:
-        if isinstance(engine, Kv1):
-            engine.values[ref] = {"value": text}
-        else:
-            engine.put(ref, value=text)
+        server.put("kv", ref, value=text)
 
     def forbid() -> str:
         path = "data/apps/shop/closed" if version == 2 else "apps/shop/closed"
@@ -76,20 +69,27 @@ def vault(version: int) -> Iterator[Arranged]:
         server.allow("reader", f"kv/{path}", "list")
         return "apps/shop/closed"
 
-    with served(server) as url:
-        yield Arranged(
-            "vault",
-            {"address": url, "mount": "kv", "auth": "approle", "role_id": role.role_id, "namespace": "team"},
-            {"secret_id": role.secret_id()},
-            put,
-            ("apps/shop/db", "apps/shop/smtp"),
-            "apps/shop",
-            "apps/shop/none",
-            {"secret_id": "00000000-0000-0000-0000-000000000000"},
-            forbid,
-            lambda: [server.tokens.pop(one) for one in list(server.tokens) if one != server.root_token] and None,
-            lambda: len(server.requests),
-        )
+    settings = {"address": server.url, "mount": "kv", "auth": "approle", "role_id": role_id, "namespace": server.namespace}
+    requests = 0
+
+    def asked() -> int:
+        nonlocal requests
+        requests += len(server.asked())
+        return requests
+
+    yield Arranged(
+        "vault",
+        {**settings, "ca_pem": server.ca_pem},
+        {"secret_id": secret_id},
+        put,
+        ("apps/shop/db", "apps/shop/smtp"),
+        "apps/shop",
+        "apps/shop/none",
+        {"secret_id": "00000000-0000-0000-0000-000000000000"},
+        forbid,
+        server.forget,
+        asked,
+    )
 
 
 @contextmanager
@@ -122,12 +122,20 @@ def infisical() -> Iterator[Arranged]:
 
 
 @contextmanager
-def aws() -> Iterator[Arranged]:
-    """moto, over HTTP: it checks no signature, so what is wrong with credentials is tested by itself."""
+def moto_server() -> Iterator[str]:
+    """moto, over HTTP; its address. To stop it takes half a second, so that tests share one."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@contextmanager
+def aws(url: str) -> Iterator[Arranged]:
+    """An account at moto, which checks no signature: what is wrong with credentials is tested by itself."""
     client = boto3.client(
         "secretsmanager", region_name="eu-central-1", endpoint_url=url, aws_access_key_id="a", aws_secret_access_key="b"
     )
@@ -153,7 +161,6 @@ def aws() -> Iterator[Arranged]:
         for one in client.list_secrets()["SecretList"]:
             client.delete_secret(SecretId=one["Name"], ForceDeleteWithoutRecovery=True)
         client.close()
-        server.stop()
 
 
 @contextmanager

@@ -131,31 +131,31 @@ def something_else(status: int, body: bytes, *, hang: float = 0.0) -> Iterator[s
         (200, b'"' + b"x" * (5 << 20) + b'"', Stage.TOO_LARGE),
     ],
 )
-async def test_what_is_no_such_service_is_found_out(arranged: Arranged, status: int, body: bytes, stage: Stage) -> None:
+async def test_what_is_no_such_service_is_found_out(misled: Arranged, status: int, body: bytes, stage: Stage) -> None:
     with something_else(status, body) as url:
         for name in ("address", "authority"):
-            if name in arranged.settings:
-                arranged.settings[name] = url
-        arranged.settings.pop("ca_pem", None)
-        assert await fetched(arranged.open(), arranged.refs[0]) == [stage]
+            if name in misled.settings:
+                misled.settings[name] = url
+        misled.settings.pop("ca_pem", None)
+        assert await fetched(misled.open(), misled.refs[0]) == [stage]
 
 
-async def test_nothing_waits_longer_than_the_deadline(arranged: Arranged) -> None:
+async def test_nothing_waits_longer_than_the_deadline(misled: Arranged) -> None:
     with something_else(200, b"{}", hang=20) as url:
         for name in ("address", "authority"):
-            if name in arranged.settings:
-                arranged.settings[name] = url
+            if name in misled.settings:
+                misled.settings[name] = url
         began = time.monotonic()
-        assert await fetched(arranged.open(seconds=0.3), arranged.refs[0]) == [Stage.TIMEOUT]
+        assert await fetched(misled.open(seconds=0.3), misled.refs[0]) == [Stage.TIMEOUT]
         assert time.monotonic() - began < 5
 
 
-async def test_nobody_there_is_an_absence(arranged: Arranged) -> None:
+async def test_nobody_there_is_an_absence(misled: Arranged) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     for name in ("address", "authority"):
-        if name in arranged.settings:
-            arranged.settings[name] = f"http://127.0.0.1:{port}"
-    assert await fetched(arranged.open(), arranged.refs[0]) == [Stage.CONNECT]
+        if name in misled.settings:
+            misled.settings[name] = f"http://127.0.0.1:{port}"
+    assert await fetched(misled.open(), misled.refs[0]) == [Stage.CONNECT]
     assert {Stage.CONNECT, Stage.TIMEOUT, Stage.DNS, Stage.UNAVAILABLE} == ABSENT

@@ -51,8 +51,8 @@ async def test_infisical_imports_versions_and_one_request_a_folder() -> None:
         assert list(await backend.list("prod")) == ["prod/base/", "prod/shop/", "prod/TOP"]
 
 
-async def test_aws_stages_bytes_and_batches() -> None:
-    with arrangements.aws() as arranged:
+async def test_aws_stages_bytes_and_batches(moto: str) -> None:
+    with arrangements.aws(moto) as arranged:
         client = boto3.client(
             "secretsmanager",
             region_name="eu-central-1",
@@ -98,10 +98,10 @@ async def test_aws_answers(code: str, stage: Stage) -> None:
         assert "somebody" not in caught.value.why
 
 
-async def test_the_servers_own_identity_is_lent_by_the_operator_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_the_servers_own_identity_is_lent_by_the_operator_alone(monkeypatch: pytest.MonkeyPatch, moto: str) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDOFTHESERVER")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-server")
-    with arrangements.aws() as arranged:
+    with arrangements.aws(moto) as arranged:
         arranged.put("db", "v")
         settings = check_settings(KINDS["aws-secrets-manager"], {**arranged.settings, "access_key_id": ""})
         lent = AddressRules(lambda _: True, lambda _: True, lambda host: host == "127.0.0.1")

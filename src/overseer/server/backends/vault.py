@@ -109,7 +109,12 @@ class Vault:
             answer = await self._ask(connection, "GET", "auth/token/lookup-self")
             if answer.status != 200:
                 raise _refused(answer, "auth/token/lookup-self")
-            await self._kv_version(connection)
+            found = await self._engine(connection)
+        if not found:
+            why = f"nothing is mounted at {self._mount}, or its policy allows nothing there: check mount, namespace and policy"
+            raise BackendFailure(Stage.PERMISSION, why)
+        if self._version and self._version != found:
+            raise BackendFailure(Stage.PATH, f"the engine at {self._mount} has version {found}: check kv_version")
 
     async def fetch_many(self, references: Sequence[BackendReference]) -> Fetched:
         """One request each, over shared connections: KV has no request for many."""
@@ -153,18 +158,21 @@ class Vault:
 
     async def _kv_version(self, connection: Round) -> int:
         """1 or 2. A token that may not ask for it means version 2, which is the one that new mounts have."""
-        if self._version:
-            return self._version
+        if not self._version and (found := await self._engine(connection)):
+            self._version = found
+        return self._version or 2
+
+    async def _engine(self, connection: Round) -> int:
+        """The version of the engine at the mount; 0 where the server does not say, be it that there is none."""
         answer = await self._ask(connection, "GET", f"sys/internal/ui/mounts/{self._mount}")
         if answer.status == 403:
-            return 2
+            return 0
         if answer.status != 200:
             raise _refused(answer, self._mount)
         mount = decoded(answer, _MountAnswer).data
         if mount.type not in ("kv", "generic"):
             raise BackendFailure(Stage.PATH, f"what is mounted at {self._mount} is no KV engine")
-        self._version = 2 if str((mount.options or {}).get("version")) == "2" else 1
-        return self._version
+        return 2 if str((mount.options or {}).get("version")) == "2" else 1
 
     @property
     def _mount(self) -> str:
@@ -205,6 +213,8 @@ class Vault:
         method = chosen["auth"]
         if method == "token":
             return await self._given_token(connection)
+        if method == "approle" and not chosen["role_id"]:
+            raise BackendFailure(Stage.AUTH, "auth=approle needs the setting role_id")
         body = {
             "approle": lambda: {"role_id": chosen["role_id"], "secret_id": setup.credential("secret_id")},
             "jwt": lambda: {"role": chosen["role"], "jwt": setup.credential("jwt")},
