@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from uuid import uuid4
 
 from overseer.client.pages import every
-from overseer.client.retries import RetryingClient
+from overseer.client.retries import IDEMPOTENCY_KEY, RetryingClient
 from overseer.core.errors import ConfigurationProblem
 from overseer.core.scopes import GLOBAL_NAMES, Scope
 from overseer.core.secret_value import SecretValue
@@ -22,8 +23,12 @@ from overseer.wire.imports import (
     ImportUndo,
     ImportUndone,
     ImportView,
+    LiveImportRequest,
 )
 from overseer.wire.messages import Page
+
+#: For one import: a server asks a backend for thousands of values before it answers.
+SECONDS: Final = 300.0
 
 
 class Imports:
@@ -42,12 +47,14 @@ class Imports:
         immediate: bool = False,
         origin: str = "",
         reason: str = "",
+        erase_after: Mapping[str, int] | None = None,
     ) -> ImportAnswer:
-        """Up to 500 names with their values, all or nothing. What is there already with the same value is left alone, so an
-        import whose answer was lost can be repeated.
+        """Up to 5,000 names with their values, all or nothing. ``erase_after``: seconds after which the server deletes a new secret
+        again, by its name. Where an answer is lost the request is sent again and imports nothing twice.
         """
+        ends = erase_after or {}
         body = ImportRequest(
-            entries=[ImportEntry(name=name, **_content(value)) for name, value in secrets],
+            entries=[ImportEntry(name=name, erase_after=ends.get(name), **_content(value)) for name, value in secrets],
             app=scope.app,
             environment=scope.environment,
             node=scope.node,
@@ -57,7 +64,15 @@ class Imports:
             origin=origin,
             reason=reason,
         )
-        return self._http.request("POST", "/api/import", body, returns=ImportAnswer, repeatable=dry_run).value
+        return self._import("/api/import", body)
+
+    def _import(self, path: str, body: ImportRequest | LiveImportRequest) -> ImportAnswer:
+        headers = {IDEMPOTENCY_KEY: uuid4().hex}
+        return self._http.request("POST", path, body, returns=ImportAnswer, headers=headers, timeout=SECONDS).value
+
+    def from_backend(self, body: LiveImportRequest) -> ImportAnswer:
+        """Secrets out of a folder of a backend; their values do not pass here."""
+        return self._import("/api/import/backend", body)
 
     def list(self) -> Iterator[ImportView]:
         """Your own imports, and those of which you may list every secret, newest first."""

@@ -33,6 +33,20 @@ def select_field(value: SecretValue, field: str, name: str) -> SecretValue:
         raise _too_deep(name) from None
 
 
+def all_fields(value: SecretValue) -> dict[str, SecretValue | None] | None:
+    """Every field of the JSON object in ``value``, each as :func:`select_field` gives it, ``None`` for a null; no dots descend.
+
+    ``None`` where the value is no object, or nested deeper than :data:`MAX_DEPTH`.
+    """
+    try:
+        tree = json.loads(value.reveal(), parse_float=_Number, parse_int=_Number, parse_constant=_Number)
+        if not isinstance(tree, dict):
+            return None
+        return {key: None if node is None else SecretValue(_text(node)) for key, node in tree.items()}
+    except (ValueError, RecursionError):
+        return None
+
+
 def _too_deep(name: str) -> InvalidInput:
     return InvalidInput(f"the JSON value of secret {name} is nested deeper than {MAX_DEPTH} levels")
 

@@ -15,6 +15,7 @@ from overseer.core.secret_value import SecretValue
 from overseer.interchange.found import Found, Refusals
 
 _CONSTANT = re.compile(r"[A-Z0-9_]*[A-Z][A-Z0-9_]*")
+_FOREIGN = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,20 @@ class NameRules:
             return self.renames[found]
         plain = found.lower().replace("_", "-").strip("-") if not self.keep and _CONSTANT.fullmatch(found) else found
         return self.prefix + (plain or found)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRules(NameRules):
+    """For places in a store, ``PATH#FIELD``: each part by the rule above, joined with ``-``; characters that no name has become
+    ``-``. ``renames`` maps whole places."""
+
+    def name(self, found: str) -> str:
+        """As :meth:`NameRules.name`."""
+        if found in self.renames:
+            return self.renames[found]
+        plain = NameRules(keep=self.keep)
+        parts = [_FOREIGN.sub("-", plain.name(part)).strip("-") for part in re.split("[/#]", found)]
+        return self.prefix + ("-".join(part for part in parts if part).lstrip(".") or found)
 
 
 def named(found: Iterable[Found], rules: NameRules) -> list[tuple[str, SecretValue]]:

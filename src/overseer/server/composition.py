@@ -61,6 +61,7 @@ from overseer.server.services.key_limits import KeyLimits
 from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
+from overseer.server.services.live_import_service import LiveImportService
 from overseer.server.services.metrics_service import MetricsService
 from overseer.server.services.node_service import NodeService
 from overseer.server.services.oidc_service import OidcService
@@ -201,6 +202,7 @@ def wire_services(
     return Services(
         secrets=secrets,
         imports=ImportService(gate, keys, ImportStoring(gate, opener, secrets, idempotency)),
+        live_imports=LiveImportService(gate, calls, ImportStoring(gate, opener, secrets, idempotency)),
         exports=ExportService(gate, keys, opener, sources),
         resolve=ResolveService(gate, keys, opener, ResolveBatches(database, gate), sources),
         backends=BackendService(gate, keys, idempotency, calls),

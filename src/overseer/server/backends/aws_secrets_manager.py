@@ -18,7 +18,7 @@ import msgspec
 
 from overseer.core.backend_references import BackendReference
 from overseer.core.secret_value import SecretValue
-from overseer.server.backends.contract import BackendFailure, Fetched, Key, Stage
+from overseer.server.backends.contract import MOST_LISTED, BackendFailure, Fetched, Key, Stage
 from overseer.server.backends.service import Round, Service, Setup, decoded, each, host_of, not_understood
 from overseer.server.outgoing import Answer
 
@@ -33,7 +33,6 @@ CREDENTIALS: Final = (
     Key("session_token", "of temporary credentials", ""),
 )
 IN_BATCH: Final = 20
-MOST_LISTED: Final = 1000
 _CREDENTIALS_BAD: Final = frozenset(
     {
         "ExpiredTokenException",

@@ -17,7 +17,7 @@ import msgspec
 
 from overseer.core.backend_references import BackendReference
 from overseer.core.secret_value import SecretValue
-from overseer.server.backends.contract import BackendFailure, Fetched, Key, Stage
+from overseer.server.backends.contract import MOST_LISTED, BackendFailure, Fetched, Key, Stage
 from overseer.server.backends.service import Round, Service, Setup, decoded, each, host_of, not_understood
 from overseer.server.outgoing import Answer
 
@@ -33,7 +33,6 @@ SETTINGS: Final = (
 CREDENTIALS: Final = (Key("client_secret", "for auth=client-secret", ""),)
 API: Final = "api-version=7.4"
 METADATA_HOST: Final = "169.254.169.254"
-MOST_LISTED: Final = 1000
 _NAME: Final = re.compile(r"[0-9A-Za-z-]{1,127}")
 
 

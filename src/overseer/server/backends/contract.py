@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from overseer.core.backend_references import BackendReference
 from overseer.core.secret_value import SecretValue
+
+#: Names that a list gives at most: one more than an import takes, which thereby knows that there are more.
+MOST_LISTED: Final = 5001
 
 
 class Stage(StrEnum):

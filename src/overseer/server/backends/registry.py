@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from overseer.core.errors import InvalidInput, Problem
 from overseer.server.backends import aws_secrets_manager, azure_key_vault, infisical, vault
@@ -16,7 +16,11 @@ MAX_SETTING: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class BackendKind:
-    """``choices`` are the settings of which only certain words are right."""
+    """``choices`` are the settings of which only certain words are right.
+
+    ``folders``: a slash in a name stands between folders; without them a folder that is asked for is how names begin.
+    ``objects``: a value is a JSON object of fields ``always``, ``often`` or ``never``.
+    """
 
     word: str
     meaning: str
@@ -24,6 +28,8 @@ class BackendKind:
     credentials: tuple[Key, ...]
     open: Callable[[Setup], Backend]
     choices: Mapping[str, tuple[str, ...]]
+    folders: bool = True
+    objects: Literal["always", "often", "never"] = "never"
 
 
 KINDS: Final[dict[str, BackendKind]] = {
@@ -36,6 +42,7 @@ KINDS: Final[dict[str, BackendKind]] = {
             aws_secrets_manager.CREDENTIALS,
             aws_secrets_manager.AwsSecretsManager,
             {},
+            objects="often",
         ),
         BackendKind(
             "azure-key-vault",
@@ -44,6 +51,7 @@ KINDS: Final[dict[str, BackendKind]] = {
             azure_key_vault.CREDENTIALS,
             azure_key_vault.AzureKeyVault,
             {"auth": ("client-secret", "managed-identity")},
+            folders=False,
         ),
         BackendKind(
             "infisical",
@@ -60,6 +68,7 @@ KINDS: Final[dict[str, BackendKind]] = {
             vault.CREDENTIALS,
             vault.Vault,
             {"auth": ("token", "approle", "jwt", "cert"), "kv_version": ("auto", "1", "2")},
+            objects="always",
         ),
     )
 }

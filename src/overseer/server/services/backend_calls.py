@@ -40,14 +40,19 @@ class BackendCalls:
         self._circuit = circuit
         self._opened: dict[UUID, tuple[int, Backend, Circuit]] = {}
 
-    async def fetch(self, row: BackendRow, references: Sequence[BackendReference]) -> Fetched:
-        """Every reference with its value or its failure; a backend that could not be asked fails all of them alike."""
+    async def fetch(
+        self, row: BackendRow, references: Sequence[BackendReference], seconds: float | None = None
+    ) -> Fetched:
+        """Every reference with its value or its failure; a backend that could not be asked fails all of them alike.
+
+        ``seconds`` for the round, where the usual two requests' time is not enough.
+        """
         wanted = list(dict.fromkeys(references))
         try:
             backend, circuit = await self._open(row)
             if not circuit.admits():
                 raise BackendFailure(Stage.UNAVAILABLE, "it did not answer several times and is left alone for some seconds")
-            found = await self._noting(circuit, row, backend.fetch_many(wanted))
+            found = await self._noting(circuit, row, backend.fetch_many(wanted), seconds)
         except BackendFailure as failure:
             return dict.fromkeys(wanted, failure)
         return {one: _sized(found[one]) for one in wanted}
@@ -61,11 +66,11 @@ class BackendCalls:
             return failure
         return None
 
-    async def list(self, row: BackendRow, folder: str) -> list[str]:
+    async def list(self, row: BackendRow, folder: str, seconds: float | None = None) -> list[str]:
         """What is in ``folder``. Raises :class:`BackendUnavailable` and :class:`BackendRefused`."""
         try:
             backend, circuit = await self._open(row)
-            return list(await self._noting(circuit, row, backend.list(folder)))
+            return list(await self._noting(circuit, row, backend.list(folder), seconds))
         except BackendFailure as failure:
             raise as_error(row.name, failure) from None
 
@@ -74,10 +79,12 @@ class BackendCalls:
         held = self._opened.get(backend_id)
         return held is not None and held[2].open
 
-    async def _noting(self, circuit: Circuit, row: BackendRow, call: Awaitable[Result]) -> Result:
+    async def _noting(
+        self, circuit: Circuit, row: BackendRow, call: Awaitable[Result], seconds: float | None = None
+    ) -> Result:
         failure: BackendFailure | None = None
         try:
-            async with asyncio.timeout(2 * row.timeout):
+            async with asyncio.timeout(seconds or 2 * row.timeout):
                 found = await call
             failure = _absence(found)
             return found

@@ -30,6 +30,7 @@ from overseer.server.services.import_service import ImportService
 from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
+from overseer.server.services.live_import_service import LiveImportService
 from overseer.server.services.metrics_service import MetricsService
 from overseer.server.services.node_service import NodeService
 from overseer.server.services.oidc_service import OidcService
@@ -66,6 +67,7 @@ class Services:
     secrets: SecretService
     resolve: ResolveService
     imports: ImportService
+    live_imports: LiveImportService
     exports: ExportService
     scopes: ScopeService
     nodes: NodeService

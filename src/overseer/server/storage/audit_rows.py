@@ -19,6 +19,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from overseer.core.audit_events import MAX_FREE_TEXT, AuditEvent
+from overseer.core.backend_references import is_grant_pattern
 from overseer.core.errors import AuditUnavailable, StoreUnavailable
 from overseer.core.identifiers import is_name
 from overseer.server.storage.database import Session
@@ -41,9 +42,12 @@ def storable(text: str, limit: int) -> str:
 
 
 def recorded_name(text: str) -> str:
-    """``text`` where it is a name, a prefix of names (``db-*``) or nothing; else :data:`NO_NAME`."""
+    """``text`` where it is a name, a reference of a backend (``corp:apps/shop/db``), a prefix of either (``db-*``) or nothing; else
+    :data:`NO_NAME`."""
     plain = text.removesuffix("*")
-    return text if not plain or is_name(plain) else NO_NAME
+    if not plain or is_name(plain):
+        return text
+    return storable(text, MAX_NAME) if is_grant_pattern(plain) else NO_NAME
 
 
 async def insert_events(session: Session, events: Sequence[AuditEvent], repeats: Sequence[int] | None = None) -> None:

@@ -17,6 +17,7 @@ from overseer.wire.imports import (
     ImportUndo,
     ImportUndone,
     ImportView,
+    LiveImportRequest,
 )
 from overseer.wire.messages import Page
 
@@ -32,6 +33,19 @@ from overseer.wire.messages import Page
 )
 async def import_secrets(call: Call[ImportRequest, None]) -> ImportAnswer:
     return await call.services.imports.import_secrets(call.caller, call.body, call.idempotency)
+
+
+@route(
+    "POST",
+    "/api/import/backend",
+    permission=Permission.BACKEND_USE,
+    summary="Import what is below a folder of a backend into one scope, all or nothing; needs secret:write for each as well",
+    body=LiveImportRequest,
+    returns=ImportAnswer,
+    body_limit=LARGE_BODY,
+)
+async def import_from_backend(call: Call[LiveImportRequest, None]) -> ImportAnswer:
+    return await call.services.live_imports.import_from_backend(call.caller, call.body, call.idempotency)
 
 
 @route(
