@@ -1,5 +1,5 @@
-"""What opens a backup and what it is held against, as the command line takes it: recipients, files of identities, a passphrase
-that is never an argument, a checkpoint and the instance's key."""
+"""What opens a backup (or another archive) and what it is held against, as the command line takes it: recipients, files of
+identities, a passphrase that is never an argument, a checkpoint and the instance's key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MIN_PASSPHRASE = 12
 
 
-def sealing_keys(recipients: Sequence[str], passphrase_file: str | None) -> list[Wrapper]:
+def sealing_keys(recipients: Sequence[str], passphrase_file: str | None, what: str = "backup") -> list[Wrapper]:
     """Who will be able to open it: recipients, else a passphrase, which is asked for where no file holds it."""
     from overseer.cli.terminal import ask_new_secret
 
@@ -31,13 +31,13 @@ def sealing_keys(recipients: Sequence[str], passphrase_file: str | None) -> list
     if passphrase_file:
         text = _passphrase(passphrase_file)
     else:
-        text = ask_new_secret("passphrase of the backup", instead="give --recipient or --passphrase-file")
+        text = ask_new_secret(f"passphrase of the {what}", instead="give --recipient or --passphrase-file")
     if len(text.reveal()) < MIN_PASSPHRASE:
-        raise InvalidInput(f"a backup's passphrase has {MIN_PASSPHRASE} characters or more: who gets the file can try for ever")
+        raise InvalidInput(f"the passphrase has {MIN_PASSPHRASE} characters or more: who gets the file can try for ever")
     return [Passphrase(text)]
 
 
-def opening_keys(identity_files: Sequence[str], passphrase_file: str | None) -> list[Unwrapper]:
+def opening_keys(identity_files: Sequence[str], passphrase_file: str | None, what: str = "backup") -> list[Unwrapper]:
     """What is there to open it."""
     from overseer.cli.terminal import ask_secret
 
@@ -47,7 +47,7 @@ def opening_keys(identity_files: Sequence[str], passphrase_file: str | None) -> 
         return [one for file in identity_files for one in Identity.parse_file(_read(file))]
     if passphrase_file:
         return [Passphrase(_passphrase(passphrase_file))]
-    return [Passphrase(ask_secret("passphrase of the backup", instead="give --identity or --passphrase-file"))]
+    return [Passphrase(ask_secret(f"passphrase of the {what}", instead="give --identity or --passphrase-file"))]
 
 
 def expected_of(checkpoint: str | None, signed_by: str | None, unsigned: bool) -> Expected:

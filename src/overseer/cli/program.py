@@ -48,6 +48,7 @@ SECTIONS: Final = {
         "plan": _lazy("plan:plan", "Say what a deployment would change, without a value."),
         "deploy": _lazy("deploy:deploy", "Deploy a Compose project on a node, or on several."),
         "undeploy": _lazy("deploy:undeploy", "Stop an app on a node, or on several, and wipe its secrets there."),
+        "migrate": _lazy("migrate:migrate", "Move secrets with their history to another instance."),
         "import": _lazy("imports:import_", "List, show and undo imports of secrets."),
         "adopt": _lazy("adopt:adopt", "Take the plaintext secrets of a Compose project into Overseer."),
         "deployment": _lazy("deployment:deployment", "Show, follow, verify and go back to deployments."),

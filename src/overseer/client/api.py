@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # each noun is imported when it is first used: a command star
     from overseer.client.grants import Access, Bindings, Groups, Roles
     from overseer.client.imports import Imports
     from overseer.client.keys import Keys
+    from overseer.client.migrations import Migrations
     from overseer.client.people import Account, SignInRoutes, Users
     from overseer.client.rollouts import Rollouts
     from overseer.client.rotations import Rotations
@@ -225,6 +226,12 @@ class Client:
         from overseer.client.imports import Imports
 
         return Imports(self._retrying)
+
+    @cached_property
+    def migrations(self) -> Migrations:
+        from overseer.client.migrations import Migrations
+
+        return Migrations(self._retrying)
 
     @cached_property
     def keys(self) -> Keys:

@@ -61,8 +61,10 @@ from overseer.server.services.key_limits import KeyLimits
 from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
-from overseer.server.services.live_import_service import LiveImportService
 from overseer.server.services.metrics_service import MetricsService
+from overseer.server.services.migration_comparison import MigrationComparisons
+from overseer.server.services.migration_export import MigrationExports
+from overseer.server.services.migration_import import MigrationImports
 from overseer.server.services.node_service import NodeService
 from overseer.server.services.oidc_service import OidcService
 from overseer.server.services.own_account_service import OwnAccountService
@@ -202,8 +204,9 @@ def wire_services(
     return Services(
         secrets=secrets,
         imports=ImportService(gate, keys, ImportStoring(gate, opener, secrets, idempotency)),
-        live_imports=LiveImportService(gate, calls, ImportStoring(gate, opener, secrets, idempotency)),
         exports=ExportService(gate, keys, opener, sources),
+        migration_exports=MigrationExports(gate, keys, opener, sources),
+        migration_imports=MigrationImports(gate, keys, MigrationComparisons(gate, opener)),
         resolve=ResolveService(gate, keys, opener, ResolveBatches(database, gate), sources),
         backends=BackendService(gate, keys, idempotency, calls),
         sourcing=SecretSourcing(gate, keys, idempotency, calls, sources),

@@ -23,6 +23,7 @@ from overseer.server.services.idempotency import Idempotency
 from overseer.wire.agent import ConfirmRequest, EnrolRequest, KeysRequest, LostRequest, ReleaseRequest
 from overseer.wire.approvals import ApprovalCreate
 from overseer.wire.deployments import BundleFile, DeploymentCreate
+from overseer.wire.migrations import MigrationExport
 from overseer.wire.reviews import AccessExplainRequest
 
 #: Methods for the server itself: they take no caller because no edge may call them, or because they tell nothing.
@@ -86,6 +87,9 @@ _SPECIAL: dict[type, msgspec.Struct] = {
         token="ovse_x", encryption_key=_B32, signing_key=_B32, nonce=_B32, proof=base64.b64encode(bytes(64)).decode()
     ),
     ConfirmRequest: ConfirmRequest(key_id=str(UUID(int=9)), response=_B32),
+    MigrationExport: MigrationExport(
+        recipients=["age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"], everything=True
+    ),
     ReleaseRequest: ReleaseRequest(nonce=_B32),
     LostRequest: LostRequest(deployments=[str(UUID(int=9))]),
     KeysRequest: KeysRequest(

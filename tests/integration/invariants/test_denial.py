@@ -72,6 +72,7 @@ async def samples(world: World, services: Services) -> dict[str, Any]:
         "actions": ["reveal"],
         "approval_id": UUID(asked.id),
         "app": "shop",
+        "archive_base64": "e30K",
         "assertion": "a.b.c",
         "binding_id": UUID(binding.id),
         "bundle": bundle.digest,

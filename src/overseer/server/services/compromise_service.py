@@ -148,7 +148,8 @@ async def _from_log(entry: Entry, seen: list[SeenRow], bindings: list[Binding], 
             continue
         if one.subject == AuditAction.SECRET_ROTATE and not _may_write(bindings, row, entry.now):
             continue  # who may rotate and not write got a generated value, which nobody was shown
-        kinds = {AuditAction.SECRET_REVEAL.value: "revealed", AuditAction.SECRET_RESOLVE.value: "resolved"}
+        shown = (AuditAction.SECRET_REVEAL, AuditAction.SECRET_EXPORT)
+        kinds = {AuditAction.SECRET_RESOLVE.value: "resolved", **{action.value: "revealed" for action in shown}}
         exposures.add(row.id, kinds.get(one.subject, "wrote"), "", one.version, one.at)
 
 

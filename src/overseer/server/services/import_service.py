@@ -165,7 +165,7 @@ async def _states(entry: Entry, row: ImportRow) -> dict[UUID, str]:
 def _state(item: ImportItem, row: SecretRow | None, in_use: set[UUID]) -> str:
     if row is None:
         return "deleted since"
-    if (row.latest_version, row.active_version, row.revision) != (item.version, item.version, item.revision):
+    if (row.latest_version, row.revision) != (item.version, item.revision):  # every change counts the revision up
         return "changed since"
     if item.former_version is None and row.id in in_use:
         return "in use by something that is deployed"

@@ -80,33 +80,33 @@ class SecretFilter:
 async def secret_by_id(session: Session, secret_id: UUID) -> SecretRow | None:
     """A secret by id."""
     row = await session.fetchrow("secret_by_id", secret_id)
-    return _secret(row) if row else None
+    return secret_of(row) if row else None
 
 
 async def secrets_by_id(session: Session, secret_ids: Sequence[UUID]) -> list[SecretRow]:
     """Those of the secrets that exist, by name."""
-    return [_secret(row) for row in await session.fetch("secret_by_ids", list(secret_ids))]
+    return [secret_of(row) for row in await session.fetch("secret_by_ids", list(secret_ids))]
 
 
 async def lock_secrets(session: Session, secret_ids: Sequence[UUID]) -> dict[UUID, SecretRow]:
     """Those of the secrets that exist, locked in order of their ids, which keeps two batches from waiting for each other."""
-    return {row["id"]: _secret(row) for row in await session.fetch("secret_by_ids_locked", list(secret_ids))}
+    return {row["id"]: secret_of(row) for row in await session.fetch("secret_by_ids_locked", list(secret_ids))}
 
 
 async def secrets_by_name(session: Session, name: str) -> list[SecretRow]:
     """Every secret of a name, at whatever scope."""
-    return [_secret(row) for row in await session.fetch("secret_by_name", name)]
+    return [secret_of(row) for row in await session.fetch("secret_by_name", name)]
 
 
 async def secrets_at(session: Session, scope: Scope[UUID], name: str | None = None) -> list[SecretRow]:
     """The secrets (of ``name``) at exactly a scope."""
     rows = await session.fetch("secret_at_scope", scope.app, scope.environment, scope.node, name)
-    return [_secret(row) for row in rows]
+    return [secret_of(row) for row in rows]
 
 
 async def secrets_of_part(session: Session, part: Scope[UUID]) -> list[SecretRow]:
     """The secrets at every scope that has the one part which is set in ``part``."""
-    return [_secret(row) for row in await session.fetch("part_secrets", part.app, part.environment, part.node)]
+    return [secret_of(row) for row in await session.fetch("part_secrets", part.app, part.environment, part.node)]
 
 
 async def relocate_secret(session: Session, secret_id: UUID, scope_id: UUID, name: str) -> None:
@@ -118,24 +118,24 @@ async def relocate_secret(session: Session, secret_id: UUID, scope_id: UUID, nam
 async def lock_secret(session: Session, secret_id: UUID) -> SecretRow | None:
     """The secret as it is under a row lock that lasts until the transaction ends."""
     row = await session.fetchrow("secret_by_id_locked", secret_id)
-    return _secret(row) if row else None
+    return secret_of(row) if row else None
 
 
 async def lock_free_secrets(session: Session, secret_ids: Sequence[UUID]) -> dict[UUID, SecretRow]:
     """Those of the secrets that nobody has locked, as they are under locks that last until the transaction ends."""
-    return {row["id"]: _secret(row) for row in await session.fetch("write_lock", list(secret_ids))}
+    return {row["id"]: secret_of(row) for row in await session.fetch("write_lock", list(secret_ids))}
 
 
 async def candidates(session: Session, names: Sequence[str], place: Scope[UUID]) -> list[SecretRow]:
     """Every secret of ``names`` that applies at ``place``, in one query; ``core.scope_selection`` picks the winners."""
     rows = await session.fetch("secret_candidates_by_name", list(names), place.app, place.environment, place.node)
-    return [_secret(row) for row in rows]
+    return [secret_of(row) for row in rows]
 
 
 async def all_candidates(session: Session, place: Scope[UUID], limit: int) -> list[SecretRow]:
     """The first ``limit`` secrets that apply at ``place``, by name."""
     rows = await session.fetch("secret_candidates_all", place.app, place.environment, place.node, limit)
-    return [_secret(row) for row in rows]
+    return [secret_of(row) for row in rows]
 
 
 async def visible_page(
@@ -165,7 +165,7 @@ async def visible_page(
         *(after or (None, None)),
         limit,
     )
-    return [_secret(row) for row in rows]
+    return [secret_of(row) for row in rows]
 
 
 async def insert_secret(session: Session, new: NewSecret) -> bool:
@@ -216,7 +216,8 @@ def _read(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
-def _secret(row: Record) -> SecretRow:
+def secret_of(row: Record) -> SecretRow:
+    """The secret in a row of the columns that every query of secrets gives."""
     return SecretRow(
         id=row["id"],
         name=row["name"],

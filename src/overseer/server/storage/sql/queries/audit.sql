@@ -111,7 +111,8 @@ kept AS (
     SELECT actor_id, resource_id, version, action, max(at) FROM part
     WHERE actor_id IS NOT NULL AND outcome = 'allowed' AND resource_kind = 'secret' AND resource_id IS NOT NULL
       AND version IS NOT NULL
-      AND action IN ('secret:reveal', 'secret:resolve', 'secret:create', 'secret:update', 'secret:rotate')
+      AND action IN ('secret:reveal', 'secret:resolve', 'secret:create', 'secret:update', 'secret:rotate', 'secret:export',
+                     'migration:import')
     GROUP BY actor_id, resource_id, version, action
     ON CONFLICT (actor_id, secret_id, version, action) DO UPDATE SET at = excluded.at WHERE s.at < excluded.at
 )

@@ -62,6 +62,7 @@ SELECT f.secret_id, f.version, f.subject, max(f.at) AS at FROM (
     SELECT resource_id, version, action, at FROM audit
     WHERE (incarnation, xact, id) > ($2::integer, $3::text::xid8, $4::bigint) AND actor_id = $1 AND outcome = 'allowed'
       AND resource_kind = 'secret' AND resource_id IS NOT NULL AND version IS NOT NULL
-      AND action IN ('secret:reveal', 'secret:resolve', 'secret:create', 'secret:update', 'secret:rotate')
+      AND action IN ('secret:reveal', 'secret:resolve', 'secret:create', 'secret:update', 'secret:rotate', 'secret:export',
+                     'migration:import')
 ) f
 GROUP BY f.secret_id, f.version, f.subject ORDER BY f.secret_id, f.version, f.subject;

@@ -15,7 +15,7 @@ JOIN secret_version v ON v.secret_id = wanted.secret_id AND v.version = wanted.v
 
 -- name: version_page
 -- Newest first. $2 the last version of the page before or NULL, $3 limit.
-SELECT v.version, v.version = s.active_version AS active, v.created_at, p.name AS created_by, v.readable_until
+SELECT v.version, v.version = s.active_version AS active, v.created_at, coalesce(v.creator, p.name) AS created_by, v.readable_until
 FROM secret_version v
 JOIN secret s ON s.id = v.secret_id
 LEFT JOIN principal p ON p.id = v.created_by
@@ -33,9 +33,10 @@ JOIN secret s ON s.id = v.secret_id;
 
 -- name: version_replace
 -- A secret moved: the same version under a new id, with the envelope of the new place. All else about it stays.
-WITH gone AS (DELETE FROM secret_version WHERE id = $1 RETURNING secret_id, version, readable_until, created_by, created_at)
-INSERT INTO secret_version (secret_id, version, id, format, kek_term, wrapped_dek, ciphertext, readable_until, created_by, created_at)
-SELECT secret_id, version, $2, $3, $4, $5, $6, readable_until, created_by, created_at FROM gone;
+WITH gone AS (DELETE FROM secret_version WHERE id = $1 RETURNING secret_id, version, readable_until, created_by, created_at, creator)
+INSERT INTO secret_version (secret_id, version, id, format, kek_term, wrapped_dek, ciphertext, readable_until, created_by, created_at,
+                            creator)
+SELECT secret_id, version, $2, $3, $4, $5, $6, readable_until, created_by, created_at, creator FROM gone;
 
 -- name: version_grace
 -- $2 was the active version until now, $3 is it from now on; $4 how long the old one is kept for those that still hold it, where
