@@ -62,6 +62,7 @@ from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
 from overseer.server.services.metrics_service import MetricsService
+from overseer.server.services.live_import_service import LiveImportService
 from overseer.server.services.migration_comparison import MigrationComparisons
 from overseer.server.services.migration_export import MigrationExports
 from overseer.server.services.migration_import import MigrationImports
@@ -205,6 +206,7 @@ def wire_services(
         secrets=secrets,
         imports=ImportService(gate, keys, ImportStoring(gate, opener, secrets, idempotency)),
         exports=ExportService(gate, keys, opener, sources),
+        live_imports=LiveImportService(gate, calls, ImportStoring(gate, opener, secrets, idempotency)),
         migration_exports=MigrationExports(gate, keys, opener, sources),
         migration_imports=MigrationImports(gate, keys, MigrationComparisons(gate, opener)),
         resolve=ResolveService(gate, keys, opener, ResolveBatches(database, gate), sources),

@@ -31,6 +31,7 @@ from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
 from overseer.server.services.metrics_service import MetricsService
+from overseer.server.services.live_import_service import LiveImportService
 from overseer.server.services.migration_export import MigrationExports
 from overseer.server.services.migration_import import MigrationImports
 from overseer.server.services.node_service import NodeService
@@ -69,6 +70,7 @@ class Services:
     resolve: ResolveService
     imports: ImportService
     exports: ExportService
+    live_imports: LiveImportService
     migration_exports: MigrationExports
     migration_imports: MigrationImports
     scopes: ScopeService
