@@ -24,6 +24,7 @@ class AuditAction(StrEnum):
     ALARM_AUDIT_BROKEN = "alarm:audit_broken"
     ALARM_BACKUP_FAILED = "alarm:backup_failed"
     ALARM_BACKUP_OLD = "alarm:backup_old"
+    ALARM_JOB_STOPPED = "alarm:job_stopped"
     ALARM_BREAK_GLASS = "alarm:break_glass"
     ALARM_DECRYPT_FAILED = "alarm:decrypt_failed"
     ALARM_NODE_KEY_MISMATCH = "alarm:node_key_mismatch"
@@ -190,6 +191,7 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.ALARM_AUDIT_BROKEN: "the server's own check found sealed rows that are not what was sealed",
     AuditAction.ALARM_BACKUP_FAILED: "a backup was not made; the resource is its target, the code says why",
     AuditAction.ALARM_BACKUP_OLD: "a restored backup lacks audit rows which a checkpoint counted; the code says how many",
+    AuditAction.ALARM_JOB_STOPPED: "the server goes on with something no more: whoever set it up may not; the code says why",
     AuditAction.ALARM_BREAK_GLASS: "an emergency binding was activated, or somebody tried; the reason says why",
     AuditAction.ALARM_DECRYPT_FAILED: "a stored value did not decrypt: it was changed, or its key is not the one that made it",
     AuditAction.ALARM_NODE_KEY_MISMATCH: "an enrolment token came a second time, with the keys of another machine",

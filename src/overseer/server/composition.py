@@ -61,8 +61,8 @@ from overseer.server.services.key_limits import KeyLimits
 from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
-from overseer.server.services.metrics_service import MetricsService
 from overseer.server.services.live_import_service import LiveImportService
+from overseer.server.services.metrics_service import MetricsService
 from overseer.server.services.migration_comparison import MigrationComparisons
 from overseer.server.services.migration_export import MigrationExports
 from overseer.server.services.migration_import import MigrationImports
@@ -77,6 +77,7 @@ from overseer.server.services.resolve_service import ResolveService
 from overseer.server.services.reveal_batches import RevealBatches
 from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.rollout_service import RolloutService
+from overseer.server.services.rotation_credentials import RotationCredentials
 from overseer.server.services.rotation_driver import RotationDriver
 from overseer.server.services.rotation_service import RotationService
 from overseer.server.services.rotation_steps import RotationSteps
@@ -205,8 +206,8 @@ def wire_services(
     return Services(
         secrets=secrets,
         imports=ImportService(gate, keys, ImportStoring(gate, opener, secrets, idempotency)),
-        exports=ExportService(gate, keys, opener, sources),
         live_imports=LiveImportService(gate, calls, ImportStoring(gate, opener, secrets, idempotency)),
+        exports=ExportService(gate, keys, opener, sources),
         migration_exports=MigrationExports(gate, keys, opener, sources),
         migration_imports=MigrationImports(gate, keys, MigrationComparisons(gate, opener)),
         resolve=ResolveService(gate, keys, opener, ResolveBatches(database, gate), sources),
@@ -238,7 +239,12 @@ def wire_services(
         agents=AgentService(gate, keys, opener, bundles, signal, rollouts),
         rollouts=RolloutService(gate, rollouts),
         rotations=RotationService(gate, rotators),
-        rotation_driver=RotationDriver(gate, RotationSteps(gate, keys, ValueMaking(gate, opener), rollouts, rotators)),
+        rotation_driver=RotationDriver(
+            gate,
+            RotationSteps(
+                gate, keys, ValueMaking(gate, opener), rollouts, RotationCredentials(gate, keys, sources), rotators
+            ),
+        ),
         usage=UsageService(gate),
         drift=DriftService(gate, keys, opener),
         compromise=CompromiseService(gate),

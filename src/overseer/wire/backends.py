@@ -88,6 +88,8 @@ class SourceView(Answer, frozen=True):
     ``fetched_at``: when what is kept was asked for; ``tried_at``: of the last try; ``failure``: the stage at which that
     went wrong, '' where it did not. ``state``: fresh; due (asked for before it is used next); stale (the backend is away, what is
     kept still serves); too_old (it does not any more); refused (the backend says no: nothing is given).
+    ``set_by`` tied it. ``stopped``: why the server does not keep it up to date by itself any more (mode sync), '' where it does:
+    no_setter, principal_disabled or no_binding. Whoever ties it again stands for it.
     """
 
     secret_id: str
@@ -102,6 +104,8 @@ class SourceView(Answer, frozen=True):
     failure: str
     fetched_at: datetime
     tried_at: datetime
+    set_by: str | None
+    stopped: str
 
 
 class SourcedSecretCreate(Request, frozen=True):

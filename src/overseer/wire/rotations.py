@@ -40,7 +40,11 @@ class RotationRunView(Answer, frozen=True):
 
 
 class RotationView(Answer, frozen=True):
-    """``due_at`` is when the next one begins by itself. ``rotator`` holds no credential: ``admin`` is the id of a secret."""
+    """``due_at`` is when the next one begins by itself. ``rotator`` holds no credential: ``admin`` is the id of a secret.
+
+    ``set_by`` set the rotator up, ``policy_set_by`` the schedule. ``stopped``: why it does not go on, '' where it does: no_setter
+    (they were deleted), principal_disabled, or no_binding (they lack a right by now). Whoever sets it again stands for it.
+    """
 
     secret_id: str
     name: str
@@ -50,4 +54,6 @@ class RotationView(Answer, frozen=True):
     paused: bool
     rotator: dict[str, Any] | None
     set_by: str | None
+    policy_set_by: str | None
+    stopped: str
     newest_run: RotationRunView | None

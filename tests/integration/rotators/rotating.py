@@ -10,6 +10,7 @@ from uuid import UUID
 from overseer.server.address_rules import AddressRule
 from overseer.server.rotators.selection import make_rotator
 from overseer.server.services.rollout_driver import RolloutDriver
+from overseer.server.services.rotation_credentials import RotationCredentials
 from overseer.server.services.rotation_driver import RotationDriver
 from overseer.server.services.rotation_service import RotationService
 from overseer.server.services.rotation_steps import RotationSteps
@@ -84,5 +85,7 @@ class Rotating:
 def make_driver(world: World, make: Any = make_rotator) -> RotationDriver:
     """The driver over a world."""
     rollouts = RolloutDriver(world.gate, world.signal)
-    steps = RotationSteps(world.gate, world.keys, ValueMaking(world.gate, world.opener), rollouts, RULE, make)
+    credentials = RotationCredentials(world.gate, world.keys, world.sources)
+    values = ValueMaking(world.gate, world.opener)
+    steps = RotationSteps(world.gate, world.keys, values, rollouts, credentials, RULE, make)
     return RotationDriver(world.gate, steps)

@@ -188,6 +188,7 @@ async def test_a_restored_copy_leaves_the_original_s_backups_alone(world: World,
     content = (places / newest).read_bytes()
     async with restored(world, postgres_home, content, tmp_path, keep=False) as twin:
         jobs = schedule(twin, nightly=dataclasses.replace(target, keep_last=1))
+        owner = (await twin.sql("SELECT id FROM principal WHERE name = 'owner'"))[0][0]
         await twin.sql("UPDATE backup_run SET asked_at = asked_at - interval '1 day'")
         await jobs.run()
         assert {path.name for path in listed(places)} == original  # no schedule is followed
@@ -196,7 +197,7 @@ async def test_a_restored_copy_leaves_the_original_s_backups_alone(world: World,
         assert (found.level, "overseer backup resume" in found.advice) == ("problem", True)
         for _ in range(2):  # whoever asks gets one, and what the twin made itself goes by its own rule
             async with twin.gate.own_work() as (session, _):
-                await ask_for_backup(session, uuid.uuid4(), "nightly", "asked", None)
+                await ask_for_backup(session, uuid.uuid4(), "nightly", "asked", owner)
             await jobs.run()
         after = {path.name for path in listed(places)}
         assert original < after
@@ -208,7 +209,7 @@ async def test_a_restored_copy_leaves_the_original_s_backups_alone(world: World,
         assert [row[0] for row in await twin.sql("SELECT reason FROM backup_run ORDER BY asked_at DESC LIMIT 1")] == ["schedule"]
         async with twin.gate.own_work() as (session, _):
             assert await take_over_backups(session) == 2
-            await ask_for_backup(session, uuid.uuid4(), "nightly", "asked", None)
+            await ask_for_backup(session, uuid.uuid4(), "nightly", "asked", owner)
         await jobs.run()
         assert original & {path.name for path in listed(places)} == {newest}  # nobody is told of the one it was restored from
 

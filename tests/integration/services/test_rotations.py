@@ -12,6 +12,7 @@ from overseer.core.errors import Conflict, Denied, InvalidInput
 from overseer.core.permissions import Permission
 from overseer.server.address_rules import AddressRule
 from overseer.server.services.rollout_driver import RolloutDriver
+from overseer.server.services.rotation_credentials import RotationCredentials
 from overseer.server.services.rotation_driver import RotationDriver
 from overseer.server.services.rotation_service import RotationService
 from overseer.server.services.rotation_steps import RotationSteps
@@ -39,7 +40,8 @@ class Schedules:
     def driver(self) -> RotationDriver:
         world = self.world
         values, rollouts = ValueMaking(world.gate, world.opener), RolloutDriver(world.gate, world.signal)
-        return RotationDriver(world.gate, RotationSteps(world.gate, world.keys, values, rollouts, AddressRule()))
+        credentials = RotationCredentials(world.gate, world.keys, world.sources)
+        return RotationDriver(world.gate, RotationSteps(world.gate, world.keys, values, rollouts, credentials, AddressRule()))
 
     async def secret(self, name: str = "token", **policy: Any) -> SecretView:
         made = await self.world.secret(name, "v1", rotation=policy or None)

@@ -27,7 +27,7 @@ def test_due(policy: dict[str, Any] | None, due_at: datetime | None, text: str) 
     def view(paused: bool) -> RotationView:
         return RotationView(
             secret_id="s", name="n", scope=ScopeView(app="shop", environment=None, node=None), policy=policy, due_at=due_at,
-            paused=paused, rotator=None, set_by=None, newest_run=None,
+            paused=paused, rotator=None, set_by=None, policy_set_by=None, stopped="", newest_run=None,
         )  # fmt: skip
 
     assert _due(view(False)).startswith(text)

@@ -80,8 +80,11 @@ def list_(client: Client, as_json: bool) -> None:
 @json_option
 @pass_client
 def show(client: Client, name: str, as_json: bool) -> None:
-    """Show a backend's settings, never a credential."""
-    _tell(client.backends.find(name), as_json)
+    """Show a backend's settings, never a credential, and which of its secrets are not kept up to date any more."""
+    view = client.backends.find(name)
+    _tell(view, as_json)
+    if not as_json and view.secrets:
+        _tell_stopped(client, view.id)
 
 
 @backend.command()
@@ -145,6 +148,15 @@ def delete(client: Client, name: str, yes: bool) -> None:
         confirm(f"Delete the backend {name} with its credentials?")
     client.backends.delete(found.id)
     say(f"deleted backend {name}")
+
+
+def _tell_stopped(client: Client, backend_id: str) -> None:
+    """Secrets that the server does not keep up to date any more, for whoever tied them may not."""
+    stopped = [one for one in client.backends.secrets(backend_id) if one.stopped]
+    if stopped:
+        say("not kept up to date any more, for whoever tied them may not (tie them again: overseer secret set NAME --from … --sync):")
+        rows = [(one.name, one.ref, one.set_by or "(deleted)", one.stopped) for one in stopped]
+        print_table(("SECRET", "REFERENCE", "SET BY", "WHY"), rows)
 
 
 def _settings(given: tuple[str, ...]) -> dict[str, str]:

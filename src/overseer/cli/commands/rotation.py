@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from overseer.wire.rotations import RotationRunView, RotationView
 
 _MAX_FILE = 64 * 1024
+TAKE_OVER = "whoever set it may not any more; 'overseer rotation set NAME --again' sets the same again, in your name"
 
 
 @click.group()
@@ -37,10 +38,12 @@ def list_(client: Client, limit: int, as_json: bool) -> None:
         print_json(views)
         return
     print_table(
-        ("SECRET", "SCOPE", "DUE", "ROTATOR", "LAST RUN"),
-        [(v.name, _scope(v), _due(v), _kind(v), _last(v.newest_run)) for v in views],
+        ("SECRET", "SCOPE", "DUE", "ROTATOR", "SET BY", "LAST RUN"),
+        [(v.name, _scope(v), _due(v), _kind(v), _setters(v), _last(v.newest_run)) for v in views],
         empty="no secret that you may list has a schedule or a rotator",
     )
+    if any(v.stopped for v in views):
+        say(f"stopped: {TAKE_OVER}")
 
 
 @rotation.command()
@@ -65,6 +68,7 @@ def show(client: Client, name: str, scope: Scope[str], as_json: bool) -> None:
 @click.option("--no-schedule", is_flag=True, help="Take the policy away.")
 @click.option("--rotator", metavar="PATH", type=click.Path(), help="A JSON file: what changes the credential at its source.")
 @click.option("--no-rotator", is_flag=True, help="Take the rotator away: a rotation is a new version, and no more.")
+@click.option("--again", is_flag=True, help="Set what is set once more: you stand for it from then on.")
 @json_option
 @pass_client
 def set_(
@@ -80,12 +84,15 @@ def set_(
     no_schedule: bool,
     rotator: str | None,
     no_rotator: bool,
+    again: bool,
     as_json: bool,
 ) -> None:
     """Say when a secret is rotated, and how. What is not given stays.
 
     A rotator's file holds no credential, but the id of the secret that has it:
     {"kind": "postgresql", "url": "postgresql://db.internal/app", "users": ["app_a", "app_b"], "admin": "ID"}
+
+    It goes on while whoever set it may still set it. Then somebody else sets it again.
     """
     given = {
         "interval_days": every,
@@ -99,7 +106,7 @@ def set_(
     if (no_schedule and fields) or (rotator is not None and no_rotator) or (every is not None and cron is not None):
         raise click.UsageError("these options contradict each other")
     found = client.secrets.find(name, scope)
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = _as_set(client, found.id) if again else {}
     if fields:
         kept = {key: value for key, value in (found.rotation or {}).items() if not _replaced(key, fields)}
         changes["policy"] = {**kept, **fields}
@@ -164,6 +171,13 @@ def history(client: Client, name: str, scope: Scope[str], limit: int, as_json: b
     )
 
 
+def _as_set(client: Client, secret_id: str) -> dict[str, Any]:
+    """What is set, to be set once more."""
+    view = client.rotations.get(secret_id)
+    present = {"policy": view.policy, "rotator": view.rotator}
+    return {key: value for key, value in present.items() if value is not None}
+
+
 def _read_rotator(path: str) -> dict[str, Any]:
     try:
         with Path(path).open("rb") as file:
@@ -194,7 +208,8 @@ def _print(view: RotationView, as_json: bool) -> None:
             ("policy", policy or "-"),
             ("due", _due(view)),
             ("rotator", _kind(view) + (f" at {view.rotator['url']}" if view.rotator else "")),
-            ("set up by", view.set_by or "-"),
+            ("set by", _setters(view)),
+            *((("stopped", f"{view.stopped}: {TAKE_OVER}"),) if view.stopped else ()),
             ("last run", _last(view.newest_run)),
         )
     )
@@ -206,7 +221,14 @@ def _due(view: RotationView) -> str:
         due = "on request"
     else:
         due = moment(view.due_at) if view.due_at is not None else "worked out within seconds: see 'overseer rotation show'"
-    return f"{due} (paused)" if view.paused else due
+    state = "paused" if view.paused else "stopped" if view.stopped else ""
+    return f"{due} ({state})" if state else due
+
+
+def _setters(view: RotationView) -> str:
+    """Who stands for schedule and rotator."""
+    names = [view.policy_set_by if view.policy else None, view.set_by if view.rotator else None]
+    return ", ".join(dict.fromkeys(name for name in names if name)) or "-"
 
 
 def _kind(view: RotationView) -> str:

@@ -17,15 +17,19 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from overseer.core.access import Resource
 from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
 from overseer.core.errors import NotReady, OverseerError
 from overseer.core.identifiers import new_id
+from overseer.core.permissions import Permission
 from overseer.server.backup_settings import BackupTarget
 from overseer.server.services.backup_making import Made, file_name, is_named_so, make_backup
 from overseer.server.services.gate import Gate
 from overseer.server.services.key_service import KeyService
+from overseer.server.services.standing_rights import standing_refusal, stopped_events
 from overseer.server.storage import backup_rows
 from overseer.server.storage.backup_places import Place, make_place
+from overseer.server.storage.backup_rows import Taken
 
 REQUEST_ID: Final = "backup"
 #: A place that does not answer so often in one round is away: each further file would wait as long.
@@ -55,7 +59,21 @@ class BackupSchedule:
                 now: datetime = await session.fetchval("database_clock")
             if taken is None:
                 return
-            await self._make(*taken, now)
+            if not await self._refused(taken):
+                await self._make(taken.id, taken.target, now)
+
+    async def _refused(self, taken: Taken) -> bool:
+        """Whether whoever asked for it may not any more. A schedule is the configuration's."""
+        if taken.reason != "asked":
+            return False
+        async with self._gate.own_work() as (session, events):
+            wanted = [(Permission.BACKUP_CREATE, Resource("backup", taken.target))]
+            code = await standing_refusal(session, taken.asked_by, wanted)
+            if code:
+                await backup_rows.fail(session, taken.id, code)
+                denied = _event(AuditAction.BACKUP_CREATE, taken.id, taken.target, code)
+                events.extend(stopped_events(denied, taken.asked_by, code, first=False))
+        return bool(code)
 
     async def _end_left_over(self) -> None:
         async with self._gate.own_work() as (session, events):

@@ -4,7 +4,8 @@ Guarantees: a schedule needs what any metadata of the secret needs; a rotator ne
 with it the server connects somewhere, and ``secret:use`` on the secret that holds the administrator's credential, decided for
 whoever sets it up and audited here and at each use. Both values go to the address that the rotator names, so whoever names it has
 to be somebody who may see both (``secret:reveal``, with the approval that a policy asks for). A secret that comes from a backend
-has no values of its own and is not rotated.
+has no values of its own and is not rotated. Schedule and rotator go on while those who set them may still do so
+(``rotation_rights``); whoever sets them again stands for them.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ class RotationService:
             present = await rows.rotation_of(entry.session, row.id)
             if body.policy is not UNSET:
                 policy = None if body.policy is None else read_policy(body.policy).to_fields()
-                await patch_secret(entry.session, row.id, row.description, row.labels, row.owner, row.expires_at, policy)
+                fields = (row.description, row.labels, row.owner, row.expires_at, policy)
+                await patch_secret(entry.session, row.id, *fields, entry.actor.id)
+                await rows.set_policy_by(entry.session, row.id, entry.actor.id)
             paused = body.paused if body.paused is not UNSET else present is not None and present.paused
             if body.rotator is not UNSET:
                 await refuse_while_rotating(entry.session, row.id)
@@ -199,6 +202,8 @@ def _view(secret: SecretRow, row: RotationRow | None, newest: RunRow | None) -> 
         paused=row is not None and row.paused,
         rotator=None if row is None else row.rotator,
         set_by=None if row is None else row.setter,
+        policy_set_by=None if row is None or secret.rotation is None else row.policy_setter,
+        stopped="" if row is None else row.stopped,
         newest_run=None if newest is None else run_view(newest),
     )
 

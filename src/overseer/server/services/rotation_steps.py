@@ -23,16 +23,18 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
-from overseer.core.errors import Conflict, InvalidInput, NotReady, Unavailable
+from overseer.core.audit_events import AuditAction, AuditEvent
+from overseer.core.errors import Conflict, InvalidInput, Unavailable
 from overseer.core.generators import DEFAULT_SPEC, Generator, parse_spec
 from overseer.server.address_rules import AddressRule
-from overseer.server.rotators.contract import Change, Rotator
+from overseer.server.rotators.contract import Rotator
 from overseer.server.rotators.selection import make_rotator
 from overseer.server.services.gate import Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.rollout_decisions import OPEN_STATES
 from overseer.server.services.rollout_driver import RolloutDriver
+from overseer.server.services.rotation_credentials import RotationCredentials
+from overseer.server.services.rotation_events import run_event
 from overseer.server.services.secret_input import CA_BY_HAND, NewValue
 from overseer.server.services.secret_storing import seal_version_at
 from overseer.server.services.secret_writing import rotation_generator
@@ -69,6 +71,7 @@ class RotationSteps:
         keys: KeyService,
         values: ValueMaking,
         rollouts: RolloutDriver,
+        credentials: RotationCredentials,
         rule: AddressRule,
         make: Callable[[dict[str, Any], AddressRule], Rotator] = make_rotator,
     ) -> None:
@@ -76,6 +79,7 @@ class RotationSteps:
         self._keys = keys
         self._values = values
         self._rollouts = rollouts
+        self._credentials = credentials
         self._rule = rule
         self._make = make
 
@@ -132,11 +136,11 @@ class RotationSteps:
             return await self._moved(session, held, "prepared", **versions)
 
     async def _apply(self, held: Held, rotator: Rotator) -> Held | None:
-        await rotator.apply(await self._change(held.run, "apply"))
+        await rotator.apply(await self._credentials.change(held.run, "apply"))
         return await self._move(held, "applied")
 
     async def _verify(self, held: Held, rotator: Rotator) -> Held | None:
-        await rotator.verify(await self._change(held.run, "verify"))
+        await rotator.verify(await self._credentials.change(held.run, "verify"))
         return await self._move(held, "verified")
 
     async def _publish(self, held: Held, _: Rotator) -> Held | None:
@@ -165,13 +169,13 @@ class RotationSteps:
             return await self._moved(session, held, "reverted", error=error, ends=True)
 
     async def _retire(self, held: Held, rotator: Rotator) -> Held | None:
-        await rotator.retire(await self._change(held.run, "retire"))
+        await rotator.retire(await self._credentials.change(held.run, "retire"))
         return await self._move(held, "succeeded", ends=True)
 
     async def _revert(self, held: Held, rotator: Rotator) -> Held | None:
         if rotator.both_work and await self._still_going_back(held.run):
             return None
-        await rotator.revert(await self._change(held.run, "revert"))
+        await rotator.revert(await self._credentials.change(held.run, "revert"))
         async with self._gate.own_work() as (session, events):
             secret = await _secret(session, held.run)
             events.append(run_event(AuditAction.ALARM_ROTATION_FAILED, secret, held.run, held.run.candidate_version, "reverted"))
@@ -221,36 +225,6 @@ class RotationSteps:
         await insert_version(session, sealed, created_by)
         await secret_rows.add_version(session, secret.id, version, False, value.generator)
 
-    async def _change(self, run: RunRow, step: str) -> Change:
-        """The values that a step needs. Its audit rows are committed before one is opened."""
-        assert run.rotator is not None  # noqa: S101  # only such runs come here
-        assert run.previous_version is not None  # noqa: S101  # prepared before
-        assert run.candidate_version is not None  # noqa: S101  # as well
-        async with self._gate.own_work() as (session, events):
-            secret = await _secret(session, run)
-            admin = await secret_rows.secret_by_id(session, UUID(run.rotator["admin"]))
-            if admin is None:
-                raise NotReady("the secret with the administrator's credential is gone", retry_after=5)
-            wanted = [(run.secret_id, run.previous_version), (run.secret_id, run.candidate_version)]
-            wanted.append((admin.id, admin.active_version))
-            found = await stored_versions(session, wanted)
-            if len(found) < len(set(wanted)):
-                raise NotReady("a version that the rotation needs is gone", retry_after=5)
-            events.append(run_event(AuditAction.SECRET_USE, admin, run, admin.active_version, f"rotation:{step}"))
-            events.append(run_event(AuditAction.ROTATION_STEP, secret, run, run.candidate_version, step))
-        keyring = await self._keys.keyring_for({one.kek_term for one in found.values()})
-        old, new, credential = (open_stored(found[one], keyring) for one in wanted)
-        return Change(
-            run=str(run.id),
-            secret=str(run.secret_id),
-            name=secret.name,
-            old_version=run.previous_version,
-            new_version=run.candidate_version,
-            old=old,
-            new=new,
-            admin=credential,
-        )
-
     async def _locked(self, session: Session, held: Held) -> SecretRow:
         """The secret under its lock, in the order that everybody takes: secret, then run."""
         secret = await secret_rows.lock_secret(session, held.run.secret_id)
@@ -277,25 +251,6 @@ class RotationSteps:
 
 class LeaseLost(Exception):
     """Somebody else goes on with the run: nothing of this step was stored."""
-
-
-def run_event(action: AuditAction, secret: SecretRow, run: RunRow | None, version: int | None, code: str) -> AuditEvent:
-    """The row of what the server does by itself, on behalf of whoever asked for it or set it up; ``run`` None: before any."""
-    names = secret.scope_names
-    return AuditEvent(
-        action=action,
-        outcome=Outcome.FAILED if action is AuditAction.ALARM_ROTATION_FAILED else Outcome.ALLOWED,
-        request_id="rotation" if run is None else f"rotation-{run.id}",
-        on_behalf_of=None if run is None else run.created_by,
-        resource_kind="secret",
-        resource_id=secret.id,
-        resource_name=secret.name,
-        app=names.app,
-        environment=names.environment,
-        node=names.node,
-        version=version,
-        code=code,
-    )
 
 
 def _text_generator(secret: SecretRow) -> Generator:

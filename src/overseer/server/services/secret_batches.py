@@ -227,7 +227,7 @@ class SecretBatches(SecretWriting):
             new = patched(row, operation)
             fields = (new.description, new.labels, new.owner, new.expires_at, new.rotation)
             if fields != (row.description, row.labels, row.owner, row.expires_at, row.rotation):
-                await secret_rows.patch_secret(entry.session, row.id, *fields)
+                await secret_rows.patch_secret(entry.session, row.id, *fields, entry.actor.id)
 
     async def _insert_one(self, entry: Entry, item: Item) -> None:
         operation = item.operation

@@ -246,7 +246,7 @@ class SecretWriting:
                 await keep_guarded(entry, row, new.labels)
                 if new != Metadata(row.description, row.labels, row.owner, row.expires_at, row.rotation):
                     fields = (new.description, new.labels, new.owner, new.expires_at, new.rotation)
-                    await secret_rows.patch_secret(entry.session, row.id, *fields)
+                    await secret_rows.patch_secret(entry.session, row.id, *fields, entry.actor.id)
 
             return await self._change(entry, secret_id, Permission.SECRET_WRITE, change, if_match)
 

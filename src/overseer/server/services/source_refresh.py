@@ -33,6 +33,7 @@ from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.rollout_driver import RolloutDriver
 from overseer.server.services.secret_storing import seal_version_at
+from overseer.server.services.source_rights import still_wanted
 from overseer.server.services.value_opener import open_stored
 from overseer.server.storage import backend_rows, secret_rows
 from overseer.server.storage.backend_rows import SourceRow
@@ -117,9 +118,12 @@ class SourceRefresh:
             self._flying.pop(secret_id, None)
 
     async def run(self) -> None:
-        """The leader's job: secrets of the mode sync whose time has come. A failure of one backend does not stop the others."""
-        async with self._gate.own_work() as (session, _):
-            waiting = await backend_rows.sources_to_sync(session, SYNC_SECONDS, SYNC_AT_ONCE)
+        """The leader's job: secrets of the mode sync whose time has come, while whoever tied them still may. A failure of one
+        backend does not stop the others."""
+        async with self._gate.own_work() as (session, events):
+            due = await backend_rows.sources_to_sync(session, SYNC_SECONDS, SYNC_AT_ONCE)
+            waiting, refused = await still_wanted(session, due, REQUEST_ID)
+            events.extend(refused)
         by_backend: dict[UUID, list[SourceRow]] = defaultdict(list)
         for source in waiting:
             by_backend[source.backend_id].append(source)
@@ -223,7 +227,8 @@ def judge(source: SourceRow, now: datetime, asked: frozenset[UUID]) -> str:
         return STALE
     if source.mode == "sync":
         if age > max(source.max_age, source.ttl + 6 * SYNC_SECONDS):
-            raise BackendUnavailable(f"backend {name}: the last comparison is too old", retry_after=RETRY_SECONDS)
+            why = "whoever tied it may not any more: tie it again" if source.stopped else "the last comparison is too old"
+            raise BackendUnavailable(f"backend {name}: {why}", retry_after=RETRY_SECONDS)
         return ""
     if source.secret_id not in asked and age >= source.ttl:
         raise NotReady("the secret got another source at this moment; try again", retry_after=1)

@@ -28,6 +28,8 @@ def source_view(secret: SecretRow, source: SourceRow, now: datetime) -> SourceVi
         failure=source.failure,
         fetched_at=source.fetched_at,
         tried_at=source.tried_at,
+        set_by=source.setter,
+        stopped=source.stopped,
     )
 
 

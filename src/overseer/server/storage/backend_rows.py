@@ -59,6 +59,8 @@ class SourceRow:
     stale_if_error: int
     max_age: int
     revision: int
+    setter: str | None
+    stopped: str
 
 
 def canonical(kind: str, settings: Mapping[str, str]) -> bytes:
@@ -135,6 +137,11 @@ async def put_source(
     await session.execute("source_put", secret_id, backend.id, ref, field, mode, created_by)
     shown = {"backend": backend.name, "ref": ref, "field": field, "mode": mode}
     await session.execute("secret_set_source", secret_id, json.dumps(shown))
+
+
+async def stop_source(session: Session, secret_id: UUID, code: str) -> None:
+    """It was not asked for, and why; the next look comes after the same time."""
+    await session.execute("source_stopped", secret_id, code)
 
 
 async def delete_source(session: Session, secret_id: UUID) -> None:

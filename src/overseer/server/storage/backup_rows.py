@@ -59,10 +59,20 @@ async def record_local(
     await session.execute("backup_run_insert_local", run_id, file, size, rows, log_size, started_at)
 
 
-async def take_backup(session: Session) -> tuple[UUID, str] | None:
-    """Id and target of the oldest waiting one, which runs from now on."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A backup that runs from now on; ``asked_by`` None where the schedule is followed, or who asked was deleted."""
+
+    id: UUID
+    target: str
+    reason: str
+    asked_by: UUID | None
+
+
+async def take_backup(session: Session) -> Taken | None:
+    """The oldest waiting one."""
     row = await session.fetchrow("backup_run_take")
-    return (row["id"], row["target"]) if row else None
+    return Taken(**dict(row)) if row else None
 
 
 async def end_left_over(session: Session) -> list[tuple[UUID, str]]:

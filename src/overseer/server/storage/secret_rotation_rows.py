@@ -33,7 +33,8 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class RotationRow:
-    """How a secret is rotated; ``due_at`` None: only on request."""
+    """How a secret is rotated; ``due_at`` None: only on request. ``set_by`` stands for the rotator, ``policy_by`` for the schedule
+    (names None: deleted). ``stopped`` is the word why it did not go on the last time."""
 
     secret_id: UUID
     due_at: datetime | None
@@ -41,6 +42,9 @@ class RotationRow:
     rotator: dict[str, Any] | None
     set_by: UUID | None
     setter: str | None
+    policy_by: UUID | None
+    policy_setter: str | None
+    stopped: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,16 @@ async def set_rotation(
 ) -> None:
     """Who changes the credential at its source, and whether the schedule holds."""
     await session.execute("rotation_set", secret_id, _json(rotator), paused, set_by)
+
+
+async def set_policy_by(session: Session, secret_id: UUID, principal_id: UUID) -> None:
+    """Who stands for the schedule from now on."""
+    await session.execute("rotation_policy_by", secret_id, principal_id)
+
+
+async def note_stopped(session: Session, secret_id: UUID, code: str) -> None:
+    """Why it did not go on, '' where it did."""
+    await session.execute("rotation_stopped", secret_id, code)
 
 
 async def pause(session: Session, secret_id: UUID, paused: bool) -> None:

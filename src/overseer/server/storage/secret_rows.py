@@ -198,9 +198,10 @@ async def patch_secret(
     owner: str,
     expires_at: datetime | None,
     rotation: dict[str, Any] | None,
+    by: UUID,
 ) -> None:
-    """Replace the metadata; the caller holds the lock."""
-    await session.execute("secret_patch", secret_id, description, json.dumps(labels), owner, expires_at, _json(rotation))
+    """Replace the metadata; the caller holds the lock. ``by`` stands for the policy from now on where it is another one."""
+    await session.execute("secret_patch", secret_id, description, json.dumps(labels), owner, expires_at, _json(rotation), by)
 
 
 async def delete_secret(session: Session, secret_id: UUID) -> None:

@@ -350,7 +350,8 @@ CREATE TABLE secret_source (
     fetched_at      timestamptz NOT NULL,                                         -- the last try that went well
     tried_at        timestamptz NOT NULL,
     failure         text NOT NULL DEFAULT '',                                     -- the stage of the last try, '' where it went well
-    created_by      uuid REFERENCES principal ON DELETE SET NULL
+    created_by      uuid REFERENCES principal ON DELETE SET NULL,
+    stopped         text NOT NULL DEFAULT ''                                      -- why it is not kept up to date any more
 );
 CREATE INDEX secret_source_backend ON secret_source (backend_id);
 CREATE INDEX secret_source_due ON secret_source (tried_at) WHERE mode = 'sync';
@@ -623,7 +624,9 @@ CREATE TABLE secret_rotation (
     rotator         jsonb,
     set_by          uuid REFERENCES principal ON DELETE SET NULL,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    updated_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+    updated_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    policy_by       uuid,                                                     -- who set the present policy; NULL: whoever made the secret
+    stopped         text NOT NULL DEFAULT ''                                  -- why it did not go on the last time
 );
 CREATE INDEX secret_rotation_due ON secret_rotation (due_at) WHERE NOT paused;
 

@@ -10,3 +10,9 @@ CREATE TABLE backup_resumption (
 );
 -- What follows its schedules today goes on.
 INSERT INTO backup_resumption (incarnation) SELECT max(incarnation) FROM audit_incarnation HAVING max(incarnation) > 1;
+
+-- What the leader does by itself asks again whether whoever set it up still may. policy_by is whoever set the present policy, NULL
+-- whoever made the secret; no foreign key, for one who was deleted stands for nothing and must not become the maker. stopped: the
+-- word why it did not go on the last time.
+ALTER TABLE secret_rotation ADD COLUMN policy_by uuid, ADD COLUMN stopped text NOT NULL DEFAULT '';
+ALTER TABLE secret_source ADD COLUMN stopped text NOT NULL DEFAULT '';

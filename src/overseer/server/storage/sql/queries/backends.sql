@@ -54,9 +54,10 @@ DELETE FROM backend WHERE id = $1;
 
 -- fragment: source_columns
 SELECT o.secret_id, o.backend_id, o.ref, o.field, o.mode, o.fetched_at, o.tried_at, o.failure, o.created_by, b.name AS backend,
-       b.ttl, b.stale_if_error, b.max_age, b.revision
+       b.ttl, b.stale_if_error, b.max_age, b.revision, p.name AS setter, o.stopped
 FROM secret_source o
 JOIN backend b ON b.id = o.backend_id
+LEFT JOIN principal p ON p.id = o.created_by
 
 -- name: sources_of
 @{source_columns}
@@ -81,12 +82,15 @@ INSERT INTO secret_source (secret_id, backend_id, ref, field, mode, fetched_at, 
 VALUES ($1, $2, $3, $4, $5, statement_timestamp(), statement_timestamp(), $6)
 ON CONFLICT (secret_id) DO UPDATE
 SET backend_id = $2, ref = $3, field = $4, mode = $5, fetched_at = statement_timestamp(), tried_at = statement_timestamp(),
-    failure = '', created_by = $6;
+    failure = '', created_by = $6, stopped = '';
+
+-- name: source_stopped
+UPDATE secret_source SET tried_at = statement_timestamp(), stopped = $2 WHERE secret_id = $1;
 
 -- name: source_tried
 -- $2 the failure ('' for none), $3 when the asking began: fresh is what was asked for then, not what was stored later.
 UPDATE secret_source
-SET tried_at = $3, failure = $2, fetched_at = CASE WHEN $2 = '' THEN $3 ELSE fetched_at END
+SET tried_at = $3, failure = $2, stopped = '', fetched_at = CASE WHEN $2 = '' THEN $3 ELSE fetched_at END
 WHERE secret_id = $1;
 
 -- name: source_delete

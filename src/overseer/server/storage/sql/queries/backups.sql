@@ -111,7 +111,7 @@ SELECT id FROM backup_run WHERE target = $1 AND state IN ('waiting', 'running');
 -- The leader runs one at a time, so a running row that it finds is left over from one that ended in the middle.
 UPDATE backup_run SET state = 'running', started_at = clock_timestamp()
 WHERE id = (SELECT id FROM backup_run WHERE state = 'waiting' ORDER BY asked_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-RETURNING id, target, reason;
+RETURNING id, target, reason, asked_by;
 
 -- name: backup_runs_left_over
 UPDATE backup_run SET state = 'failed', error = 'interrupted', finished_at = clock_timestamp() WHERE state = 'running'

@@ -38,20 +38,35 @@ UPDATE secret_rotation SET due_at = $2, noticed_at = NULL WHERE secret_id = $1;
 -- name: rotation_set
 -- $1 secret, $2 rotator or NULL, $3 paused, $4 who.
 INSERT INTO secret_rotation (secret_id, rotator, paused, set_by) VALUES ($1, $2::jsonb, $3, $4)
-ON CONFLICT (secret_id) DO UPDATE SET rotator = $2::jsonb, paused = $3, set_by = $4, updated_at = statement_timestamp();
+ON CONFLICT (secret_id) DO UPDATE SET rotator = $2::jsonb, paused = $3, set_by = $4, updated_at = statement_timestamp(),
+    policy = CASE WHEN secret_rotation.stopped = '' THEN secret_rotation.policy END, stopped = '';
+
+-- name: rotation_policy_by
+-- Where it had stopped, the next time is counted anew.
+INSERT INTO secret_rotation (secret_id, policy_by) VALUES ($1, $2)
+ON CONFLICT (secret_id) DO UPDATE SET policy_by = $2, updated_at = statement_timestamp(),
+    policy = CASE WHEN secret_rotation.stopped = '' THEN secret_rotation.policy END, stopped = '';
+
+-- name: rotation_stopped
+UPDATE secret_rotation SET stopped = $2, updated_at = statement_timestamp() WHERE secret_id = $1;
 
 -- name: rotation_pause
 INSERT INTO secret_rotation (secret_id, paused) VALUES ($1, $2)
 ON CONFLICT (secret_id) DO UPDATE SET paused = $2, updated_at = statement_timestamp();
 
+-- fragment: rotation_rows
+SELECT r.secret_id, r.due_at, r.paused, r.rotator::text AS rotator, r.set_by, p.name AS setter,
+       COALESCE(r.policy_by, s.created_by) AS policy_by, q.name AS policy_setter, r.stopped
+FROM secret_rotation r JOIN secret s ON s.id = r.secret_id LEFT JOIN principal p ON p.id = r.set_by
+LEFT JOIN principal q ON q.id = COALESCE(r.policy_by, s.created_by)
+
 -- name: rotation_of
-SELECT r.secret_id, r.due_at, r.paused, r.rotator::text AS rotator, r.set_by, p.name AS setter
-FROM secret_rotation r LEFT JOIN principal p ON p.id = r.set_by WHERE r.secret_id = $1;
+@{rotation_rows}
+WHERE r.secret_id = $1;
 
 -- name: rotation_page
 -- Those that are scheduled or have a rotator, by secret. $1 the last one of the page before or NULL, $2 limit.
-SELECT r.secret_id, r.due_at, r.paused, r.rotator::text AS rotator, r.set_by, p.name AS setter
-FROM secret_rotation r LEFT JOIN principal p ON p.id = r.set_by
+@{rotation_rows}
 WHERE (r.due_at IS NOT NULL OR r.rotator IS NOT NULL) AND ($1::uuid IS NULL OR r.secret_id > $1)
 ORDER BY r.secret_id LIMIT $2;
 

@@ -131,6 +131,12 @@ UPDATE secret SET scope_id = $2, name = $3, revision = revision + 1, updated_at 
 UPDATE secret SET revision = revision + 1, updated_at = clock_timestamp() WHERE id = $1;
 
 -- name: secret_patch
+-- $7 who: another policy is theirs to stand for.
+WITH theirs AS (
+    INSERT INTO secret_rotation (secret_id, policy_by) SELECT id, $7 FROM secret
+    WHERE id = $1 AND rotation IS DISTINCT FROM $6::text::jsonb AND $6::text IS NOT NULL
+    ON CONFLICT (secret_id) DO UPDATE SET policy_by = $7, stopped = ''
+)
 UPDATE secret
 SET description = $2, labels = $3::text::jsonb, owner = $4, expires_at = $5, rotation = $6::text::jsonb, revision = revision + 1,
     updated_at = clock_timestamp()
