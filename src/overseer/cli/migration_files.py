@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
 
 from overseer.core.errors import AlreadyExists, InvalidInput, TooLarge
 from overseer.core.secret_value import SecretValue
@@ -33,9 +36,9 @@ class Sealing:
         return writer.update(opened(io.BytesIO(content), [self._moment]).reveal()) + writer.finish()
 
 
-def opened(source: io.BufferedIOBase, keys: Sequence[Unwrapper]) -> SecretValue:
+def opened(source: BinaryIO, keys: Sequence[Unwrapper]) -> SecretValue:
     """What is in an age file. Raises :class:`InvalidInput`, :class:`KeyProblem`, :class:`DecryptionFailed`, :class:`TooLarge`."""
-    reader = AgeReader(source, keys)  # type: ignore[arg-type]
+    reader = AgeReader(source, keys)
     parts, size = [], 0
     while part := reader.read(1 << 16):
         size += len(part)
@@ -54,8 +57,12 @@ def open_file(path: str, keys: Sequence[Unwrapper]) -> SecretValue:
         raise InvalidInput(f"{path} cannot be read: {(error.strerror or '').lower()}") from None
 
 
-def write_file(path: str, content: bytes) -> None:
-    """A new file that is this user's alone. Raises :class:`AlreadyExists`, :class:`InvalidInput`."""
+@contextmanager
+def new_file(path: str) -> Iterator[BinaryIO]:
+    """A new file that is this user's alone; it goes again where the block fails.
+
+    Raises :class:`AlreadyExists`, :class:`InvalidInput`.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
@@ -63,6 +70,10 @@ def write_file(path: str, content: bytes) -> None:
     except OSError as error:
         raise InvalidInput(f"{path} cannot be written: {(error.strerror or '').lower()}") from None
     with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+        try:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        except BaseException:
+            Path(path).unlink(missing_ok=True)
+            raise

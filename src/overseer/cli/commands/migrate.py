@@ -64,19 +64,20 @@ def export(
     if everything == bool(apps or environment or node or with_global):
         raise click.UsageError("name --app, --env, --node or --global, or say --all, and not both")
     from overseer.cli.backup_keys import sealing_keys
-    from overseer.cli.migration_files import Sealing, write_file
+    from overseer.cli.migration_files import Sealing, new_file
 
     sealing = Sealing(sealing_keys(recipients, passphrase_file, _WHAT))
-    made, content = client.migrations.export(
-        sealing.recipients,
-        apps=apps,
-        environment=environment,
-        node=node,
-        with_global=with_global,
-        everything=everything,
-        reason=reason,
-    )
-    write_file(output, sealing.sealed(content))
+    with new_file(output) as written:
+        made, content = client.migrations.export(
+            sealing.recipients,
+            apps=apps,
+            environment=environment,
+            node=node,
+            with_global=with_global,
+            everything=everything,
+            reason=reason,
+        )
+        written.write(sealing.sealed(content))
     if as_json:
         told = {"instance": made.instance, "signed_by": made.signed_by, "secrets": made.secrets, "versions": made.versions}
         print_json({"file": output, **told})
@@ -159,9 +160,8 @@ def verify(
         rows = [(one.name, _scope(one.scope), one.state, one.why) for one in answer.results]
         print_table(("NAME", "SCOPE", "IS", "WHY"), rows)
         equal = sum(one.state == "equal" for one in answer.results)
-        say(
-            f"{equal} of {len(rows)} secrets are equal; the archive is of {moment(answer.created_at)}, signed by {answer.signed_by}"
-        )
+        of = f"the archive is of {moment(answer.created_at)}, signed by {answer.signed_by}"
+        say(f"{equal} of {len(rows)} secrets are equal; {of}")
     if any(one.state != "equal" for one in answer.results):
         click.get_current_context().exit(1)
 
