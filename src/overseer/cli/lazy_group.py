@@ -10,6 +10,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from overseer.cli.options import take_json
+
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
@@ -21,7 +23,7 @@ class LazyCommand:
     def load(self) -> click.Command:
         module, _, attribute = self.target.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
-        return command
+        return take_json(command)
 
 
 class LazyGroup(click.Group):

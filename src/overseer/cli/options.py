@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from overseer.core.errors import OverseerError
 from overseer.core.scopes import Scope
 
 if TYPE_CHECKING:
     from overseer.client.api import Client
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_EARLY = "early_json"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -25,6 +27,7 @@ class Connection:
 
     url: str | None = None
     ca_file: str | None = None
+    as_json: bool = False
     _client: Client | None = field(default=None, repr=False)
 
     def client(self) -> Client:
@@ -79,14 +82,44 @@ def pass_client(function: Function) -> Function:
 
     @click.pass_context
     def wrapped(ctx: click.Context, /, *args: Any, **kwargs: Any) -> Any:
-        return function(ctx.ensure_object(Connection).client(), *args, **kwargs)
+        try:
+            return function(ctx.ensure_object(Connection).client(), *args, **kwargs)
+        except OverseerError as error:
+            from overseer.cli.request_fields import name_options
+
+            name_options(error, ctx.command)
+            raise
 
     return update_wrapper(wrapped, function)  # type: ignore[return-value]
 
 
 def json_option(function: Function) -> Function:
-    """``--json``: the answer as JSON on stdout, and nothing else there."""
-    return click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(function)
+    """``--json``: the answer as JSON on stdout, and nothing else there. It may stand before the command's name as well."""
+    return json_option_that("Print the answer as JSON.")(function)
+
+
+def json_option_that(text: str) -> Callable[[Function], Function]:
+    """:func:`json_option` of a command that prints something else than an answer."""
+
+    def asked(ctx: click.Context, _: click.Parameter, given: bool) -> bool:
+        return given or ctx.ensure_object(Connection).as_json
+
+    return click.option("--json", "as_json", is_flag=True, callback=asked, help=text)
+
+
+def take_json(command: click.Command) -> click.Command:
+    """Let a group, and groups in it, take ``--json`` before the name of a command; once for each."""
+    if isinstance(command, click.Group) and not any(one.name == _EARLY for one in command.params):
+        early = click.Option(["--json", _EARLY], is_flag=True, hidden=True, expose_value=False, callback=_remember, help="As after.")
+        command.params.append(early)
+        for inner in command.commands.values():
+            take_json(inner)
+    return command
+
+
+def _remember(ctx: click.Context, _: click.Parameter, given: bool) -> None:
+    if given:
+        ctx.ensure_object(Connection).as_json = True
 
 
 def yes_option(function: Function) -> Function:

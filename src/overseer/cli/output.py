@@ -41,6 +41,11 @@ def people(count: int, which: str = "") -> str:
     return f"{count} {which}{' ' if which else ''}{'person' if count == 1 else 'people'}"
 
 
+def number(count: int, thing: str) -> str:
+    """A number of things in words: ``1 binding``, ``2 bindings``, ``no bindings``."""
+    return f"{count or 'no'} {thing}{'s' * (count != 1)}"
+
+
 def one_line(text: str) -> str:
     """A text of several lines as one, for a place that has one: an agent tells what failed and what came back on lines."""
     return "; ".join(line for line in text.splitlines() if line.strip())

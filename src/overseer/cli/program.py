@@ -98,14 +98,15 @@ SECTIONS: Final = {
 )
 @click.option("--url", metavar="URL", help="The server (default: $OVERSEER_URL, else the stored login).")
 @click.option("--ca-file", metavar="PATH", help="Trust this CA alone (default: $OVERSEER_CA_FILE, else the stored login).")
+@click.option("--json", "as_json", is_flag=True, help="Print answers as JSON; the same as --json after a command that has it.")
 @click.version_option(package_name="overseer", prog_name="overseer", message="%(prog)s %(version)s")
 @click.pass_context
-def program(ctx: click.Context, url: str | None, ca_file: str | None) -> None:
+def program(ctx: click.Context, url: str | None, ca_file: str | None, as_json: bool) -> None:
     """Keep the secrets of applications that are deployed with Docker Compose.
 
     A token comes from $OVERSEER_TOKEN or 'overseer login', a value from a prompt, a file or stdin: neither is ever an argument.
     """
-    ctx.obj = Connection(url, ca_file)
+    ctx.obj = Connection(url, ca_file, as_json)
     ctx.call_on_close(ctx.obj.close)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from overseer.cli.output import fit, moment, paint, people, print_fields, print_line, print_table, printable, report, say
+from overseer.cli.output import fit, moment, number, paint, people, print_fields, print_line, print_table, printable, report, say
 from overseer.core.errors import NodeProblem
 
 
@@ -93,6 +93,10 @@ def test_a_servers_words_in_a_line_stay_words(terminal: Terminal) -> None:
         say("\noverseer: interrupted")
     words = "app\\x1b]0;owned\\x07\\r\\x1b[2K\\nforged\\u202e"
     assert terminal.getvalue() == f"created {words}.\n\x1b[31mx\x1b[0m {words}.\n\noverseer: interrupted\n"
+
+
+def test_one_thing_is_no_things() -> None:
+    assert [number(count, "binding") for count in (0, 1, 2)] == ["no bindings", "1 binding", "2 bindings"]
 
 
 def test_one_person_is_no_people() -> None:

@@ -11,7 +11,7 @@ import click
 from overseer.cli.commands.server import load_server_settings
 from overseer.cli.options import DURATION, Connection, json_option, pass_client
 from overseer.cli.output import moment, print_fields, print_json, print_line, print_table, say
-from overseer.core.errors import NotReady
+from overseer.core.errors import NotReady, Unavailable
 
 if TYPE_CHECKING:
     from overseer.client.api import Client
@@ -221,7 +221,10 @@ def print_opened(opened: Opened, *, compared: bool) -> None:
 
 
 def _ask(client: Client, target: str, no_wait: bool, timeout: int, as_json: bool) -> None:
-    view = client.backups.create(target)
+    try:
+        view = client.backups.create(target)
+    except Unavailable:
+        raise Unavailable(f"the server's configuration has no [backup.{target}], or you may not know that it does") from None
     if not no_wait:
         view = client.backups.wait(view.id, timeout)
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overseer.cli.options import Connection, json_option, pass_client
+from overseer.cli.options import Connection, json_option, json_option_that, pass_client
 from overseer.cli.output import print_bytes, print_json, printable, say
 from overseer.core.errors import ReferencesRefused
 from overseer.core.scopes import Scope
@@ -49,7 +49,7 @@ def compose() -> None:
     "--project-directory", type=_DIRECTORY, metavar="DIR", help="Where relative paths begin (default: FILE's directory)."
 )
 @_allow_persisting
-@click.option("--json", "as_json", is_flag=True, help="Print {text, references, warnings, masked} instead of the text.")
+@json_option_that("Print {text, references, warnings, masked} instead of the text.")
 @click.pass_context
 def render(
     ctx: click.Context,
@@ -189,7 +189,7 @@ def diff(
 )
 @click.option("--sarif", "as_sarif", is_flag=True, help="Print SARIF 2.1.0, as code scanners read it.")
 @click.option("--code-quality", "as_code_quality", is_flag=True, help="Print a Code Quality report, as GitLab reads it.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@json_option_that("Print the findings as JSON.")
 def lint(
     paths: tuple[Path, ...],
     compose_files: tuple[str, ...],

@@ -8,7 +8,7 @@ import click
 
 from overseer.cli.listed_names import by_name
 from overseer.cli.options import json_option, pass_client, yes_option
-from overseer.cli.output import moment, print_fields, print_json, print_line, print_table, say
+from overseer.cli.output import moment, number, print_fields, print_json, print_line, print_table, say
 
 if TYPE_CHECKING:
     from overseer.client.api import Client
@@ -127,7 +127,7 @@ def delete_role(client: Client, name: str, cascade: bool, yes: bool) -> None:
 
     found = by_name(client.roles.list(), name, "role")
     if not yes:
-        confirm(f"Delete role {name}" + (f" and its {found.in_use} bindings?" if cascade else "?"))
+        confirm(f"Delete role {name}" + (f" and its {number(found.in_use, 'binding')}?" if cascade and found.in_use else "?"))
     client.roles.delete(found.id, cascade=cascade)
     say(f"deleted role {name}")
 
@@ -247,6 +247,7 @@ def delete_group(client: Client, name: str, yes: bool) -> None:
 
     found = by_name(client.groups.list(), name, "group")
     if not yes:
-        confirm(f"Delete group {name} with its bindings? {found.members} members lose what it gives")
+        lose = "nobody loses" if not found.members else f"{number(found.members, 'member')} lose{'s' * (found.members == 1)}"
+        confirm(f"Delete group {name} with its bindings? {lose} what it gives")
     client.groups.delete(found.id)
     say(f"deleted group {name}")

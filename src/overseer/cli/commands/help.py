@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from overseer.cli.options import json_option_that
 from overseer.cli.output import print_json, print_own, print_table
 from overseer.core.errors import error_classes
 from overseer.core.generator_kinds import KINDS
@@ -64,7 +65,7 @@ def _print_generators(as_json: bool) -> None:
 
 @click.command("help")
 @click.argument("topic", type=click.Choice(["exit-codes", "environment", "generators", "values"]), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+@json_option_that("Print the table as JSON.")
 @click.pass_context
 def help_(ctx: click.Context, topic: str | None, as_json: bool) -> None:
     """Explain exit codes, environment variables, generators and values."""

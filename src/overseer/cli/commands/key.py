@@ -24,20 +24,24 @@ def key() -> None:
 @json_option
 @pass_client
 def status(client: Client, as_json: bool) -> None:
-    """Show the keys, how used up they are, and how far a rotation is. Never a key."""
+    """Show the keys, how used up they are, and how far a rotation is. Never a key.
+
+    The key-encryption key (kek) wraps the data key of each stored row; ROWS LEFT are those under an older term. The others
+    sign, or prove what was stored.
+    """
     view = client.keys.status()
     if as_json:
         print_json(view)
         return
     print_fields(
         [
-            ("newest term", str(view.newest_term)),
-            ("replaced by itself", f"{moment(view.rotation_due_at)}, or after {view.encryptions_allowed} encryptions"),
-            ("rotation", "never" if view.rotation is None else _rotation(view.rotation)),
+            ("newest term", f"{view.newest_term}, which encrypts what is new"),
+            ("next term", _next(view)),
+            ("last rotation", "none yet" if view.rotation is None else _rotation(view.rotation)),
         ]
     )
     print_line("")
-    print_table(("PURPOSE", "TERM", "CREATED", "ENCRYPTIONS", "ROWS"), _keys(view))
+    print_table(("PURPOSE", "TERM", "CREATED", "ENCRYPTIONS", "ROWS LEFT"), _keys(view))
 
 
 @key.command()
@@ -129,6 +133,11 @@ def _keys(view: KeyringView) -> list[tuple[str, ...]]:
         )
         for one in view.keys
     ]
+
+
+def _next(view: KeyringView) -> str:
+    after = f"after {view.encryptions_allowed} encryptions"
+    return f"by itself {after}" if view.rotation_due_at is None else f"by itself on {moment(view.rotation_due_at)}, or {after}"
 
 
 def _rotation(view: RotationView) -> str:

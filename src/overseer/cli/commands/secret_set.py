@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -11,12 +11,14 @@ from overseer.cli.commands.secret_source import source_of
 from overseer.cli.commands.secret_text import ReadFrom, if_version_option, immediate_option, tell
 from overseer.cli.options import json_option, pass_client, scope_options
 from overseer.cli.values import optional_name_argument, read_value, value_options
-from overseer.core.errors import Denied, Unavailable
+from overseer.core.errors import ApprovalRequired, Denied, Problem, Unavailable
 from overseer.core.scopes import Scope
 
 if TYPE_CHECKING:
     from overseer.client.api import Client
     from overseer.wire.secrets import SecretView
+
+_STORE_ALONE: Final = "stores the version and leaves its use to 'overseer secret activate NAME VERSION --ask REASON'"
 
 
 @click.command("set")
@@ -83,14 +85,19 @@ def set_(  # noqa: PLR0912  # one branch for each way to a value
     new = read_value(read_from, prompt=f"value of {name} ({scope})")
     existing = None if create_only else _find(client, name, scope)
     if existing is not None:
-        view = client.secrets.update(
-            existing.id,
-            new.value,
-            generate=new.generate,
-            activate=not no_activate,
-            if_version=if_version,
-            immediate=immediate,
-        )
+        try:
+            view = client.secrets.update(
+                existing.id,
+                new.value,
+                generate=new.generate,
+                activate=not no_activate,
+                if_version=if_version,
+                immediate=immediate,
+            )
+        except ApprovalRequired as error:
+            if not no_activate:
+                error.problems += (Problem("--no-activate", _STORE_ALONE, "store_alone"),)
+            raise
         if description is not None or marks:
             view = _describe(client, view, description, marks)
     elif if_version is not None or no_activate:
