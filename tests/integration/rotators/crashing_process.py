@@ -16,13 +16,17 @@ from typing import Any
 
 from overseer.crypto.keys import RootKey
 from overseer.server.address_rules import AddressRule
+from overseer.server.backend_settings import AddressRules
 from overseer.server.rotators.contract import Change, Rotator
 from overseer.server.rotators.selection import make_rotator
+from overseer.server.services.backend_calls import BackendCalls
 from overseer.server.services.gate import Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.rollout_driver import RolloutDriver
+from overseer.server.services.rotation_credentials import RotationCredentials
 from overseer.server.services.rotation_driver import RotationDriver
 from overseer.server.services.rotation_steps import RotationSteps
+from overseer.server.services.source_refresh import SourceRefresh
 from overseer.server.services.value_making import ValueMaking
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.services.work_signal import WorkSignal
@@ -85,7 +89,9 @@ async def main(url: str, root_key: str, fatal: int) -> None:
         return Deadly(make_rotator(fields, rule), points)
 
     rollouts = RolloutDriver(gate, WorkSignal())
-    steps = DeadlySteps(gate, keys, ValueMaking(gate, ValueOpener(keys, gate)), rollouts, RULE, make)
+    sources = SourceRefresh(gate, keys, BackendCalls(keys, AddressRules()), rollouts)
+    values, credentials = ValueMaking(gate, ValueOpener(keys, gate)), RotationCredentials(gate, keys, sources)
+    steps = DeadlySteps(gate, keys, values, rollouts, credentials, RULE, make)
     steps.points = points
     await RotationDriver(gate, steps).run()
     await database.close()

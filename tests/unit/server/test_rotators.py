@@ -8,14 +8,16 @@ import hmac
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import pymysql
 import pytest
 
 from overseer.core.errors import InvalidInput, NotReady
 from overseer.core.secret_value import SecretValue
 from overseer.server.address_rules import AddressRule
-from overseer.server.rotators.contract import Change, Rotator
+from overseer.server.rotators.contract import Change, Login, Rotator
+from overseer.server.rotators.mysql import MysqlRotator, Statements, has_two_passwords
 from overseer.server.rotators.postgresql import scram_verifier
 from overseer.server.rotators.rabbitmq import password_hash
 from overseer.server.rotators.selection import make_rotator
@@ -142,3 +144,89 @@ def test_the_next_value_keeps_what_it_does_not_change() -> None:
 def test_a_value_that_is_no_login_of_the_two_is_refused(value: str) -> None:
     with pytest.raises(InvalidInput):
         make_rotator(POSTGRES, RULE).compose(SecretValue(value), SecretValue("fresh"))
+
+
+@pytest.mark.parametrize(
+    ("version", "two"),
+    [
+        ("8.0.14", True),
+        ("8.0.36-0ubuntu0.22.04.1", True),
+        ("8.4.3", True),
+        ("9.1.0-commercial", True),
+        ("8.0.13", False),
+        ("5.7.44-log", False),
+        ("5.5.5-10.11.6-MariaDB-1", False),
+        ("11.8.3-MariaDB-0+deb13u1", False),
+        ("8.0.36-mariadb-proxy", False),
+        ("", False),
+        ("unknown", False),
+    ],
+)
+def test_which_servers_keep_a_former_password(version: str, two: bool) -> None:
+    assert has_two_passwords(version) is two
+
+
+class ServerWithTwo(MysqlRotator):
+    """MySQL's manual on ALTER USER, as far as one account's passwords go: RETAIN makes the present one the second one and pushes
+    out what was there; a change without it leaves the second one as it is; DISCARD takes it away."""
+
+    primary, secondary, version = "old", "", "8.4.3"
+
+    def _work(self, address: str, port: int, login: Login, statements: Statements) -> str:
+        word = login.password.reveal().decode()
+        if login.username == "app" and word not in {self.primary, self.secondary} - {""}:
+            raise pymysql.OperationalError(1045, f"Access denied for user app, {word}")
+        for statement, parameters in statements:
+            match statement.replace("ALTER USER %s@%s ", "").split(), parameters:
+                case ["IDENTIFIED", "BY", "%s", "RETAIN", "CURRENT", "PASSWORD"], ("app", "%", new):
+                    self.primary, self.secondary = new, self.primary
+                case ["IDENTIFIED", "BY", "%s"], ("app", "%", new):
+                    self.primary = new
+                case ["DISCARD", "OLD", "PASSWORD"], ("app", "%"):
+                    self.secondary = ""
+                case ["SELECT", "1"], ():
+                    pass
+                case _:
+                    raise AssertionError(statement)
+        return self.version
+
+
+MYSQL = {"kind": "mysql", "url": "mysql+plain://127.0.0.1:3306/", "users": ["app"]}
+ADMIN = SecretValue('{"username": "admin", "password": "words"}')
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_mysql_keeps_the_old_password_until_it_is_retired_however_often_a_step_is_repeated(times: int) -> None:
+    rotator, asked = ServerWithTwo(MYSQL, RULE), replace(change(), admin=ADMIN)
+    for _ in range(times):
+        await rotator.apply(asked)
+        assert (rotator.primary, rotator.secondary) == ("new", "old")
+    await rotator.verify(asked)
+    for _ in range(times):
+        await rotator.retire(asked)
+        assert (rotator.primary, rotator.secondary) == ("new", "")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("applied", [0, 1, 2])
+async def test_mysql_goes_back_to_the_old_password_alone(applied: int) -> None:
+    rotator, asked = ServerWithTwo(MYSQL, RULE), replace(change(), admin=ADMIN)
+    for _ in range(applied):
+        await rotator.apply(asked)
+    for _ in range(2):
+        await rotator.revert(asked)
+        assert (rotator.primary, rotator.secondary) == ("old", "")
+    with pytest.raises(NotReady):
+        await rotator.verify(asked)
+
+
+@pytest.mark.anyio
+async def test_a_server_without_second_passwords_is_asked_for_none() -> None:
+    rotator, asked = ServerWithTwo(MYSQL, RULE), replace(change(), admin=ADMIN)
+    rotator.version = "11.8.3-MariaDB"
+    await rotator.apply(asked)
+    assert (rotator.primary, rotator.secondary) == ("new", "")
+    await rotator.retire(asked)
+    await rotator.revert(asked)
+    assert (rotator.primary, rotator.secondary) == ("old", "")
