@@ -17,6 +17,7 @@ _LEAST: Final[dict[str, Any]] = {
     "entries": [{"name": "a-name", "value": "v"}],
     "files": [{"path": "compose.yaml", "content": "services: {}"}],
     "actions": ["reveal"],
+    "recipients": ["age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"],
     "ref": "apps/shop/db",
     "settings": {},
     "decision": "refuse",
