@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from overseer.cli.commands.backup import identity_option, passphrase_option
+from overseer.cli.commands.backup import identity_option
 from overseer.cli.options import json_option, pass_client
 from overseer.cli.output import moment, print_fields, print_json, print_line, print_table, say
 from overseer.core.scopes import Scope
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from overseer.wire.secrets import ScopeView
 
 _WHAT = "archive"
+passphrase_option = click.option("--passphrase-file", metavar="FILE", help="File that holds the archive's passphrase.")
 map_option = click.option(
     "--map-app", "mapped", multiple=True, metavar="OLD=NEW", help="Another name here for an app of the archive; may be repeated."
 )
