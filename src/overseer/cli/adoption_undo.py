@@ -1,9 +1,10 @@
 """The undo of an adoption: the files as they were, encrypted, beside the project.
 
 Guarantees: the key is a secret of the server, made by the same import, so whoever finds the file alone has nothing, and reading
-the key is audited; the end of its time is authenticated. After that end the undo is refused and the file removed. Files that
-somebody changed since are not overwritten. Whoever can put a file into the project does not get more out of it: no other secret
-than an undo's key is read by what it says, and nothing outside of the project is written.
+the key is audited; the end of its time is authenticated, and the server erases the key then by itself, so the file is good for
+nothing, whatever the clock of its reader says. After that end the undo is refused and the file removed. Files that somebody
+changed since are not overwritten. Whoever can put a file into the project does not get more out of it: no other secret than an
+undo's key is read by what it says, and nothing outside of the project is written.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def read_undo(directory: Path) -> Undo:
         raise InvalidInput(_FORM)
     if undo.expires <= datetime.now(UTC):
         path.unlink()
-        raise Unavailable("the time of this undo is over; its file was removed, and its key can be deleted")
+        raise Unavailable("the time of this undo is over; its file was removed, and the server has erased its key")
     return undo
 
 

@@ -2,12 +2,14 @@
 
 Looked at: the ``environment`` of services, env_files and ``.env``. Guarantees: only the characters of a value change (a scalar of
 YAML is written anew in double quotes), every other byte stays; one value under one name is one secret; a value that Compose would
-put together from variables is left alone. Whether something is a secret is a judgement (``plaintext``): people look at the list.
+put together from variables is left alone. Where an image is known to read a variable from a file, and that is wanted, the
+variable gets its other name and a path, and the service a mount (``file_form``). Whether something is a secret is a judgement
+(``plaintext``): people look at the list.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -17,9 +19,10 @@ from overseer.compose.bundle_reading import FileScan
 from overseer.compose.document import Document, DocumentFault, locate, splice
 from overseer.compose.dotenv_values import value_of
 from overseer.compose.edits import replaced
+from overseer.compose.file_form import FileForm, environment_leaves, file_edits, file_forms
 from overseer.compose.grammar import scan
 from overseer.compose.lines import Lines
-from overseer.compose.nodes import Leaf, Node, Reader
+from overseer.compose.nodes import Reader
 from overseer.compose.references import find_references
 from overseer.compose.walk import Walk
 from overseer.core.identifiers import is_name
@@ -52,27 +55,32 @@ class Finding:
 
 @dataclass(frozen=True)
 class Adoption:
-    """``files`` are those that change, with references; ``masked`` the same ones with a mask where a value stood."""
+    """``files`` are those that change, with references; ``masked`` the same ones with a mask where a value stood; ``forms`` the
+    variables that became files."""
 
     findings: tuple[Finding, ...]
     files: Mapping[str, bytes] = field(repr=False)
     masked: Mapping[str, bytes] = field(repr=False)
+    forms: tuple[FileForm, ...] = ()
 
     def secrets(self) -> dict[str, SecretValue]:
         """Each name with its value."""
         return {one.name: one.value for one in self.findings}
 
 
-def adopt(bundle: Bundle, *, prefix: str = "") -> Adoption:
-    """What would become of ``bundle``. Names of secrets begin with ``prefix``."""
+def adopt(bundle: Bundle, *, prefix: str = "", as_files: bool = False) -> Adoption:
+    """What would become of ``bundle``. Names of secrets begin with ``prefix``; ``as_files``: where the image can read files."""
     scans = find_references(bundle, allow_persisting=True).scans
     findings = _named([one for path in sorted(scans) for one in _in_file(scans[path])], prefix)
-    by_file: dict[str, list[Finding]] = {}
-    for one in findings:
-        by_file.setdefault(one.file, []).append(one)
-    files = {path: _rewritten(scans[path], found, lambda one: f"${{SECRET:{one.name}}}") for path, found in by_file.items()}
-    masked = {path: _rewritten(scans[path], found, lambda _: MASK) for path, found in by_file.items()}
-    return Adoption(tuple(findings), files, masked)
+    forms = file_forms(bundle, scans, findings) if as_files else {}
+    by_file: dict[str, list[tuple[Finding, FileForm | None]]] = {}
+    for position, one in enumerate(findings):
+        by_file.setdefault(one.file, []).append((one, forms.get(position)))
+    files, masked = {}, {}
+    for path, found in by_file.items():
+        files[path] = _rewritten(scans[path], found, lambda one: f"${{SECRET:{one.name}}}")
+        masked[path] = _rewritten(scans[path], [(one, None) for one, _ in found], lambda _: MASK)
+    return Adoption(tuple(findings), files, masked, tuple(forms.values()))
 
 
 def _in_file(file: FileScan) -> Iterator[Finding]:
@@ -87,7 +95,7 @@ def _in_yaml(file: FileScan, document: Document) -> Iterator[Finding]:
     for capture in Walk(document).run().captures:
         if capture.name != "environment":
             continue
-        for key, leaf, start in _pairs(reader.node(capture.event)):
+        for key, leaf, start in environment_leaves(reader.node(capture.event)):
             if leaf.index in seen:
                 continue  # an anchor that several services use
             seen.add(leaf.index)
@@ -99,15 +107,6 @@ def _in_yaml(file: FileScan, document: Document) -> Iterator[Finding]:
                 line, column = locate(document, leaf.index, leaf.text, [-1])[0]
                 span = (start + begin, start + end)
                 yield Finding(file.path, line, column, capture.service, key, why, value, span, event=leaf.index)
-
-
-def _pairs(node: Node) -> Iterator[tuple[str, Leaf, int]]:
-    """Key, scalar, and where in its text the value begins."""
-    if isinstance(node, dict):
-        yield from ((key, leaf, 0) for key, leaf in node.items() if isinstance(leaf, Leaf))
-    for item in node if isinstance(node, list) else []:
-        if isinstance(item, Leaf) and "=" in item.text:
-            yield item.text.partition("=")[0], item, item.text.index("=") + 1
 
 
 def _in_dotenv(file: FileScan) -> Iterator[Finding]:
@@ -165,15 +164,18 @@ def _candidates(prefix: str, plain: str, owner: str) -> Iterator[str]:
         yield f"{prefix}{plain}-{number}"
 
 
-def _rewritten(file: FileScan, found: list[Finding], word: Callable[[Finding], str]) -> bytes:
+def _rewritten(
+    file: FileScan, found: Sequence[tuple[Finding, FileForm | None]], word: Callable[[Finding], str]
+) -> bytes:
     if file.document is not None:
         values = {}
-        for one in found:
-            text = file.document.events[one.event].value
-            values[one.event] = text[: one.span[0]] + word(one) + text[one.span[1] :]
-        return splice(file.document, values)
+        for one, form in found:
+            if form is None:
+                text = file.document.events[one.event].value
+                values[one.event] = text[: one.span[0]] + word(one) + text[one.span[1] :]
+        return splice(file.document, values, file_edits(file.document, [(one, form) for one, form in found if form]))
     edits = []
-    for one in found:
+    for one, _ in found:
         entry = file.entries[one.entry]
         span = (entry.start, entry.end) if one.whole else entry.raw_span(*one.span)
         edits.append((*span, word(one)))

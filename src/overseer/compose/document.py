@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import yaml
 
+from overseer.compose.edits import Edit, replaced
 from overseer.compose.emit import double_quoted
 
 MAX_BYTES: Final = 5 * 1024 * 1024
@@ -205,17 +206,19 @@ def span(document: Document, index: int) -> tuple[int, int]:
     return start, end
 
 
-def splice(document: Document, values: dict[int, str]) -> bytes:
-    """The file with the scalars of ``values`` (event index to new text) re-emitted in double quotes, all else untouched."""
-    text, parts, cursor = document.text, [BOM] if document.bom else [], 0
-    for index in sorted(values):
+def splice(document: Document, values: dict[int, str], more: Sequence[Edit] = ()) -> bytes:
+    """The file with the scalars of ``values`` (event index to new text) re-emitted in double quotes, all else untouched.
+
+    ``more`` are further edits of ``document.text``, disjoint from those.
+    """
+    text, edits = document.text, [*more]
+    for index, value in values.items():
         start, end = span(document, index)
-        parts += (text[cursor:start], double_quoted(values[index]))
+        new = double_quoted(value)
         if document.events[index].style in {"|", ">"} and (comment := _HEADER_COMMENT.match(text, start, end)):
-            parts += (" ", comment.group(1))
-        cursor = end
-    parts.append(text[cursor:])
-    return "".join(parts).encode("utf-8")
+            new += f" {comment.group(1)}"
+        edits.append((start, end, new))
+    return ((BOM if document.bom else "") + replaced(text, sorted(edits))).encode("utf-8")
 
 
 _OPENING: Final = re.compile(r"\$\{")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
+import pytest
 from moto.server import ThreadedMotoServer
 
 from overseer.server.backend_settings import AddressRules
@@ -18,6 +19,7 @@ from overseer.server.backends.service import Setup
 from tests.doubles import azure_server, infisical_server
 from tests.doubles.azure_server import AzureServer
 from tests.doubles.infisical_server import InfisicalServer
+from tests.doubles.vault_system import double_vault
 from tests.unit.server.certificate import self_signed
 from tests.vault_administration import VaultAdministrator
 
@@ -195,3 +197,17 @@ def azure(folder: Path) -> Iterator[Arranged]:
             server.tokens.clear,
             lambda: len(server.requests),
         )
+
+
+def arranged_for(request: pytest.FixtureRequest, folder: Path, stack: ExitStack) -> Arranged:
+    """The arrangement that the fixture's parameter names; ``moto`` (an address) and ``openbao`` are fixtures of its module."""
+    made: dict[str, Callable[[], AbstractContextManager[Arranged]]] = {
+        "infisical": infisical,
+        "aws": lambda: aws(request.getfixturevalue("moto")),
+        "azure": lambda: azure(folder),
+    }
+    if request.param in made:
+        return stack.enter_context(made[request.param]())
+    real = request.param.startswith("openbao")
+    server = request.getfixturevalue("openbao") if real else stack.enter_context(double_vault())
+    return stack.enter_context(vault(server, int(request.param[-1])))

@@ -36,6 +36,10 @@ def test_every_project_means_the_same(case: str) -> None:
     if not found.findings:
         return
     prove_unchanged(bundle, replace(bundle, files={**bundle.files, **found.files}), found.secrets())
+    as_files = adopt(bundle, as_files=True)
+    if as_files.forms:
+        after = replace(bundle, files={**bundle.files, **as_files.files})
+        prove_unchanged(bundle, after, as_files.secrets(), as_files.forms)
 
 
 def test_something_is_found_in_the_corpus() -> None:
@@ -58,3 +62,52 @@ def test_exact_values() -> None:
     changed = replace(after, files={**after.files, "compose.yaml": after.files["compose.yaml"].replace(b"OTHER: 1", b"OTHER: 2")})
     with pytest.raises(InvalidInput, match="not the same"):
         prove_unchanged(bundle, changed, found.secrets())
+
+
+FILES = b"""services:
+  db:
+    image: postgres:16
+    environment:
+      POSTGRES_PASSWORD: "pa$$w'\\"ord: #x"
+      POSTGRES_USER: app
+    volumes:
+      - data:/var/lib/postgresql/data
+  blog:
+    image: wordpress
+    environment:
+      - WORDPRESS_DB_PASSWORD=same
+      - WORDPRESS_AUTH_KEY=same
+      - OTHER_SECRET=kept in the environment
+volumes: {data: {}}
+"""
+
+
+def test_variables_that_become_files_are_the_one_difference() -> None:
+    bundle = Bundle({"compose.yaml": FILES})
+    found = adopt(bundle, as_files=True)
+    assert sorted(one.key for one in found.forms) == [
+        "POSTGRES_PASSWORD_FILE", "WORDPRESS_AUTH_KEY_FILE", "WORDPRESS_DB_PASSWORD_FILE",
+    ]  # fmt: skip
+    after = replace(bundle, files={**bundle.files, **found.files})
+    prove_unchanged(bundle, after, found.secrets(), found.forms)
+    with pytest.raises(InvalidInput, match="not the same"):
+        prove_unchanged(bundle, after, found.secrets())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"/etc/secrets/postgres-password:", b"/etc/secrets/another:"),
+        (b"postgres-password:ro", b"postgres-password"),
+        (b"_PASSWORD_FILE: /run/secrets/postgres-password", b"_PASSWORD_FILE: /run/secrets/wordpress-db-password"),
+        (b"POSTGRES_PASSWORD_FILE: ", b"POSTGRES_PASSWORD: x\n      POSTGRES_PASSWORD_FILE: "),
+        (b"POSTGRES_USER: app", b"POSTGRES_USER: other"),
+    ],
+)
+def test_a_file_that_is_not_the_one_that_is_meant(old: bytes, new: bytes) -> None:
+    bundle = Bundle({"compose.yaml": FILES})
+    found = adopt(bundle, as_files=True)
+    assert old in found.files["compose.yaml"]
+    after = replace(bundle, files={"compose.yaml": found.files["compose.yaml"].replace(old, new)})
+    with pytest.raises(InvalidInput, match="not the same"):
+        prove_unchanged(bundle, after, found.secrets(), found.forms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,10 @@ def test_a_stack_is_adopted_and_given_back(overseer: Overseer, tmp_path: Path) -
     assert CANARY not in said(done)
     assert "rotate api-token" in said(done)
     assert "rotate postgres-password" not in said(done)
-    assert compose.read_bytes() == before[0].replace(CANARY.encode(), b'"${SECRET:postgres-password}"')
+    assert "db: POSTGRES_PASSWORD becomes POSTGRES_PASSWORD_FILE=/run/secrets/postgres-password" in said(done)
+    mount = "    image: postgres\n    volumes:\n      - /etc/secrets/postgres-password:/run/secrets/postgres-password:ro\n"
+    moved = before[0].decode().replace("    image: postgres\n", mount)
+    assert compose.read_text() == moved.replace(f"_PASSWORD: {CANARY}", "_PASSWORD_FILE: /run/secrets/postgres-password")
     assert env.read_bytes() == b"API_TOKEN=${SECRET:api-token} # kept\n"
     assert value(overseer, "postgres-password", "adopted") == CANARY
     everything = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
@@ -128,10 +132,32 @@ def test_a_stack_is_adopted_and_given_back(overseer: Overseer, tmp_path: Path) -
     assert json.loads(overseer("secret", "list", "--app", "adopted", "--json").stdout) == []
 
 
-def test_an_undo_whose_time_is_over_is_refused(overseer: Overseer, tmp_path: Path) -> None:
-    overseer("app", "create", "late")
-    (tmp_path / "compose.yaml").write_text("services: {a: {image: x, environment: {A_PASSWORD: abc}}}\n")
-    overseer("adopt", str(tmp_path), "--app", "late", "--yes", "--undo-for", "0s")
+def test_a_stack_that_keeps_its_environment_and_whose_undo_ends(overseer: Overseer, tmp_path: Path) -> None:
+    overseer("app", "create", "kept")
+    compose = tmp_path / "compose.yaml"
+    before = f"services:\n  db:\n    image: postgres\n    environment:\n      POSTGRES_PASSWORD: {CANARY}\n"
+    compose.write_text(before)
+    overseer("adopt", str(tmp_path), "--app", "kept", "--yes", "--environment-form", "--undo-for", "1s")
+    assert compose.read_text() == before.replace(CANARY, '"${SECRET:postgres-password}"')
+    undo = (tmp_path / ".overseer-adopt.json").read_bytes()
+    names = {one["name"] for one in json.loads(overseer("secret", "list", "--app", "kept", "--json").stdout)}
+    deadline = time.monotonic() + 60
+    while len(names) > 1 and time.monotonic() < deadline:  # the server erases the key by itself
+        time.sleep(0.2)
+        names = {one["name"] for one in json.loads(overseer("secret", "list", "--app", "kept", "--json").stdout)}
+    assert names == {"postgres-password"}
+    # Even where its reader's clock says that there is time, the file is good for nothing.
+    fields = json.loads(undo)
+    later = fields | {"expires": "2999-01-01T00:00:00+00:00"}
+    (tmp_path / ".overseer-adopt.json").write_text(json.dumps(later))
     refused = overseer("adopt", str(tmp_path), "--undo", code=None)
-    assert "is over" in said(refused)
+    assert refused.returncode != 0
+    (tmp_path / ".overseer-adopt.json").write_bytes(undo)
+    over = overseer("adopt", str(tmp_path), "--undo", code=None)
+    assert over.returncode != 0
+    assert "the time of this undo is over" in said(over)
     assert not (tmp_path / ".overseer-adopt.json").exists()
+    assert CANARY not in compose.read_text()
+    never = overseer("adopt", str(tmp_path), "--app", "kept", "--yes", "--undo-for", "0s", code=None)
+    assert never.returncode != 0
+    assert "--undo-for" in said(never)

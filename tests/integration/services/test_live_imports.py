@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,7 @@ from overseer.server.services.live_import_service import LiveImportService
 from overseer.wire.backends import BackendCreate, BackendPatch, BackendView
 from overseer.wire.imports import ImportAnswer, ImportUndo, LiveImportRequest
 from overseer.wire.secrets import ValueRequest
-from tests.contract.backends import arrangements
-from tests.contract.backends.arrangements import Arranged
+from tests.contract.backends.arrangements import Arranged, arranged_for, moto_server
 from tests.doubles.vault_kv import Kv2
 from tests.doubles.vault_server import VaultServer, served
 from tests.integration.services.world import World, text
@@ -290,17 +289,17 @@ async def test_a_request_that_names_nothing(stored: Stored) -> None:
             await stored.take(**fields)
 
 
-@pytest.fixture(params=["vault-kv1", "vault-kv2", "infisical", "aws", "azure"])
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    """The address of an AWS."""
+    with moto_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["vault-kv1", "openbao-kv2", "infisical", "aws", "azure"])
 def arranged(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Arranged]:
-    made: dict[str, AbstractContextManager[Arranged]] = {
-        "vault-kv1": arrangements.vault(1),
-        "vault-kv2": arrangements.vault(2),
-        "infisical": arrangements.infisical(),
-        "aws": arrangements.aws(),
-        "azure": arrangements.azure(tmp_path),
-    }
-    with made[request.param] as found:
-        yield found
+    with ExitStack() as stack:
+        yield arranged_for(request, tmp_path, stack)
 
 
 async def test_every_kind_of_store(world: World, arranged: Arranged) -> None:

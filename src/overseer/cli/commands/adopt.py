@@ -14,6 +14,7 @@ import click
 
 from overseer.cli.options import DURATION, Connection, json_option, scope_options, yes_option
 from overseer.cli.output import print_json, print_line, print_table, say
+from overseer.core.errors import InvalidInput
 from overseer.core.scopes import Scope
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from overseer.compose.adoption import Adoption
 
 _GIT_SECONDS = 20
+_LONGEST_UNDO = 366 * 86_400
 
 
 @click.command()
@@ -29,6 +31,7 @@ _GIT_SECONDS = 20
 @scope_options
 @click.option("-f", "--file", "compose_files", multiple=True, metavar="FILE", help="A Compose file; may be repeated, in order.")
 @click.option("--prefix", default="", metavar="TEXT", help="In front of every name.")
+@click.option("--environment-form", is_flag=True, help="Leave every variable in the environment, also where images read files.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; needs no server.")
 @click.option("--undo", "undo_", is_flag=True, help="Take an adoption back: the files, and the secrets where nothing changed.")
 @click.option("--undo-for", type=DURATION, default="7d", show_default=True, metavar="TIME", help="How long an undo is possible.")
@@ -41,6 +44,7 @@ def adopt(
     scope: Scope[str],
     compose_files: tuple[str, ...],
     prefix: str,
+    environment_form: bool,
     dry_run: bool,
     undo_: bool,
     undo_for: int,
@@ -49,7 +53,8 @@ def adopt(
 ) -> None:
     """Take the plaintext secrets of a Compose project into Overseer.
 
-    Finds them, imports them, and writes references in their place.
+    Finds them, imports them, and writes references in their place; where an image is known to read the variable from a file
+    (POSTGRES_PASSWORD_FILE), that form and a mount.
 
     'docker compose config' proves that the project means the same before anything is changed. No value is shown.
     """
@@ -58,20 +63,20 @@ def adopt(
         _undo(connection.client(), path if path.is_dir() else path.parent)
         return
     from overseer.cli.compose_project import project_of
-    from overseer.cli.model_proof import prove_unchanged
     from overseer.cli.terminal import confirm
-    from overseer.compose.adoption import adopt as adoption_of
 
+    if not 1 <= undo_for <= _LONGEST_UNDO:
+        raise click.UsageError("--undo-for is 1s to 366d")
     project = project_of(path, compose_files)
-    found = adoption_of(project.bundle, prefix=prefix)
+    found = _proven(project, prefix, as_files=not environment_form)
     if not as_json:
         _show(project, found)
     if not found.findings:
         say("no plaintext secret was found")
         return
-    after = replace(project.bundle, files={**project.bundle.files, **found.files})
-    prove_unchanged(project.bundle, after, found.secrets())
-    say("docker compose config: the project with references means the same")
+    say(f"docker compose config: the project with references means the same{' but for what is named here:' * bool(found.forms)}")
+    for form in found.forms:
+        say(f"  {form.service}: {form.variable} becomes {form.key}={form.target}, mounted from {form.source}")
     import_id = None
     if not dry_run:
         if not yes:
@@ -83,9 +88,33 @@ def adopt(
             {"file": project.label(one.file), "line": one.line, "key": one.key, "why": one.why, "name": one.name}
             for one in found.findings
         ]
-        print_json({"import": import_id, "findings": findings, "rotate": seen})
+        files = [
+            {"service": one.service, "variable": one.variable, "file_variable": one.key, "mount": one.mount}
+            for one in found.forms
+        ]
+        print_json({"import": import_id, "findings": findings, "files": files, "rotate": seen})
     for name in seen:
         say(f"rotate {name}: git's history holds the file that had its value")
+
+
+def _proven(project: Project, prefix: str, *, as_files: bool) -> Adoption:
+    """What would become of the project, proven; in the environment alone where the project does not bear the form of files."""
+    from overseer.cli.model_proof import prove_unchanged
+    from overseer.compose.adoption import adopt as adoption_of
+
+    found = adoption_of(project.bundle, prefix=prefix, as_files=as_files)
+    if not found.findings:
+        return found
+    after = replace(project.bundle, files={**project.bundle.files, **found.files})
+    try:
+        prove_unchanged(project.bundle, after, found.secrets(), found.forms)
+    except InvalidInput as refused:
+        if not found.forms:
+            raise
+        places = ", ".join(one.place for one in refused.problems[:5])
+        say(f"variables stay in the environment: as files they would change more than they should ({places or 'the whole'})")
+        return _proven(project, prefix, as_files=False)
+    return found
 
 
 def _show(project: Project, found: Adoption) -> None:
@@ -104,7 +133,8 @@ def _store(client: Client, project: Project, found: Adoption, scope: Scope[str],
 
     key, key_name = new_key(), f"{KEY_PREFIX}{uuid4().hex[:12]}"
     secrets = [*found.secrets().items(), (key_name, key)]
-    answer = client.imports.store(secrets, scope, origin=f"adopt {project.directory.resolve().name}"[:200])
+    origin = f"adopt {project.directory.resolve().name}"[:200]
+    answer = client.imports.store(secrets, scope, origin=origin, erase_after={key_name: seconds})
     import_id = answer.id or ""
     undo = Undo(import_id, key_name, scope, datetime.now(UTC) + timedelta(seconds=seconds), b"")
     before = {path: project.bundle.files[path] for path in found.files}
