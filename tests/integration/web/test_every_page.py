@@ -42,7 +42,7 @@ async def things(server: Server, installation: Installation) -> dict[str, str]:
     whole = {"app": "*", "environment": "*", "node": "*"}
     guarded = await server.made("/api/secrets", name=f"guarded-{mark}", value=CANARY)
     policy = {"title": f"policy-{mark}", "actions": ["delete"], "name": guarded["name"], **whole}
-    await server.made("/api/approval-policies", **policy)
+    four_eyes = await server.made("/api/approval-policies", **policy)
     approval = await server.made("/api/approvals", action="delete", secret_id=guarded["id"], reason="it is not used")
     vault = {"address": "https://127.0.0.1:1", "auth": "token"}
     backend = await server.made(
@@ -51,7 +51,8 @@ async def things(server: Server, installation: Installation) -> dict[str, str]:
     entries = [{"name": f"imported-{mark}", "value": CANARY}]
     imported = (await server.ask("POST", "/api/import", json={"entries": entries, "origin": "dotenv"})).json()
     known = {"secret": secret, "user": user, "group": group, "role": role, "token": token, "binding": binding}
-    known |= {"approval": approval, "backend": backend, "import": imported, "backup": {"id": await _backup(installation)}}
+    known |= {"approval": approval, "policy": four_eyes, "backend": backend, "import": imported}
+    known |= {"backup": {"id": await _backup(installation)}}
     return {f"{noun}_id": made["id"] for noun, made in known.items()} | {"session_id": str(uuid.uuid4()), "name": "x"}
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from overseer.core.permissions import Permission
-from overseer.server.web.visit import Visit
+from overseer.server.web.visit import Visit, emergencies
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One entry; ``permission`` None is for everybody who has signed in."""
+    """One entry; ``permission`` None is for everybody who has signed in, and ``only`` narrows it further."""
 
     label: str
     path: str
     permission: Permission | None = None
     current: bool = False
+    only: Callable[[Visit], bool] | None = None
 
 
 _GROUPS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
@@ -34,6 +36,7 @@ _GROUPS: Final[tuple[tuple[str, tuple[Link, ...]], ...]] = (
         "Access",
         (
             Link("Approvals", "/approvals"),
+            Link("Emergencies", "/emergencies", only=lambda visit: bool(emergencies(visit))),
             Link("People", "/users", Permission.PRINCIPAL_LIST),
             Link("Groups", "/groups", Permission.PRINCIPAL_LIST),
             Link("Roles", "/roles", Permission.BINDING_LIST),
@@ -57,7 +60,7 @@ def navigation(visit: Visit) -> list[tuple[str, list[Link]]]:
         usable = [
             Link(link.label, link.path, link.permission, current=_is_at(visit.path, link.path))
             for link in links
-            if link.permission is None or visit.may(link.permission)
+            if (link.permission is None or visit.may(link.permission)) and (link.only is None or link.only(visit))
         ]
         if usable:
             shown.append((group, usable))

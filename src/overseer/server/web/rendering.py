@@ -44,6 +44,7 @@ def render_view(view: View, visit: Visit, **extra: Any) -> bytes:
         "notice": None,
         "address": address_of(visit),
         "path": visit.path,
+        "alarms": visit.active_emergencies(),
         **view.content,
         **extra,
     }

@@ -10,7 +10,7 @@ from overseer.server.web.forms import Form
 
 if TYPE_CHECKING:
     from overseer.server.services.catalogue import Services
-    from overseer.wire.access import MeView
+    from overseer.wire.access import BindingView, MeView
 
 
 @dataclass(slots=True, repr=False)
@@ -40,8 +40,17 @@ class Visit:
         """Whether the visitor holds ``permission`` over anything: for leaving out what is no use, never for letting in."""
         return self.me is not None and permission in self.me.permissions
 
+    def active_emergencies(self) -> list[BindingView]:
+        """Those that were activated and have not ended: every page says so."""
+        return [one for one in emergencies(self) if one.active_until is not None]
+
     def has_a_role_everywhere(self) -> bool:
         """Whether a binding of the visitor has no limits: without one, what is no part of a scope is refused, and each
         refusal is a row of the audit log that nobody caused."""
         bound = () if self.me is None else self.me.bindings
         return any((b.app, b.environment, b.node, b.name) == ("*", "*", "*", "*") for b in bound)
+
+
+def emergencies(visit: Visit) -> list[BindingView]:
+    """The bindings for emergencies that the visitor holds, alone or through a group, dormant or active."""
+    return [] if visit.me is None else [one for one in visit.me.bindings if one.active_seconds]

@@ -68,9 +68,9 @@ async def create_binding(visit: Visit) -> Answer:
         body = BindingCreate(
             **holder,
             role=form.text("role"),
-            app=_selector(form, "app"),
-            environment=_selector(form, "environment"),
-            node=_selector(form, "node"),
+            app=selector(form, "app"),
+            environment=selector(form, "environment"),
+            node=selector(form, "node"),
             name=form.text("name") or "*",
             expires_at=form.moment("expires_at"),
             active_seconds=None if minutes is None else minutes * 60,
@@ -160,7 +160,7 @@ async def _tokens(visit: Visit, error: OverseerError | None = None) -> Answer:
     return _view("access/tokens.html", visit, error, found=found, accounts=accounts)
 
 
-def _selector(form: Form, part: str) -> str:
+def selector(form: Form, part: str) -> str:
     """``*``, ``-`` or a name. All three parts are always chosen: an empty field says nothing, so it is refused."""
     chosen = form.text(part)
     if chosen != "is":

@@ -54,6 +54,8 @@ _ONLY_WITH: Final[dict[str, dict[str, str]]] = {
     },
     "azure-key-vault": {"settings.tenant_id": "client-secret", "credentials.client_secret": "client-secret"},
 }
+#: Words that are said by their letters.
+_LETTERS: Final = frozenset({"ca", "id", "jwt", "kv"})
 
 
 @page("GET", "/backends", permission=Permission.BACKEND_LIST)
@@ -205,7 +207,7 @@ def _fields(kind: BackendKind, values: dict[str, str]) -> list[dict[str, Any]]:
             found.append(
                 {
                     "name": name,
-                    "label": key.name.replace("_", " ").capitalize().replace(" id", " ID").replace(" pem", " (PEM)"),
+                    "label": label_of(key.name),
                     "meaning": key.meaning,
                     "secret": secret,
                     "long": key.name.endswith("_pem"),
@@ -218,10 +220,17 @@ def _fields(kind: BackendKind, values: dict[str, str]) -> list[dict[str, Any]]:
     return found
 
 
+def label_of(name: str) -> str:
+    """``client_pem`` as people write it: ``Client (PEM)``."""
+    words = ["(PEM)" if word == "pem" else word.upper() if word in _LETTERS else word for word in name.split("_")]
+    text = " ".join(words)
+    return text[0].upper() + text[1:]
+
+
 def _settings(view: BackendView, kind: BackendKind | None) -> list[tuple[str, str]]:
     """The settings that are set, in the order of the kind."""
     names = [key.name for key in kind.settings] if kind else sorted(view.settings)
-    return [(name.replace("_", " "), view.settings[name]) for name in names if view.settings.get(name)]
+    return [(label_of(name), view.settings[name]) for name in names if view.settings.get(name)]
 
 
 def _settings_of(form: Form) -> dict[str, str]:

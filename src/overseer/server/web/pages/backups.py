@@ -51,6 +51,16 @@ def where(backup: BackupView, target: BackupTargetView | None) -> str:
     return f"{target.to.rstrip('/')}/{backup.file}"
 
 
+def kept_text(target: BackupTargetView) -> str:
+    """How many of a target's backups stay, in words."""
+    numbers = (
+        (target.keep_last, "the last {}"),
+        (target.keep_daily, "one a day for {} days"),
+        (target.keep_weekly, "one a week for {} weeks"),
+    )
+    return ", ".join(words.format(number) for number, words in numbers if number) or "all of them"
+
+
 async def _shown(visit: Visit, error: OverseerError | None = None) -> Answer:
     backups, caller = visit.services.backups, visit.caller
     found = await backups.list_backups(caller, cursor=visit.query.optional("cursor"))
@@ -58,5 +68,5 @@ async def _shown(visit: Visit, error: OverseerError | None = None) -> Answer:
     with suppress(Denied):
         targets = (await backups.list_targets(caller)).items
     newest = {one.target: one for one in reversed(found.items) if one.state == "succeeded" and one.removed_at is None}
-    content = {"found": found, "targets": targets, "newest": newest, "error": error}
+    content = {"found": found, "targets": targets, "newest": newest, "kept": kept_text, "error": error}
     return View("backups/list.html", content, status=error.status if error else 200)

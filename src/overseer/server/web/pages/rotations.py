@@ -117,11 +117,17 @@ async def _shown(visit: Visit, secret_id: UUID, error: OverseerError | None = No
         "open": _opened(visit) if error else "",
         "error": error,
         "asking": ("activate", "") if isinstance(error, ApprovalRequired) else None,
-        "problems": problems_of(error),
+        "problems": problems_of(error) | _of_cron(error),
         "done": visit.query.text("done"),
     }
     template = "rotations/state.html" if fragment else "rotations/show.html"
     return View(template, content, status=error.status if error else 200, fragment=fragment)
+
+
+def _of_cron(error: OverseerError | None) -> dict[str, str]:
+    """What is wrong with the times belongs beside their field; services place it at the policy as a whole."""
+    rules = [one.rule for one in error.problems if one.code == "bad_cron"] if error else []
+    return {"cron": rules[0]} if rules else {}
 
 
 def _opened(visit: Visit) -> str:

@@ -19,15 +19,14 @@ from overseer.core.permissions import Permission
 from overseer.core.scopes import PRECEDENCE
 from overseer.server.api.route import LARGE_BODY
 from overseer.server.api.value_answers import value_answer
-from overseer.server.web.attempts import MISTAKES, attempt, problems_of
-from overseer.server.web.forms import Form
+from overseer.server.web.attempts import attempt
 from overseer.server.web.page import Answer, Redirect, View, page
 from overseer.server.web.pages.rotations import schedule_text
+from overseer.server.web.pages.secret_making import GENERATORS, given_labels, given_value
 from overseer.server.web.places import Places, known_places
 from overseer.server.web.visit import Visit
 from overseer.wire.secrets import (
     SecretActivate,
-    SecretCreate,
     SecretPatch,
     SecretRotate,
     SecretUpdate,
@@ -43,22 +42,6 @@ _LOOKS: Final = frozenset(
     {AuditAction.SECRET_READ, AuditAction.SECRET_VERSIONS, AuditAction.SECRET_USAGE, AuditAction.ROTATION_LIST}
 )
 _FILTERS: Final = ("app", "environment", "node", "scope", "name", "label", "q")
-#: What a refused form shows again: all but the value.
-_GIVEN_AGAIN: Final = (
-    "name", "how", "generate", "spec", "app", "environment", "node", "description", "owner", "labels", "expires_at"
-)  # fmt: skip
-GENERATORS: Final = (
-    ("password:32", "Password, 32 characters"),
-    ("password:64", "Password, 64 characters"),
-    ("token:32", "Token, URL-safe, 256 bits"),
-    ("hex:32", "Hexadecimal, 256 bits"),
-    ("base64:32", "Base64, 256 bits"),
-    ("uuid", "UUID, version 4"),
-    ("passphrase:6", "Passphrase, 6 words"),
-    ("ssh-ed25519", "SSH key, Ed25519"),
-    ("ec:256", "Key pair, EC P-256"),
-    ("rsa:3072", "Key pair, RSA 3072"),
-)
 
 
 @page("GET", "/secrets", permission=Permission.SECRET_LIST)
@@ -84,36 +67,6 @@ async def list_secrets(visit: Visit) -> Answer:
     return View(template, content, status=422 if error and not visit.fragment else 200, fragment=visit.fragment)
 
 
-@page("GET", "/secrets/new", permission=Permission.SECRET_WRITE)
-async def new_secret(visit: Visit) -> Answer:
-    if not visit.may(Permission.SECRET_WRITE):
-        raise Denied(f"you lack {Permission.SECRET_WRITE} everywhere; ask an owner for a role that holds it")
-    return await _new_form(visit, visit.query, None)
-
-
-@page("POST", "/secrets/new", permission=Permission.SECRET_WRITE, body_limit=LARGE_BODY)
-async def create_secret(visit: Visit) -> Answer:
-    form = visit.form
-    try:
-        made = await visit.services.secrets.create(
-            visit.caller,
-            SecretCreate(
-                name=form.text("name"),
-                **_value(form),
-                app=form.optional("app"),
-                environment=form.optional("environment"),
-                node=form.optional("node"),
-                description=form.text("description"),
-                labels=_labels(form),
-                owner=form.optional("owner"),
-                expires_at=form.moment("expires_at"),
-            ),
-        )
-    except MISTAKES as error:
-        return await _new_form(visit, form, error)
-    return Redirect(f"/secrets/{made.view.id}?done=created")
-
-
 @page("GET", "/secrets/{secret_id}", permission=Permission.SECRET_LIST)
 async def show_secret(visit: Visit, secret_id: UUID) -> Answer:
     return await _shown(visit, secret_id)
@@ -136,7 +89,7 @@ async def update_secret(visit: Visit, secret_id: UUID) -> Answer:
     form = visit.form
 
     async def change() -> str:
-        body = SecretUpdate(**_value(form), activate=form.checked("activate"), immediate=form.checked("immediate"))
+        body = SecretUpdate(**given_value(form), activate=form.checked("activate"), immediate=form.checked("immediate"))
         await visit.services.secrets.update(visit.caller, secret_id, body, form.optional("etag"))
         return "updated"
 
@@ -170,7 +123,7 @@ async def patch_secret(visit: Visit, secret_id: UUID) -> Answer:
     async def change() -> str:
         body = SecretPatch(
             description=form.text("description"),
-            labels=_labels(form),
+            labels=given_labels(form),
             owner=form.text("owner"),
             expires_at=form.moment("expires_at"),
         )
@@ -239,39 +192,7 @@ async def _shown(
     return View("secrets/show.html", content, status=error.status if error else 200)
 
 
-async def _new_form(visit: Visit, given: Form, error: OverseerError | None) -> Answer:
-    """The empty form, or the one that was refused with all that was typed but the value."""
-    content = {
-        "given": {name: given.get(name, "") for name in _GIVEN_AGAIN},
-        "problems": problems_of(error),
-        "error": error,
-        "generators": GENERATORS,
-        "places": await known_places(visit),
-    }
-    return View("secrets/new.html", content, status=error.status if error else 200)
-
-
 def scope_text(view: SecretView) -> str:
     """The scope in one line, for a command that a person may copy."""
     parts = (("--app", view.scope.app), ("--env", view.scope.environment), ("--node", view.scope.node))
     return "".join(f" {flag} {name}" for flag, name in parts if name)
-
-
-def _value(form: Form) -> dict[str, Any]:
-    """What the form gives as the value: typed text, or a generator. Browsers send line ends as CRLF; a secret has LF."""
-    if form.get("how") == "generate":
-        return {"generate": form.optional("spec") or form.text("generate")}
-    return {"value": form.get("value", "").replace("\r\n", "\n")}
-
-
-def _labels(form: Form) -> dict[str, str]:
-    """``key=value`` a line. Raises :class:`InvalidInput` by the line's number."""
-    labels: dict[str, str] = {}
-    for number, line in enumerate(form.get("labels", "").splitlines(), start=1):
-        if not line.strip():
-            continue
-        key, equals, value = line.partition("=")
-        if not equals:
-            raise InvalidInput(f"labels, line {number}: write key=value")
-        labels[key.strip()] = value.strip()
-    return labels
