@@ -61,6 +61,7 @@ from overseer.server.services.key_limits import KeyLimits
 from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
+from overseer.server.services.leader_watch import LOOK_SECONDS, LeaderWatch
 from overseer.server.services.live_import_service import LiveImportService
 from overseer.server.services.metrics_service import MetricsService
 from overseer.server.services.migration_comparison import MigrationComparisons
@@ -166,6 +167,7 @@ async def composed(
     succession = SealSuccession(database, services.keys, on_unsealed)
     beside = [asyncio.create_task(work) for work in (_keep_flushing(gate), scheduler.run(), succession.run())]
     beside.append(asyncio.create_task(_keep_measuring(database, services.keys, scheduler)))
+    beside.append(asyncio.create_task(_keep_looking(LeaderWatch(database, gate))))
     try:
         yield Composed(app, services.keys, services, draining, succession)
     finally:
@@ -298,6 +300,15 @@ async def _keep_measuring(database: Database, keys: KeyService, scheduler: Sched
         measures.SEALED.set(keys.sealed)
         measures.LEADING.set(scheduler.leading)
         await asyncio.sleep(MEASURE_SECONDS)
+
+
+async def _keep_looking(watch: LeaderWatch) -> None:
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            await watch.look()
+        except OverseerError as error:
+            _LOG.warning("it is not known whether a server leads: %s", error.code)
 
 
 async def _keep_flushing(gate: Gate) -> None:

@@ -73,6 +73,13 @@ LEADING: Final = Gauge(
     "overseer_leading", "1 where a worker of this server runs the jobs", multiprocess_mode="livemax", registry=REGISTRY
 )
 
+LEADER_MISSING: Final = Gauge(
+    "overseer_leader_missing_seconds",
+    "For how long this server has not seen any server lead",
+    multiprocess_mode="livemax",
+    registry=REGISTRY,
+)
+
 
 class _Extra(Collector):
     def __init__(self, families: Iterable[Metric]) -> None:

@@ -42,9 +42,9 @@ async def found(world: World, seal: str, limits: KeyLimits = DEFAULT_LIMITS, url
 async def test_an_installation_as_it_should_be(world: World, key_file: Path) -> None:
     said = await found(world, f"file:{key_file}")
     wrong = {check: one for check, one in said.items() if one.level is not Level.OK}
-    assert set(wrong) <= {"checksums", "backup"}
+    assert set(wrong) <= {"checksums", "backup", "leader"}
     expected = {"database", "log identity", "durability", "prepared transactions", "idle timeouts", "database role"}
-    assert set(said) >= expected | {"database clock", "seal", "root key", "key use", "key age", "old terms"}
+    assert set(said) >= expected | {"database clock", "seal", "root key", "key use", "key age", "old terms", "keyring", "leader"}
 
 
 async def test_a_database_that_does_not_answer(world: World) -> None:

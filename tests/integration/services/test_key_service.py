@@ -7,9 +7,13 @@ from uuid import UUID
 import pytest
 
 from overseer.core.errors import Denied, KeyProblem, Sealed
+from overseer.core.findings import Level
 from overseer.crypto.keyring import Keyring, Purpose
 from overseer.crypto.keys import RootKey
 from overseer.crypto.wrap_budget import BLOCK, MAX_WRAPS, ROTATE_AT
+from overseer.server.services.database_findings import database_findings
+from overseer.server.services.key_limits import DEFAULT_LIMITS
+from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.wire.secrets import ResolveRequest, SecretCreate, SecretUpdate, ValueRequest
 from tests.integration.services.world import World, text, together
@@ -152,3 +156,24 @@ async def test_the_state_shows_no_key(world: World) -> None:
         await world.keys.state(await world.service_account("developer"))
     row = (await world.audit())[-1]
     assert (row["action"], row["outcome"]) == ("key:read", "denied")
+
+
+async def test_a_keyring_that_was_put_back_before_a_start_is_an_alarm(world: World) -> None:
+    """A running process goes back to no replaced key; one that starts afterwards compares the keyring with the audit log."""
+    rotation = KeyRotation(world.gate, world.keys, world.idempotency)
+    await rotation.rotate(world.owner)
+    alarm = "SELECT version, code FROM audit WHERE action = 'alarm:keyring_old'"
+    await KeyService(world.database, world.gate).open(world.root_key)
+    assert await world.sql(alarm) == []
+    await world.sql("DELETE FROM keyring_key WHERE purpose = 'kek' AND term = 2")
+    await KeyService(world.database, world.gate).open(world.root_key)
+    assert [(row["version"], row["code"]) for row in await world.sql(alarm)] == [(1, "recorded:2")]
+    said = {one.check: one for one in await database_findings(world.url, "env", DEFAULT_LIMITS)}["keyring"]
+    assert (said.level, "term 2" in said.text) == (Level.PROBLEM, True)
+
+
+async def test_a_rotation_that_was_refused_is_none(world: World) -> None:
+    with pytest.raises(Denied):
+        await KeyRotation(world.gate, world.keys, world.idempotency).rotate(await world.service_account("viewer"))
+    await KeyService(world.database, world.gate).open(world.root_key)
+    assert await world.sql("SELECT FROM audit WHERE action = 'alarm:keyring_old'") == []

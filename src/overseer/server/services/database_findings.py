@@ -17,10 +17,11 @@ from overseer.server.seals.selection import make_seal
 from overseer.server.services.key_limits import KeyLimits
 from overseer.server.services.key_service import wrapped_keys
 from overseer.server.services.key_views import newest_kek
+from overseer.server.services.leader_watch import leader_finding, lock_holder
 from overseer.server.storage.backup_rows import BackupState, backup_state
 from overseer.server.storage.connection import service_arguments
 from overseer.server.storage.database import Database, Record, Session
-from overseer.server.storage.keyring_rows import InstanceRow, KeyRow, load_instance, load_keys
+from overseer.server.storage.keyring_rows import InstanceRow, KeyRow, load_instance, load_keys, recorded_term
 from overseer.server.storage.migrator import pending_migrations
 from overseer.server.storage.rotation_rows import RotationRow, newest_rotation
 from overseer.server.storage.service_session import SERVICE_ROLE, session_setup
@@ -45,6 +46,7 @@ async def database_findings(url: str, seal: str, limits: KeyLimits) -> list[Find
         async with database.session() as session:
             found += await _server(session)
             found += await _keys(session, seal, limits)
+            found.append(leader_finding(await lock_holder(session)))
             found.append(backup_finding(await backup_state(session)))
     except ConfigurationProblem as error:  # the log is another one, or a pooler drops our settings
         found.append(problem("log identity", error.message, "see docs/how-to/back-up-the-key.md"))
@@ -125,7 +127,17 @@ async def _keys(session: Session, seal: str, limits: KeyLimits) -> list[Finding]
         _age(newest, limits, now),
         *old_terms_findings(sum(old.values()), rotation),
         *_idle_terms(rows, newest, old),
+        keyring_finding(newest.term, await recorded_term(session)),
     ]
+
+
+def keyring_finding(newest: int, recorded: int) -> Finding:
+    """Whether the newest term is one that the audit log would expect; ``recorded`` 0: the log has no rotation."""
+    check = "keyring"
+    if recorded <= newest:
+        return ok(check, "no newer term than the newest was ever recorded in the audit log")
+    text = f"the audit log records a rotation to term {recorded}, and the newest term is {newest}: older keys were put back"
+    return problem(check, text, "find out who wrote the database, then rotate; what was encrypted since may not open")
 
 
 def _seal(instance: InstanceRow, seal: str) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ What it will not do: get the root key (seals do), or make, rotate and delete key
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from typing import Final
 from uuid import UUID
 
 from overseer.core.access import Resource
-from overseer.core.audit_events import AuditAction
+from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
 from overseer.core.errors import KeyProblem, NotReady, Sealed
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
@@ -31,10 +32,12 @@ from overseer.server.services.gate import Gate
 from overseer.server.services.key_limits import DEFAULT_LIMITS, KeyLimits
 from overseer.server.services.key_views import keyring_view
 from overseer.server.storage.database import Database, Session
-from overseer.server.storage.keyring_rows import KeyRow, load_instance, load_keys, reserve_wraps
+from overseer.server.storage.keyring_rows import KeyRow, load_instance, load_keys, recorded_term, reserve_wraps
 from overseer.server.storage.rotation_rows import newest_rotation
 from overseer.server.storage.wrapped_tables import rows_on_old_terms
 from overseer.wire.keys import KeyringView
+
+_LOG: Final = logging.getLogger("overseer.server")
 
 FRESH_SECONDS: Final = 5.0
 STALE_SECONDS: Final = 60.0
@@ -83,11 +86,28 @@ class KeyService:
         return self.keyring.instance_id
 
     async def open(self, root_key: RootKey) -> None:
-        """Open the keyring of the database. Raises :class:`KeyProblem` (wrong root key, no instance, damaged rows)."""
+        """Open the keyring of the database; an alarm where the audit log records a newer term than it has. Raises
+        :class:`KeyProblem` (wrong root key, no instance, damaged rows)."""
         looked_at = self._clock()
         async with self._database.session() as session:
-            self.publish(await self.unlock(session, root_key))
+            keyring, recorded = await self.unlock(session, root_key), await recorded_term(session)
+        if recorded > keyring.newest_term:
+            await self._alarm_old(keyring.newest_term, recorded)
+        self.publish(keyring)
         self._looked_at = looked_at
+
+    async def _alarm_old(self, newest: int, recorded: int) -> None:
+        """Keys that were replaced came back while nobody looked: a running process would not go back to them."""
+        _LOG.error("the keyring was put back: its newest term is %d, and the audit log records term %d", newest, recorded)
+        event = AuditEvent(
+            AuditAction.ALARM_KEYRING_OLD,
+            Outcome.FAILED,
+            "key-service",
+            resource_kind="key",
+            version=newest,
+            code=f"recorded:{recorded}",
+        )
+        await self._gate.append([event])
 
     async def unlock(self, session: Session, root_key: RootKey) -> Keyring:
         """The keyring under ``root_key``, not in use until :meth:`publish`. Raises as :meth:`open`."""

@@ -46,6 +46,11 @@ async def load_keys(session: Session) -> list[KeyRow]:
     ]
 
 
+async def recorded_term(session: Session) -> int:
+    """The newest term of the key-encryption key that the audit log has a rotation to; 0 where it has none."""
+    return await session.fetchval("keyring_recorded_term") or 0
+
+
 async def reserve_wraps(session: Session, purpose: str, term: int, count: int) -> int | None:
     """Add ``count`` to the key's durable counter; its new total, or None where the key is gone."""
     total: int | None = await session.fetchval("keyring_reserve_wraps", purpose, term, count)

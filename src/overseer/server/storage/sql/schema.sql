@@ -591,6 +591,7 @@ CREATE TABLE audit_self_check (
 
 -- The rows with free text, by whose they are: few, for a reveal by a client of ours has none.
 CREATE INDEX audit_with_text ON audit (actor_id) WHERE text_id IS NOT NULL;
+CREATE INDEX audit_key_rotations ON audit (version) WHERE action = 'key:rotate' AND outcome = 'allowed';
 
 -- How far a reader of the log has come (a sink, the summary below): the key of the last row that it is done with.
 CREATE TABLE audit_reader (

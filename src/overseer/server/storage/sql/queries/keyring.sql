@@ -6,6 +6,10 @@ SELECT id, check_value, seal_kind, seal_config FROM instance;
 -- name: keyring_load
 SELECT purpose, term, wrapped, wraps_reserved, created_at FROM keyring_key ORDER BY purpose, term;
 
+-- name: keyring_recorded_term
+-- The newest term that the audit log knows of, NULL where none was ever made by a rotation (or the row left by its age).
+SELECT max(version) FROM audit WHERE action = 'key:rotate' AND outcome = 'allowed';
+
 -- name: keyring_reserve_wraps
 -- Committed in a transaction of its own before a single one of the wraps is made.
 UPDATE keyring_key SET wraps_reserved = wraps_reserved + $3 WHERE purpose = $1 AND term = $2 RETURNING wraps_reserved;
