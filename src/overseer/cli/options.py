@@ -110,7 +110,8 @@ def json_option_that(text: str) -> Callable[[Function], Function]:
 def take_json(command: click.Command) -> click.Command:
     """Let a group, and groups in it, take ``--json`` before the name of a command; once for each."""
     if isinstance(command, click.Group) and not any(one.name == _EARLY for one in command.params):
-        early = click.Option(["--json", _EARLY], is_flag=True, hidden=True, expose_value=False, callback=_remember, help="As later.")
+        names = ["--json", _EARLY]
+        early = click.Option(names, is_flag=True, hidden=True, expose_value=False, callback=_remember, help="As after it.")
         command.params.append(early)
         for inner in command.commands.values():
             take_json(inner)

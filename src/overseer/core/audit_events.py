@@ -196,7 +196,7 @@ ACTION_MEANING: Final[dict[AuditAction, str]] = {
     AuditAction.ALARM_JOB_STOPPED: "the server goes on with something no more: whoever set it up may not; the code says why",
     AuditAction.ALARM_BREAK_GLASS: "an emergency binding was activated, or somebody tried; the reason says why",
     AuditAction.ALARM_DECRYPT_FAILED: "a stored value did not decrypt: it was changed, or its key is not the one that made it",
-    AuditAction.ALARM_KEYRING_OLD: "the keyring's newest term (the version) is older than one that the log records; the code says which",
+    AuditAction.ALARM_KEYRING_OLD: "the newest term (the version) is older than one that the log records; the code says which",
     AuditAction.ALARM_NO_LEADER: "no server runs the jobs; the code says who holds the leader's lock",
     AuditAction.ALARM_NODE_KEY_MISMATCH: "an enrolment token came a second time, with the keys of another machine",
     AuditAction.ALARM_ROTATION_FAILED: "a rotation failed or was taken back; the code says at which step",
