@@ -12,8 +12,20 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from overseer.core.errors import ConfigurationProblem
+from overseer.crypto.age_keys import Identity
 from tests.e2e.web.site import Site
 from tests.integration.server_process.installation import Installation, RunningServer
+
+CONFIGURATION = f"""
+[backend-address.local]
+hosts = ["127.0.0.1"]
+private = true
+
+[backup.nightly]
+to = "{{place}}"
+recipients = ["{Identity.generate().recipient}"]
+keep_last = 3
+"""
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +41,16 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
-    """A running server with an owner's token."""
+    """A running server with an owner's token, for all modules: a backend may be on loopback, and backups have a place."""
     home = Path(tempfile.mkdtemp(prefix="ovs-"))
     home.chmod(0o711)
     try:
         installation = Installation(home / "data")
     except ConfigurationProblem as problem:
         pytest.skip(problem.message)
+    (installation.home / "overseer.toml").write_text(CONFIGURATION.format(place=installation.home))
     server = RunningServer(installation.settings(), home / "server.log")
     try:
         server.wait_for("/health/ready", 200)
