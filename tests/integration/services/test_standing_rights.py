@@ -179,7 +179,7 @@ async def source_of(vaulted: Vaulted, secret: UUID) -> SourceView:
     return await vaulted.sourcing.get_source(vaulted.world.owner, secret)
 
 
-@pytest.mark.parametrize("how", ["principal_disabled", "no_binding", "no_setter"])
+@pytest.mark.parametrize("how", ["principal_disabled", "no_binding", "no_setter", "path"])
 async def test_a_secret_is_kept_up_to_date_while_whoever_tied_it_may(vaulted: Vaulted, how: str) -> None:
     world = vaulted.world
     person = Person(world, await world.service_account(WRITES))
@@ -189,7 +189,11 @@ async def test_a_secret_is_kept_up_to_date_while_whoever_tied_it_may(vaulted: Va
     await vaulted.age(61)
     await world.sources.run()
     assert await vaulted.reveal(secret) == ("two", False)
-    await person.ends(how)
+    if how == "path":  # another part of the vault is theirs from now on
+        await world.sql("UPDATE binding SET name = 'corp:apps/bank/' WHERE name = 'corp:apps/shop/'")
+        how = "no_binding"
+    else:
+        await person.ends(how)
     vaulted.engine.put("apps/shop/db", password="three")
     for _ in range(2):
         await vaulted.age(61)
