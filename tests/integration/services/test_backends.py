@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from overseer.core.audit_events import AuditAction
 from overseer.core.backend_references import BackendReference
 from overseer.core.errors import (
     AlreadyExists,
@@ -35,6 +36,7 @@ from overseer.server.services.secret_sourcing import SecretSourcing
 from overseer.server.services.source_refresh import SourceRefresh
 from overseer.server.storage.backend_rows import backend_by_name, sources_of
 from overseer.server.storage.scope_rows import Part
+from overseer.server.storage.secret_rows import lock_secrets
 from overseer.wire.backends import BackendCreate, BackendPatch, BackendView, SecretSource, SourcedSecretCreate
 from overseer.wire.deployments import DeploymentCreate
 from overseer.wire.imports import ExportRequest
@@ -54,12 +56,10 @@ COMPOSE = "services: {web: {image: x, environment: {A: '${SECRET:db}', B: '${SEC
 
 
 @dataclass
-class Vaulted:
-    """A world with a Vault behind it; ``corp`` is the backend."""
+class Behind:
+    """A world with a backend behind it, which is ``corp``."""
 
     world: World
-    vault: VaultServer
-    engine: Kv2
     backends: BackendService
     sourcing: SecretSourcing
     corp: BackendView
@@ -79,6 +79,14 @@ class Vaulted:
         """Let the last fetch and the last try be so long ago."""
         await self.world.sql("UPDATE secret_source SET fetched_at = fetched_at - make_interval(secs => $1)", seconds)
         await self.world.sql("UPDATE secret_source SET tried_at = tried_at - make_interval(secs => $1)", seconds)
+
+
+@dataclass
+class Vaulted(Behind):
+    """The backend is a double of Vault."""
+
+    vault: VaultServer
+    engine: Kv2
 
     def asked(self) -> list[str]:
         """The paths of values that the vault was asked for since the last look."""
@@ -111,7 +119,7 @@ async def vaulted(world: World) -> AsyncIterator[Vaulted]:
             timeout=2,
         )
         corp = (await backends.create_backend(world.owner, body)).view
-        yield Vaulted(world, vault, engine, backends, sourcing, corp)
+        yield Vaulted(world, backends, sourcing, corp, vault, engine)
 
 
 async def test_a_value_is_asked_for_when_it_is_older_than_its_ttl(vaulted: Vaulted) -> None:
@@ -254,6 +262,23 @@ async def test_all_references_of_a_resolve_are_one_round_and_a_thousand_askers_a
     answers = await together(*(vaulted.world.resolver.resolve(owner, body) for _ in range(20)))
     assert [[text(one.value) for one in answer] for answer in answers] == [["one", "kept here", "mail"]] * 20
     assert sorted(vaulted.asked()) == ["/v1/secret/data/apps/shop/db", "/v1/secret/data/apps/shop/smtp"]
+
+
+async def test_a_row_read_before_anothers_answer_was_stored_is_read_anew_and_nobody_is_asked(vaulted: Vaulted) -> None:
+    """The source is fresh by then, but the version that the row names is the one before: it does not leave as a fresh value."""
+    world, secret = vaulted.world, await vaulted.tie("db", "apps/shop/db")
+    async with world.gate.own_work() as (session, _):
+        before = (await lock_secrets(session, [secret]))[secret]
+    vaulted.engine.put("apps/shop/db", password="two")
+    await vaulted.age(61)
+    assert await vaulted.reveal(secret) == ("two", False)
+    vaulted.asked()
+    async with world.gate.enter(world.owner, AuditAction.SECRET_RESOLVE) as entry:
+        entry.authorise(Permission.SECRET_REVEAL, before.resource())
+        due = await world.sources.due(entry, [before])
+    assert [one.secret_id for one in due] == [secret]
+    await world.sources.refresh(due, "r")
+    assert vaulted.asked() == []
 
 
 async def test_two_replicas_at_once_make_one_version(vaulted: Vaulted) -> None:

@@ -64,12 +64,20 @@ class SourceRefresh:
         self._flying: dict[UUID, asyncio.Task[None]] = {}
 
     async def due(self, entry: Entry, secrets: Iterable[SecretRow]) -> list[SourceRow]:
-        """The sources of those of the secrets that have to be asked for before their values leave."""
-        sourced = [row.id for row in secrets if row.source is not None]
+        """The sources of those of the secrets that have to be asked for before their values leave.
+
+        Also those whose rows were read before the answer that somebody else asked for was stored: the source is fresh by now,
+        the version that the row names is not. To :meth:`refresh` them asks nobody, and the caller reads the rows anew.
+        """
+        sourced = {row.id: row.active_version for row in secrets if row.source is not None}
         if not sourced:
             return []
-        found = await backend_rows.sources_of(entry.session, sourced)
-        return [source for source in found.values() if is_due(source, entry.now)]
+        found = await backend_rows.sources_of(entry.session, list(sourced))
+        return [
+            source
+            for secret_id, source in found.items()
+            if is_due(source, entry.now) or (source.mode == "pull" and source.active_version != sourced[secret_id])
+        ]
 
     async def judge(self, entry: Entry, secrets: Iterable[SecretRow], asked: Iterable[UUID] = ()) -> None:
         """Mark the audit rows of stale values, or raise for those that may not leave: :class:`BackendRefused`,
@@ -140,7 +148,10 @@ class SourceRefresh:
         async with self._gate.own_work() as (session, _):
             backend = await backend_rows.backend_by_id(session, backend_id)
             began = await session.fetchval("database_clock")
-        if backend is None:
+            now = await backend_rows.sources_of(session, [one.secret_id for one in members])
+        # Another request, here or on a replica, may have stored an answer since these were found to be due.
+        members = [one for one in members if one.mode == "sync" or (one.secret_id in now and is_due(now[one.secret_id], began))]
+        if backend is None or not members:
             return
         found = await self._calls.fetch(backend, [BackendReference.parse(one.ref) for one in members])
         values = {one.secret_id: taken(found[BackendReference.parse(one.ref)], one.field) for one in members}

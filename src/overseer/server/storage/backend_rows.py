@@ -61,6 +61,7 @@ class SourceRow:
     revision: int
     setter: str | None
     stopped: str
+    active_version: int
 
 
 def canonical(kind: str, settings: Mapping[str, str]) -> bytes:

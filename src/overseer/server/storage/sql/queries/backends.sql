@@ -54,9 +54,10 @@ DELETE FROM backend WHERE id = $1;
 
 -- fragment: source_columns
 SELECT o.secret_id, o.backend_id, o.ref, o.field, o.mode, o.fetched_at, o.tried_at, o.failure, o.created_by, b.name AS backend,
-       b.ttl, b.stale_if_error, b.max_age, b.revision, p.name AS setter, o.stopped
+       b.ttl, b.stale_if_error, b.max_age, b.revision, p.name AS setter, o.stopped, s.active_version
 FROM secret_source o
 JOIN backend b ON b.id = o.backend_id
+JOIN secret s ON s.id = o.secret_id
 LEFT JOIN principal p ON p.id = o.created_by
 
 -- name: sources_of
