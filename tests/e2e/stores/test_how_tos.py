@@ -130,6 +130,63 @@ def test_move_from_vault(walk: Walk) -> None:
     assert "exists with another value" in _refused(reader, page.block("vault kv get"))
 
 
+def test_a_whole_folder_of_vault(walk: Walk) -> None:
+    walk.overseer("app", "create", "folder")
+    walk.bao.put("secret", "apps/shop/mail/smtp", password="mail")
+    token = walk.place / "root-token"
+    token.write_text(walk.bao.root_token)
+    settings = ("--set", f"address={walk.bao.url}", "--set", "auth=token", "--set", f"ca_pem=@{walk.bao.ca_file}")
+    walk.overseer("backend", "create", "corp", "--kind", "vault", *settings, "--credential", f"token={token}")
+    page = HowTo("move-from-vault.md", {"--app shop": "--app folder"})
+    page.run(walk.reader(walk.bao), "overseer secret import --from corp:apps/shop")
+    assert walk.value("db-password", "--app", "folder") == "from the vault"
+    assert walk.value("mail-smtp-password", "--app", "folder") == "mail"
+
+
+def test_move_from_infisical_itself(walk: Walk) -> None:
+    server = InfisicalServer()
+    server.put("prod", "/shop", "DB_PASSWORD", "moved from infisical")
+    (walk.place / "client.txt").write_text(server.client_secret)
+    walk.overseer("app", "create", "from-infisical")
+    with infisical_server.served(server) as url:
+        setting = {"project_id=65f0…": f"project_id={server.project} --set address={url}", "7c1e…": server.client_id}
+        page = HowTo("move-from-infisical.md", {**setting, "--app shop": "--app from-infisical"})
+        page.run(walk.reader(walk.bao), "overseer backend create old")
+    assert walk.value("db-password", "--app", "from-infisical", "--env", "prod") == "moved from infisical"
+
+
+def test_move_from_aws_secrets_manager(walk: Walk) -> None:
+    client = _aws(walk, "secretsmanager")
+    client.create_secret(Name="prod/shop/db", SecretString=json.dumps({"password": "moved from aws"}))
+    client.create_secret(Name="prod/shopping/db", SecretString="not this one")
+    client.close()
+    (walk.place / "key.txt").write_text("wJalrXUtnFEMI")
+    walk.overseer("app", "create", "from-aws")
+    page = HowTo("move-from-aws-secrets-manager.md", {"--app shop": "--app from-aws"})
+    page.puts("access_key_id=AKIA…", f"access_key_id=AKIDEXAMPLE --set address={walk.moto}")
+    page.run(walk.reader(walk.bao), "overseer backend create old")
+    assert page.left() == []
+    assert walk.value("db-password", "--app", "from-aws") == "moved from aws"
+    listed = json.loads(walk.overseer("secret", "list", "--app", "from-aws", "--json").stdout)
+    assert [one["name"] for one in listed] == ["db-password"]
+
+
+def test_move_from_azure_key_vault(walk: Walk) -> None:
+    server, folder = AzureServer(), walk.place / "azure-moved"
+    server.put("shop-db-password", "moved from azure")
+    folder.mkdir()
+    (walk.place / "client.txt").write_text(server.client_secret)
+    certificate = self_signed(folder)
+    walk.overseer("app", "create", "from-azure")
+    places = {"11aa…": server.tenant, "22bb…": server.client_id, "--app shop": "--app from-azure"}
+    page = HowTo("move-from-azure-key-vault.md", places)
+    with azure_server.served(server, certificate) as url:
+        page.puts("address=https://shop.vault.azure.net", f"address={url} --set authority={url} --set ca_pem=@{certificate[0]}")
+        page.run(walk.reader(walk.bao), "overseer backend create old")
+    assert page.left() == []
+    assert walk.value("db-password", "--app", "from-azure") == "moved from azure"
+
+
 def _refused(reader: Reader, script: str) -> str:
     with pytest.raises(AssertionError) as caught:
         reader.does(script)
