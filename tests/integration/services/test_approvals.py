@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from overseer.core.approvals import Operation
+from overseer.core.audit_events import AuditAction
 from overseer.core.errors import (
     AlreadyExists,
     ApprovalRequired,
@@ -17,6 +20,8 @@ from overseer.core.errors import (
     Unavailable,
 )
 from overseer.core.permissions import Permission
+from overseer.server.services.approval_guard import guard_reveal, refusal_of, reveal_of, secret_place
+from overseer.server.storage import secret_rows
 from overseer.wire.approvals import ApprovalPolicyCreate, ApprovalPolicyPatch
 from overseer.wire.secrets import SecretActivate, SecretUpdate, ValueRequest
 from tests.integration.services.approving import ANYWHERE, DECIDES, Office
@@ -186,6 +191,45 @@ async def test_of_twenty_uses_at_once_one_is_let_through(world: World, office: O
     assert sum(isinstance(one, ApprovalRequired) for one in found) == 19
     uses = await world.sql("SELECT FROM audit WHERE action = 'approval:use' AND resource_id = $1", UUID(asked.id))
     assert len(uses) == 1
+
+
+async def test_one_that_is_being_used_is_waited_for_and_then_gone(world: World, office: Office) -> None:
+    """Also within one request: what uses it once may not use it again."""
+    secret = UUID((await world.secret("db", "hush")).id)
+    await office.policy("reveal")
+    dev = await office.person("developer")
+    await office.approved(dev, "reveal", secret_id=secret)
+    async with world.gate.enter(office.again(dev), AuditAction.SECRET_REVEAL) as entry:
+        row = await secret_rows.secret_by_id(entry.session, secret)
+        assert row is not None
+        entry.authorise(Permission.SECRET_REVEAL, row.resource())
+        await guard_reveal(entry, row, 1)
+        again = reveal_of(entry, row, 1), [secret_place(Operation.REVEAL, row)], [Permission.SECRET_REVEAL]
+        assert isinstance(await refusal_of(entry, *again), ApprovalRequired)
+        late = asyncio.create_task(reveal(office, dev, secret))
+        for _ in range(2000):
+            [held] = await world.sql("SELECT count(*) AS up FROM pg_locks WHERE NOT granted")
+            if held["up"] or late.done():
+                break
+            await asyncio.sleep(0.005)
+    with pytest.raises(ApprovalRequired):
+        await late
+
+
+async def test_what_a_machine_decided_does_not_count_however_it_came_into_the_database(world: World, office: Office) -> None:
+    secret = UUID((await world.secret("db", "hush")).id)
+    await office.policy("reveal")
+    dev, machine = await office.person("developer"), await world.service_account("owner")
+    asked = UUID((await office.ask(dev, "reveal", secret_id=secret)).id)
+    await world.sql(
+        "INSERT INTO approval_decision (approval_id, principal_id, verdict, comment) "
+        "SELECT $1, principal_id, 'approve', '' FROM token WHERE hash = $2",
+        asked,
+        machine.token_hash,
+    )
+    await world.sql("UPDATE approval SET state = 'approved', usable_until = now() + interval '1 hour' WHERE id = $1", asked)
+    with pytest.raises(ApprovalRequired):
+        await reveal(office, dev, secret)
 
 
 async def test_an_action_that_fails_gives_its_approval_back(world: World, office: Office) -> None:
