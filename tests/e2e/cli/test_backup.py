@@ -145,6 +145,8 @@ def test_people_can_open_it_with_age_and_tar(backup: Path, identity: Path, tmp_p
         assert content.count(b"\n") == one["rows"]
     for value in VALUES.values():
         assert value not in opened
+    digests = "\n".join((tmp_path / "signature.note").read_text("utf-8").split("\n")[3:5]) + "\n"
+    subprocess.run(["sha256sum", "--check", "--strict"], cwd=tmp_path, input=digests.encode(), check=True)
 
 
 def test_a_verification_needs_no_second_machine(overseer: Overseer, backup: Path, identity: Path) -> None:
