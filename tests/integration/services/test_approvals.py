@@ -141,6 +141,20 @@ async def test_who_stands_behind_a_service_account_does_not_decide_for_it(world:
     assert await reveal(office, robot, secret) == "v1"
 
 
+async def test_who_comes_to_stand_behind_a_service_account_afterwards_approved_nothing(world: World, office: Office) -> None:
+    secret = UUID((await world.secret("db")).id)
+    await office.policy("reveal")
+    robot, approver = await world.service_account("developer"), await office.person("owner")
+    await office.decide(approver, await office.ask(robot, "reveal", secret_id=secret))
+    mine = "SELECT principal_id FROM token WHERE hash = $1"
+    made = f"UPDATE token SET created_by = ({mine}) WHERE hash = $2"
+    await world.sql(made, approver.token_hash, robot.token_hash)
+    with pytest.raises(ApprovalRequired):
+        await reveal(office, robot, secret)
+    await world.sql("UPDATE token SET created_by = NULL WHERE hash = $1", robot.token_hash)
+    assert await reveal(office, robot, secret) == "v1"
+
+
 async def test_several_approvals_are_those_of_several_people_who_can_still_give_them(world: World, office: Office) -> None:
     secret = UUID((await world.secret("db")).id)
     await office.policy("reveal", approvers=2)

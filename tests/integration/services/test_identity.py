@@ -301,3 +301,17 @@ async def test_a_network_with_a_zone_is_refused(delivery: Delivery) -> None:
     await account(delivery)
     with pytest.raises(InvalidInput, match="networks is null"):
         await token(delivery, networks=["fe80::%1/64"])
+
+
+async def test_a_binding_that_has_ended_reaches_nothing(delivery: Delivery) -> None:
+    """Rights that are asked for without regard to time are those of live bindings all the same."""
+    world = delivery.world
+    ended = await world.service_account(frozenset({Permission.BINDING_WRITE}), app="unset", environment="unset", node="unset")
+    await world.bind(ended, "owner", expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    target = await world.bind(await world.service_account(), "viewer")
+    caller = world.caller(ended.token_hash)
+    with pytest.raises(Denied, match="do not hold"):
+        await delivery.identity.delete_binding(caller, target)
+    assert [row["code"] for row in await world.audit(caller)] == ["beyond_own_rights"]
+    await world.bind(ended, "owner")
+    await delivery.identity.delete_binding(world.caller(ended.token_hash), target)
