@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from overseer.core.scopes import Scope
 from overseer.crypto.fingerprints import fingerprint
 from overseer.crypto.keys import HmacKey
 from tests.e2e.cli.conftest import Overseer, command, free_port, own_environment, wait_ready
+from tests.e2e.cli.test_terminal import on_terminal
 
 pytestmark = [pytest.mark.postgres]
 CANARY = "canary-2c9d"
@@ -76,6 +77,13 @@ def history(overseer: Overseer) -> list[Any]:
         ]
 
 
+def refused_for(overseer: Overseer, file: str, how: Sequence[str], reason: str) -> None:
+    refused = overseer("migrate", "import", file, *how, code=None)
+    assert refused.returncode != 0
+    assert reason in said(refused), said(refused)
+    assert CANARY not in said(refused)
+
+
 def fill(overseer: Overseer) -> None:
     overseer("app", "create", "moving")
     overseer("env", "create", "live")
@@ -106,6 +114,16 @@ def test_an_app_moves(overseer: Overseer, other: Overseer, tmp_path: Path) -> No
     missing = other("migrate", "verify", str(file), *opening, "--json", code=1)
     assert {one["state"] for one in told(missing)["results"]} == {"missing"}
 
+    damaged, cut = tmp_path / "damaged", tmp_path / "cut"
+    content = file.read_bytes()
+    damaged.write_bytes(content[:-40] + bytes([content[-40] ^ 1]) + content[-39:])
+    cut.write_bytes(content[:-30])
+    refused_for(other, str(damaged), [*opening, *mark], "damaged")
+    refused_for(other, str(cut), [*opening, *mark], "damaged")
+    refused_for(other, str(file), [*opening, "--signed-by", "SHA256:" + "A" * 43], "not the one that was named")
+    code, _, asked = on_terminal(other, ["migrate", "import", str(file), *opening], [(b"[y/N]", b"n\n")])
+    assert (code, made["signed_by"].encode() in asked) == (1, True)
+    assert told(other("secret", "list", "--json")) == []
     answer = told(other("migrate", "import", str(file), *opening, *mark, "--json"))
     assert {one["name"]: (one["state"], one["versions"]) for one in answer["results"]} == {"db": ("new", 2), "key": ("new", 1)}
     assert prints(other) == prints(overseer)
@@ -132,24 +150,12 @@ def test_a_passphrase_stays_with_the_command_and_what_is_wrong_is_refused(
     opening, mark = ("--passphrase-file", str(words)), ("--signed-by", made["signed_by"])
     assert pyrage.passphrase.decrypt(file.read_bytes(), "correct horse battery staple").startswith(b'{"line":"head"')
 
-    damaged, cut, wrong, plain = (tmp_path / name for name in ("damaged", "cut", "wrong", "plain"))
-    content = file.read_bytes()
-    damaged.write_bytes(content[:-40] + bytes([content[-40] ^ 1]) + content[-39:])
-    cut.write_bytes(content[:-30])
+    wrong, plain = tmp_path / "wrong", tmp_path / "plain"
     wrong.write_text("another passphrase entirely\n")
     plain.write_bytes(b"A=b\n")
-    for path, how, reason in (
-        (damaged, [*opening, *mark], "damaged"),
-        (cut, [*opening, *mark], "damaged"),
-        (file, ["--passphrase-file", str(wrong), *mark], "does not open"),
-        (plain, [*opening, *mark], "no age file"),
-        (file, [*opening, "--signed-by", "SHA256:" + "A" * 43], "not the one that was named"),
-        (file, [*opening], "give it as --signed-by"),  # there is no terminal to ask on
-    ):
-        refused = other("migrate", "import", str(path), *how, code=None)
-        assert refused.returncode != 0
-        assert reason in said(refused), said(refused)
-        assert CANARY not in said(refused)
+    refused_for(other, str(file), ["--passphrase-file", str(wrong), *mark], "does not open")
+    refused_for(other, str(plain), [*opening, *mark], "no age file")
+    refused_for(other, str(file), opening, "give it as --signed-by")  # there is no terminal to ask on
     assert "second" not in said(other("app", "list"))
     shown = said(other("migrate", "import", str(file), *opening, *mark, "--map-app", "second=third"))
     assert "created app third" in shown

@@ -30,6 +30,7 @@ from overseer.server.storage.migrator import migrate
 from overseer.server.storage.scope_rows import Part
 from overseer.wire.imports import ImportUndo
 from overseer.wire.migrations import MigrationArchive, MigrationExport, MigrationImport, MigrationImported
+from overseer.wire.secret_batches import ScopeTarget, SecretMove
 from overseer.wire.secrets import SecretActivate, SecretPatch, SecretUpdate, ValueRequest
 from tests import postgres_server
 from tests.integration.services.approving import Office
@@ -209,9 +210,12 @@ async def test_conflicts_are_listed_completely_and_nothing_comes(world: World, t
     await target.secrets.update(
         target.owner, UUID(ids["db"]), SecretUpdate(value="mine", immediate=True)
     )  # a version 4 of its own
-    await world.secrets.update(world.owner, UUID(ids["db"]), SecretUpdate(value="theirs", immediate=True))
+    # The same value, but not the same version.
+    await world.secrets.update(world.owner, UUID(ids["db"]), SecretUpdate(value="mine", immediate=True))
     await target.secrets.delete(target.owner, UUID(ids["api"]))
     await target.secret("api", "other", app="shop", node="n1")  # the name is taken by another id
+    elsewhere = ScopeTarget(app="shop", environment=None, node="n1")
+    await target.secrets.move(target.owner, UUID(ids["raw"]), SecretMove(scope=elsewhere))
     await world.secret("fresh", "x", app="shop")
     archive, before = await exported(world), await store(target)
     with pytest.raises(BatchRefused) as refused:
@@ -219,11 +223,12 @@ async def test_conflicts_are_listed_completely_and_nothing_comes(world: World, t
     assert {one.place.split(" ")[0]: one.rule for one in refused.value.problems} == {
         "db": "version 4 is another one here",
         "api": "another secret has this name there",
+        "raw": "it is raw at app=shop node=n1 here",
     }
     assert await store(target) == before
     dry = await taken_in(target, archive, dry_run=True)
     assert {name: done for name, (_, done, _) in told(dry).items()} == {
-        "db": "fail", "api": "fail", "raw": "skip", "fresh": "create",
+        "db": "fail", "api": "fail", "raw": "fail", "fresh": "create",
     }  # fmt: skip
     assert await store(target) == before
     answer = await taken_in(target, archive, on_conflict="skip")

@@ -27,7 +27,7 @@ from overseer.server.storage.backend_rows import BackendRow
 from overseer.server.storage.secret_rows import SecretRow
 from overseer.server.storage.version_rows import StoredVersion
 
-_PAUSED = "its schedule is paused here: 'overseer rotation resume' lets it go on, once the old instance has let go"
+_PAUSED = "its schedule is paused here: 'overseer rotation pause --resume' lets it go on, once the old instance has let go"
 
 
 @dataclass(slots=True)

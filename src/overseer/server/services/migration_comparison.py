@@ -8,6 +8,7 @@ A secret stays where it is: one that has another place here is in the way, too. 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ WRITING = {
     Part.ENVIRONMENT: Permission.ENVIRONMENT_WRITE,
     Part.NODE: Permission.NODE_WRITE,
 }
+_AT_ONCE = 500
 _CHANGED = "version {} is another one here"
 
 
@@ -74,7 +76,7 @@ class MigrationComparisons:
         """
         async with self._gate.enter(caller, AuditAction.MIGRATION_COMPARE) as entry:
             entry.authorise_list(Permission.MIGRATION_IMPORT, Resource("migration"))
-            archive = read_archive(_lines(body))
+            archive = await asyncio.to_thread(read_archive, _lines(body))  # the process serves others, too
             signed_by = _checked_signer(archive, body, asks_signer=asks_signer)
             entry.amend(code=str(archive.head.instance))
             parts, ids = await _parts(entry, archive, body.app_names)
@@ -90,10 +92,13 @@ class MigrationComparisons:
     async def _compare(self, candidates: Sequence[Candidate]) -> None:
         """Open what is here, and set the states of those that are comparable."""
         opened = [(one, sent, stored, event) for one in candidates for sent, stored, event in one.compared]
-        values = await self._opener.open_all([(stored, event) for _, _, stored, event in opened])
-        for (one, sent, stored, _), value in zip(opened, values, strict=True):
-            if value != sent and one.state != "conflict":  # compared in constant time
-                one.conflict(_CHANGED.format(stored.version))
+        for first in range(0, len(opened), _AT_ONCE):
+            part = opened[first : first + _AT_ONCE]
+            values = await self._opener.open_all([(stored, event) for _, _, stored, event in part])
+            for (one, sent, stored, _), value in zip(part, values, strict=True):
+                if value != sent and one.state != "conflict":  # compared in constant time
+                    one.conflict(_CHANGED.format(stored.version))
+            await asyncio.sleep(0)  # the process serves others, too
         for one in candidates:
             if one.row is not None and one.state != "conflict":
                 here = one.row.latest_version
