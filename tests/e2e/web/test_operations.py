@@ -22,6 +22,7 @@ def vault() -> Iterator[tuple[str, str]]:
     server, engine = VaultServer(), Kv2()
     server.mounts["secret"] = engine
     server.allow("reader", "secret/data/*", "read")
+    server.allow("reader", "secret/metadata/*", "list")
     engine.put("apps/shop/db", password=VALUE)
     with served(server) as address:
         yield address, server.token("reader")
@@ -73,6 +74,13 @@ def test_a_value_comes_from_a_backend_that_was_set_up_and_tested(
         expect(page.get_by_text("The backend was asked")).to_be_visible()
         page.get_by_role("button", name="Untie").click()
         expect(page.get_by_role("heading", name="Values of its own")).to_be_visible()
+
+        page.goto("/imports/backend")
+        page.get_by_label("Backend", exact=True).fill(backend)
+        page.get_by_label("Folder", exact=True).fill("apps/shop")
+        page.get_by_role("button", name="Say what it would do").click()
+        expect(page.locator("#report")).to_contain_text("apps/shop/db#password")
+        assert VALUE not in page.content()
     with site.visitor(chromium, "developer") as page:
         assert page.locator("nav a[href='/backends']").count() == 0
         assert page.locator("nav a[href='/backups']").count() == 0

@@ -121,6 +121,31 @@ async def test_a_dry_run_changes_nothing_and_an_import_can_be_taken_back(server:
     assert again.status_code == 409
 
 
+async def test_what_a_backend_refuses_is_told_on_the_page_that_asked(server: Server) -> None:
+    owner, developer = await somebody(server, "owner"), await somebody(server, "developer")
+    name = fresh("corp")
+    await owner.send("/backends/new", VAULT | {"name": name, "credentials.token": CANARY})
+    secret = await server.made("/api/secrets", name=fresh("tied"), value=CANARY)
+    path = f"/secrets/{secret['id']}/source"
+    for answer in (
+        await owner.send(path, {"backend": name, "ref": "apps/db"}),
+        await owner.send("/imports/backend", {"backend": name, "folder": "apps", "do": "import"}),
+        await owner.send("/secrets/new", {"how": "backend", "name": fresh("new"), "backend": name, "ref": "apps/db"}),
+    ):
+        assert answer.status_code == 502
+        assert f"backend {name} (address)" in answer.text
+        assert "apps" in answer.text  # the form, with what was typed
+    assert (await owner.send(path, {"backend": name, "ref": "apps/db", "mode": "pull", "etag": '"x"'})).status_code == 412
+    assert (await owner.send(f"{path}/remove")).status_code == 409
+    # Whoever may write, and not use the backend, hears nothing of it.
+    refused = await developer.send(path, {"backend": name, "ref": "apps/db"})
+    assert refused.status_code == 403
+    assert "Tie it" not in refused.text
+    assert (await developer.open("/imports/backend")).status_code == 403
+    refused = await developer.send("/imports/backend", {"backend": name, "folder": "apps"})
+    assert refused.status_code == 403
+
+
 async def test_nobodys_file_is_looked_through(server: Server) -> None:
     """A file that cannot be read would be refused as such: who may write nothing is refused before."""
     viewer = await somebody(server, "viewer")

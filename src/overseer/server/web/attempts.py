@@ -5,11 +5,30 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from overseer.core.errors import Conflict, Denied, InvalidInput, OverseerError, PreconditionFailed, RateLimited, Unavailable
+from overseer.core.errors import (
+    BackendRefused,
+    BackendUnavailable,
+    Conflict,
+    Denied,
+    InvalidInput,
+    OverseerError,
+    PreconditionFailed,
+    RateLimited,
+    Unavailable,
+)
 from overseer.server.web.page import Answer
 
 #: What a person at a form can mend, or has to be told beside it. Everything else is a page of its own.
-MISTAKES: Final = (Conflict, Denied, InvalidInput, PreconditionFailed, RateLimited, Unavailable)
+MISTAKES: Final = (
+    BackendRefused,
+    BackendUnavailable,
+    Conflict,
+    Denied,
+    InvalidInput,
+    PreconditionFailed,
+    RateLimited,
+    Unavailable,
+)
 
 Again = Callable[[OverseerError], Awaitable[Answer]]
 

@@ -6,6 +6,8 @@ Verifying and restoring are the command line's: both need the identity that open
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from overseer.core.errors import Denied, OverseerError
@@ -14,6 +16,8 @@ from overseer.server.web.attempts import attempt
 from overseer.server.web.page import Answer, Redirect, View, page
 from overseer.server.web.visit import Visit
 from overseer.wire.backups import BackupCreate, BackupTargetView, BackupView
+
+FOLLOWED: Final = timedelta(minutes=5)
 
 
 @page("GET", "/backups", permission=Permission.BACKUP_LIST)
@@ -39,7 +43,8 @@ async def create_backup(visit: Visit) -> Answer:
 async def show_backup(visit: Visit, backup_id: UUID) -> Answer:
     backup = await visit.services.backups.get_backup(visit.caller, backup_id)
     targets = {one.name: one for one in (await visit.services.backups.list_targets(visit.caller)).items}
-    content = {"backup": backup, "where": where(backup, targets.get(backup.target)), "target": targets.get(backup.target)}
+    target = targets.get(backup.target)
+    content = {"backup": backup, "where": where(backup, target), "target": target, "follows": _is_young(backup)}
     template = "backups/state.html" if visit.fragment else "backups/show.html"
     return View(template, content, fragment=visit.fragment)
 
@@ -49,6 +54,11 @@ def where(backup: BackupView, target: BackupTargetView | None) -> str:
     if target is None or not backup.file:
         return backup.file
     return f"{target.to.rstrip('/')}/{backup.file}"
+
+
+def _is_young(backup: BackupView) -> bool:
+    """Whether the page asks for it again by itself: each look is audited."""
+    return backup.finished_at is None and datetime.now(UTC) - backup.asked_at < FOLLOWED
 
 
 def kept_text(target: BackupTargetView) -> str:

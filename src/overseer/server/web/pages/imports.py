@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
 from overseer.core.errors import Denied, InvalidInput, OverseerError, Problem
@@ -20,9 +20,10 @@ from overseer.server.api.route import LARGE_BODY
 from overseer.server.web.attempts import MISTAKES, attempt, problems_of
 from overseer.server.web.forms import Form
 from overseer.server.web.page import Answer, Redirect, View, page
+from overseer.server.web.pages.backends import backend_names
 from overseer.server.web.places import known_places
 from overseer.server.web.visit import Visit
-from overseer.wire.imports import ImportAnswer, ImportEntry, ImportRequest, ImportUndo
+from overseer.wire.imports import Conflicts, ImportAnswer, ImportEntry, ImportRequest, ImportUndo, LiveImportRequest
 
 #: Characters; what is larger is for the command line, which reads it beside its own processor.
 MAX_TEXT: Final = 1024 * 1024
@@ -40,7 +41,10 @@ CONFLICTS: Final = (
     ("skip", "keep what is stored"),
     ("new-version", "store the new value as a new version"),
 )
-_GIVEN_AGAIN: Final = ("format", "app", "environment", "node", "prefix", "on_conflict", "origin", "keep_names")
+#: What a form shows again: all but what was pasted.
+_GIVEN_AGAIN: Final = (
+    "format", "app", "environment", "node", "prefix", "on_conflict", "origin", "keep_names", "backend", "folder", "recursive"
+)  # fmt: skip
 
 
 @page("GET", "/imports", permission=Permission.SECRET_LIST)
@@ -52,14 +56,14 @@ async def list_imports(visit: Visit) -> Answer:
 # Before the path with an id, which would take its word for one.
 @page("GET", "/imports/new", permission=Permission.SECRET_WRITE)
 async def new_import(visit: Visit) -> Answer:
-    _require_writing(visit)
+    _require(visit, Permission.SECRET_WRITE)
     return await _form(visit, visit.query)
 
 
 @page("POST", "/imports/new", permission=Permission.SECRET_WRITE, body_limit=LARGE_BODY)
 async def make_import(visit: Visit) -> Answer:
     """A dry run, unless the button that imports was pressed."""
-    _require_writing(visit)
+    _require(visit, Permission.SECRET_WRITE)
     form = visit.form
     dry = form.text("do") != "import"
     try:
@@ -68,6 +72,39 @@ async def make_import(visit: Visit) -> Answer:
         return await _form(visit, form, error=error)
     if dry or answer.id is None:
         return await _form(visit, form, answer=answer)
+    return Redirect(f"/imports/{answer.id}?done=imported")
+
+
+@page("GET", "/imports/backend", permission=Permission.BACKEND_USE)
+async def new_backend_import(visit: Visit) -> Answer:
+    _require(visit, Permission.BACKEND_USE)
+    return await _backend_form(visit, visit.query)
+
+
+@page("POST", "/imports/backend", permission=Permission.BACKEND_USE)
+async def make_backend_import(visit: Visit) -> Answer:
+    """What is in a folder of a backend, once and for all: its values do not pass the browser, and are not tied to it."""
+    form = visit.form
+    dry = form.text("do") != "import"
+    try:
+        body = LiveImportRequest(
+            backend=form.text("backend"),
+            folder=form.text("folder"),
+            recursive=form.checked("recursive"),
+            prefix=form.text("prefix"),
+            keep_names=form.checked("keep_names"),
+            app=form.optional("app"),
+            environment=form.optional("environment"),
+            node=form.optional("node"),
+            on_conflict=_conflict(form),
+            dry_run=dry,
+            immediate=form.checked("immediate"),
+        )
+        answer = await visit.services.live_imports.import_from_backend(visit.caller, body)
+    except MISTAKES as error:
+        return await _backend_form(visit, form, error=error)
+    if dry or answer.id is None:
+        return await _backend_form(visit, form, answer=answer)
     return Redirect(f"/imports/{answer.id}?done=imported")
 
 
@@ -101,17 +138,30 @@ async def _form(
     visit: Visit, given: Form, *, error: OverseerError | None = None, answer: ImportAnswer | None = None
 ) -> Answer:
     """The form without what was pasted, and what there is to say of it; to htmx only the latter."""
-    content: dict[str, Any] = {"answer": answer, "error": error, "conflict": given.text("on_conflict") or "fail"}
+    return await _filled(visit, "imports/new.html", given, error, answer, formats=FORMATS)
+
+
+async def _backend_form(
+    visit: Visit, given: Form, *, error: OverseerError | None = None, answer: ImportAnswer | None = None
+) -> Answer:
+    names = () if visit.fragment else await backend_names(visit)
+    return await _filled(visit, "imports/backend.html", given, error, answer, names=names)
+
+
+async def _filled(
+    visit: Visit, template: str, given: Form, error: OverseerError | None, answer: ImportAnswer | None, **more: Any
+) -> Answer:
     if visit.fragment:
-        return View("imports/report.html", content, fragment=True)
-    content |= {
+        return View("imports/report.html", {"answer": answer, "error": error}, fragment=True)
+    content: dict[str, Any] = more | {
+        "answer": answer,
+        "error": error,
         "given": {name: given.get(name, "") for name in _GIVEN_AGAIN},
-        "formats": FORMATS,
         "conflicts": CONFLICTS,
         "problems": problems_of(error),
         "places": await known_places(visit),
     }
-    return View("imports/new.html", content, status=error.status if error else 200)
+    return View(template, content, status=error.status if error else 200)
 
 
 async def _request(form: Form, *, dry_run: bool) -> ImportRequest:
@@ -127,15 +177,12 @@ async def _request(form: Form, *, dry_run: bool) -> ImportRequest:
     # Off the event loop: everybody else is served meanwhile.
     secrets = await asyncio.to_thread(lambda: _entries(word, text, rules))
     origin = "".join(one for one in f"{word} {form.text('origin') or 'pasted'}" if one.isprintable())
-    conflict = form.text("on_conflict") or "fail"
-    if conflict not in dict(CONFLICTS):
-        raise _refused("on_conflict", "one of the list", "bad_conflict")
     return ImportRequest(
         entries=secrets,
         app=form.optional("app"),
         environment=form.optional("environment"),
         node=form.optional("node"),
-        on_conflict=cast('Literal["skip", "new-version", "fail"]', conflict),
+        on_conflict=_conflict(form),
         dry_run=dry_run,
         immediate=form.checked("immediate"),
         origin=origin[:MAX_ORIGIN],
@@ -158,7 +205,14 @@ def _refused(field: str, rule: str, code: str) -> InvalidInput:
     return InvalidInput(rule, problems=[Problem(field, rule, code)])
 
 
-def _require_writing(visit: Visit) -> None:
+def _conflict(form: Form) -> Conflicts:
+    chosen = form.text("on_conflict") or "fail"
+    if chosen not in dict(CONFLICTS):
+        raise _refused("on_conflict", "one of the list", "bad_conflict")
+    return cast("Conflicts", chosen)
+
+
+def _require(visit: Visit, permission: Permission) -> None:
     """Before anything is read: somebody who may write nothing has no file looked through."""
-    if not visit.may(Permission.SECRET_WRITE):
-        raise Denied(f"you lack {Permission.SECRET_WRITE} everywhere; ask an owner for a role that holds it")
+    if not visit.may(permission):
+        raise Denied(f"you lack {permission} everywhere; ask an owner for a role that holds it")

@@ -6,7 +6,7 @@ for one, hold the schedule, and change what the next one does.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -35,6 +35,7 @@ STATES: Final[dict[str, str]] = {
 STEPS: Final = ("waiting", "prepared", "applied", "verified", "published", "acknowledged", "succeeded")
 #: Without a rotator nothing is applied or verified at a source.
 PLAIN_STEPS: Final = ("waiting", "published", "succeeded")
+FOLLOWED: Final = timedelta(minutes=2)
 _NUMBERS: Final = ("interval_days", "grace_days", "notify_days", "jitter_minutes")
 _TEXTS: Final = ("url", "admin_user", "field")
 
@@ -110,6 +111,7 @@ async def _shown(visit: Visit, secret_id: UUID, error: OverseerError | None = No
         "runs": runs,
         "schedule": schedule_text(rotation.policy),
         "states": STATES,
+        "follows": _is_young(rotation),
         "steps": STEPS if rotation.rotator else PLAIN_STEPS,
         "policy": _given_policy(form, rotation),
         "rotator": _given_rotator(form, rotation),
@@ -128,6 +130,12 @@ def _of_cron(error: OverseerError | None) -> dict[str, str]:
     """What is wrong with the times belongs beside their field; services place it at the policy as a whole."""
     rules = [one.rule for one in error.problems if one.code == "bad_cron"] if error else []
     return {"cron": rules[0]} if rules else {}
+
+
+def _is_young(rotation: RotationView) -> bool:
+    """Whether the page asks for the run again by itself: each look is audited, and some runs wait for days."""
+    run = rotation.newest_run
+    return run is not None and run.finished_at is None and datetime.now(UTC) - run.created_at < FOLLOWED
 
 
 def _opened(visit: Visit) -> str:
