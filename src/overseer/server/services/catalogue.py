@@ -30,8 +30,8 @@ from overseer.server.services.import_service import ImportService
 from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.key_verification import KeyVerifier
-from overseer.server.services.metrics_service import MetricsService
 from overseer.server.services.live_import_service import LiveImportService
+from overseer.server.services.metrics_service import MetricsService
 from overseer.server.services.migration_export import MigrationExports
 from overseer.server.services.migration_import import MigrationImports
 from overseer.server.services.node_service import NodeService
@@ -69,8 +69,8 @@ class Services:
     secrets: SecretService
     resolve: ResolveService
     imports: ImportService
-    exports: ExportService
     live_imports: LiveImportService
+    exports: ExportService
     migration_exports: MigrationExports
     migration_imports: MigrationImports
     scopes: ScopeService
