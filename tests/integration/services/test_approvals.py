@@ -23,6 +23,7 @@ from overseer.core.permissions import Permission
 from overseer.server.services.approval_guard import guard_reveal, refusal_of, reveal_of, secret_place
 from overseer.server.storage import secret_rows
 from overseer.wire.approvals import ApprovalPolicyCreate, ApprovalPolicyPatch
+from overseer.wire.secret_batches import ScopeTarget, SecretMove
 from overseer.wire.secrets import SecretActivate, SecretUpdate, ValueRequest
 from tests.integration.services.approving import ANYWHERE, DECIDES, Office
 from tests.integration.services.world import World, text, together
@@ -376,6 +377,18 @@ async def test_an_emergency_takes_the_place_of_an_approval_and_leaves_its_trace(
     assert [(r["action"], r["code"]) for r in await world.audit(used)] == [("secret:reveal", ""), ("approval:use", "break_glass")]
     with pytest.raises(ApprovalRequired):
         await reveal(office, dev, elsewhere)
+
+
+async def test_an_emergency_at_one_end_of_a_move_does_not_stand_for_the_other(world: World, office: Office) -> None:
+    secret = UUID((await world.secret("db", "hush", app="shop")).id)
+    await office.policy("reveal", "activate", "delete")
+    dev = await office.person("owner")
+    target = SecretMove(scope=ScopeTarget(app="blog", environment=None, node=None))
+    await world.bind(dev, "owner", app="shop", emergency="active")
+    with pytest.raises(ApprovalRequired):
+        await world.secrets.move(office.again(dev), secret, target)
+    await world.bind(dev, "owner", emergency="active")
+    await world.secrets.move(office.again(dev), secret, target)
 
 
 async def test_an_emergency_of_ones_own_making_is_no_second_person(world: World, office: Office) -> None:

@@ -14,6 +14,7 @@ from overseer.cli.values import read_credential
 
 #: Of a session's text; whatever else is stored is a token, which logging out does not end.
 SESSION_PREFIX = b"ovss_"
+_ENROL = "this server requires a second factor: run 'overseer account second-factor'; until then you can do nothing else"
 
 if TYPE_CHECKING:
     from overseer.client.api import Client
@@ -78,7 +79,7 @@ def login(
     if as_json:
         print_json(me)
     if me.enrolling:
-        say("this server requires a second factor: run 'overseer account second-factor'; until then you can do nothing else")
+        say(_ENROL)
     say(f"logged in to {address} as {me.name} until {moment(me.token_expires_at)}; kept in {path}")
 
 
@@ -137,6 +138,6 @@ def _show(url: str, me: MeView) -> None:
     print_table(
         ("ROLE", "APP", "ENV", "NODE", "NAME", "EXPIRES"),
         [(b.role, b.app, b.environment, b.node, b.name, end_of(b)) for b in me.bindings],
-        empty="no role is bound to it: it may do nothing",
+        empty=_ENROL if me.enrolling else "no role is bound to it: it may do nothing",
     )
     warn_of_emergencies(me.bindings)
