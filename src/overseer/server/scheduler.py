@@ -19,7 +19,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -142,6 +141,6 @@ async def _any_set(seconds: float, *events: asyncio.Event) -> bool:
     finally:
         for task in waiting:
             task.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(*waiting, return_exceptions=True)
+        # A cancellation of the caller that comes here must go on to it: held back, a stop would wait for ever.
+        await asyncio.gather(*waiting, return_exceptions=True)
     return bool(done)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -14,6 +14,9 @@ import pytest
 
 from overseer.core.errors import ConfigurationProblem
 from overseer.crypto.keys import RootKey
+from overseer.server.api import application
+from overseer.server.api.catalogue import ROUTES
+from overseer.server.api.route import Route
 from overseer.server.composition import composed
 from overseer.server.seals.selection import make_seal
 from overseer.server.settings import Settings
@@ -36,8 +39,23 @@ def installation() -> Iterator[Installation]:
     shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def described_once() -> Iterator[None]:
+    """The description of the API is made once for all applications of a process: it depends on the routes alone, and to make it
+    takes longer than most tests. That it is right is for tests/unit/server/api."""
+    made = application.documentation_routes(ROUTES)
+
+    def described(routes: Sequence[Route]) -> tuple[Route, ...]:
+        assert routes is ROUTES
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(application, "documentation_routes", described)
+        yield
+
+
 @pytest.fixture
-async def server(installation: Installation) -> AsyncIterator[Server]:
+async def server(installation: Installation, described_once: None) -> AsyncIterator[Server]:
     """The application over it, unsealed, with the owner's token at hand."""
 
     async def ignore(root_key: RootKey) -> None:
