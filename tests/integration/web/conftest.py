@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.integration.api.conftest import installation, server
+from tests.integration.api.conftest import described_once, installation, server
 
-__all__ = ["installation", "server"]
+__all__ = ["described_once", "installation", "server"]
