@@ -197,3 +197,20 @@ async def test_another_encoding_is_refused(postgres_home: Path) -> None:
             await migrate(postgres_server.url(postgres_home, "latin"))
     finally:
         postgres_server.execute(postgres_home, "DROP DATABASE latin WITH (FORCE)")
+
+
+async def test_backups_from_before_belong_to_the_incarnation_that_made_them(database_url: str) -> None:
+    """An instance that was restored by an earlier release: the rows of the original's files are not its own."""
+    known = migrations()
+    [at] = [number for number, one in enumerate(known) if one.name == "signed_backups"]
+    for one in known[:at]:
+        await _run(database_url, one.sql)
+    began = "INSERT INTO audit_incarnation SELECT n, '1', 1, 1, 1, pg_current_xact_id(), now() + n * interval '2 days' "
+    await _run(database_url, f"{began} FROM generate_series(1, 2) n")
+    row = "INSERT INTO backup_run (id, target, reason, state, asked_at, finished_at) "
+    row += "SELECT gen_random_uuid(), 'n', 'schedule', 'succeeded', now() + d * interval '1 day', now()"
+    await _run(database_url, f"{row} FROM unnest(ARRAY[1, 3, 5]) d")
+    await _run(database_url, known[at].sql)
+    found = "SELECT string_agg(incarnation::text, ' ' ORDER BY asked_at) FROM backup_run"
+    assert await _fetch(database_url, found) == "1 1 2"
+    assert await _fetch(database_url, "SELECT incarnation FROM backup_resumption") == 2  # its schedules go on
