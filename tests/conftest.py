@@ -14,12 +14,13 @@ import tempfile
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 from tests import postgres_server
+from tests.scheduling import LongestFirst
 
 if TYPE_CHECKING:  # most tests need none of it, and each process of a run would load it
     from tests.openbao_server import OpenBao
@@ -46,6 +47,12 @@ def _end_session() -> None:
     home = Path(os.environ.pop(SESSION_HOME))
     postgres_server.stop(home / "pg")
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst | None:
+    """For ``--dist loadfile``, which `make test` says; any other way is xdist's own."""
+    return LongestFirst(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
