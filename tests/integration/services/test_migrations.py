@@ -21,6 +21,7 @@ from overseer.core.secret_value import SecretValue
 from overseer.crypto.age_keys import Identity
 from overseer.crypto.age_stream import AgeReader
 from overseer.crypto.envelope import ValueContext
+from overseer.crypto.signed_manifest import instance_key
 from overseer.server.services.import_service import ImportService
 from overseer.server.services.import_storing import ImportStoring
 from overseer.server.services.migration_comparison import MigrationComparisons
@@ -447,7 +448,9 @@ async def test_an_archive_of_somebody_else_is_not_believed(world: World, target:
     with pytest.raises(InvalidInput, match="not the one that was named"):
         await taken_in(target, (lines, "SHA256:" + "A" * 43))
     assert await store(target) == before
-    dry = await taken_in(target, (lines, signed_by), signed_by=None, dry_run=True)
+    whole = str(instance_key(world.instance_id, world.keys.keyring.signing_key.public))
+    for named in (None, signed_by, whole):
+        dry = await taken_in(target, (lines, signed_by), signed_by=named, dry_run=True)
     assert (dry.instance, dry.signed_by) == (str(world.instance_id), signed_by)
     assert await store(target) == before
 
