@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -162,3 +163,28 @@ async def test_a_session_alone_does_not_guess_its_way_into_a_second_factor(peopl
             await account.confirm_totp(here, TotpCode(code=f"{(int(code) + number + 1) % 10**6:06}"))
     with pytest.raises(RateLimited):
         await account.confirm_totp(here, TotpCode(code=code))
+
+
+async def test_a_password_that_was_changed_while_it_was_checked_changes_nothing(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check takes a while and holds no lock: what it was true of is looked at again under the user's lock."""
+    await people.user("ann")
+    session, _ = await people.sign_in("ann")
+    account = people.services.account
+    matches = account._passwords.matches
+
+    async def slowly(*arguments: Any) -> bool:
+        found = await matches(*arguments)
+        await people.world.sql("UPDATE user_password SET phc = phc || 'x'")
+        return found
+
+    monkeypatch.setattr(account._passwords, "matches", slowly)
+    for call in (
+        account.change_password(session, PasswordChange(current=PASSWORD, password=NEW)),
+        account.start_totp(session, PasswordProof(password=PASSWORD)),
+    ):
+        with pytest.raises(Denied, match="changed meanwhile"):
+            await call
+        await people.world.sql("UPDATE user_password SET phc = rtrim(phc, 'x')")
+    assert await people.world.sql("SELECT FROM user_totp") == []

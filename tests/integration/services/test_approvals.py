@@ -391,6 +391,18 @@ async def test_an_emergency_at_one_end_of_a_move_does_not_stand_for_the_other(wo
     await world.secrets.move(office.again(dev), secret, target)
 
 
+async def test_a_move_is_decided_by_who_may_at_both_ends(world: World, office: Office) -> None:
+    secret = UUID((await world.secret("db", "hush", app="shop")).id)
+    await office.policy("reveal", "activate", "delete")
+    dev, near = await office.person("owner"), await office.person(DECIDES, app="shop")
+    target = SecretMove(scope=ScopeTarget(app="blog", environment=None, node=None))
+    asked = await office.ask(dev, "move", secret_id=secret, app="blog")
+    with pytest.raises((Denied, Unavailable)):
+        await office.decide(near, asked)
+    await office.decide(office.boss, asked)
+    await world.secrets.move(office.again(dev), secret, target)
+
+
 async def test_an_emergency_of_ones_own_making_is_no_second_person(world: World, office: Office) -> None:
     secret = UUID((await world.secret("db", "hush", app="shop")).id)
     await office.policy("reveal")
