@@ -207,6 +207,19 @@ async def test_a_store_that_is_away_is_no_empty_one(stored: Stored) -> None:
         await stored.take(folder="apps/none")
 
 
+async def test_a_store_that_goes_away_on_the_way_leaves_nothing_out(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch = stored.world.calls.fetch
+
+    async def leaving(*arguments: Any) -> Any:
+        stored.vault.sealed = True
+        return await fetch(*arguments)
+
+    monkeypatch.setattr(stored.world.calls, "fetch", leaving)
+    with pytest.raises(BackendUnavailable):
+        await stored.take(on_unreadable="skip")
+    assert await held(stored.world) == {}
+
+
 async def test_each_reference_needs_its_permission(stored: Stored) -> None:
     world = stored.world
     writer = await world.service_account(WRITE, app="shop")
@@ -309,6 +322,7 @@ async def test_every_kind_of_store(world: World, arranged: Arranged) -> None:
     body = BackendCreate(name="it", kind=arranged.kind, settings=arranged.settings, credentials=arranged.credentials)
     await backends.create_backend(world.owner, body)
     folder = arranged.folder.rstrip("/")
+    arranged.put("other-db" if arranged.kind == "azure-key-vault" else f"{folder}ping", "beside the folder")
     wanted = LiveImportRequest(backend="it", folder=folder, app="shop", fields="split")
     await live.import_from_backend(world.owner, wanted)
     assert await held(world) == {"db-value": "v0", "smtp-value": "v1"}

@@ -85,4 +85,7 @@ def test_the_judgement_on_the_labelled_set() -> None:
     precision, recall = right / (right + len(wrong)), right / len(labelled["secret"])
     assert (precision, recall) >= (0.95, 0.9), (missed, wrong, precision, recall)
     assert recall >= 0.9, (missed, recall)
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "adopt-a-stack.md").read_text()
+    assert f"({len(labelled['secret'])} secrets and {len(labelled['other'])} other variables," in page
+    assert f"the precision is {precision:.2f} and the recall {recall:.2f}" in page
     print(f"precision {precision:.3f} recall {recall:.3f} missed {missed} wrong {wrong}")
