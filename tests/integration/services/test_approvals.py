@@ -17,9 +17,11 @@ from overseer.core.errors import (
     Denied,
     InvalidInput,
     PreconditionFailed,
+    RateLimited,
     Unavailable,
 )
 from overseer.core.permissions import Permission
+from overseer.server.services import approval_requests
 from overseer.server.services.approval_guard import guard_reveal, refusal_of, reveal_of, secret_place
 from overseer.server.storage import secret_rows
 from overseer.wire.approvals import ApprovalPolicyCreate, ApprovalPolicyPatch
@@ -314,6 +316,19 @@ async def test_asking_needs_the_right_to_act_and_a_policy(world: World, office: 
             await office.ask(dev, **wrong)
     with pytest.raises(Unavailable):
         await office.ask(dev, "reveal", secret_id=secret, version=9)
+
+
+async def test_how_many_may_wait_of_one_is_bounded(world: World, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approval_requests, "MOST_WAITING", 2)
+    secrets = [UUID((await world.secret(f"s{number}")).id) for number in range(3)]
+    await office.policy("reveal")
+    dev, other = await office.person("developer"), await office.person("developer")
+    asked = [await office.ask(dev, "reveal", secret_id=secret) for secret in secrets[:2]]
+    with pytest.raises(RateLimited):
+        await office.ask(dev, "reveal", secret_id=secrets[2])
+    await office.ask(other, "reveal", secret_id=secrets[2])
+    await office.service.withdraw_approval(dev, UUID(asked[0].id))
+    await office.ask(dev, "reveal", secret_id=secrets[2])
 
 
 async def test_who_sees_which_requests(world: World, office: Office) -> None:
