@@ -63,6 +63,8 @@ def test_without_the_wish_it_stays_in_the_environment() -> None:
         ("lscr.io/linuxserver/nextcloud", "MYSQL_PASSWORD", "FILE__MYSQL_PASSWORD"),
         ("docker.io/library/mariadb:11", "MARIADB_ROOT_PASSWORD", "MARIADB_ROOT_PASSWORD_FILE"),
         ("vaultwarden/server", "ADMIN_TOKEN", "ADMIN_TOKEN_FILE"),
+        ("quay.io/prometheuscommunity/postgres-exporter", "DATA_SOURCE_PASS", "DATA_SOURCE_PASS_FILE"),
+        ("passbolt/passbolt:latest-ce", "DATASOURCES_DEFAULT_PASSWORD", "DATASOURCES_DEFAULT_PASSWORD_FILE"),
     ],
 )
 def test_every_image_has_its_own_form(image: str, variable: str, key: str) -> None:
