@@ -228,7 +228,7 @@ def read_archive(content: SecretValue) -> Archive:
         _refuse()
     if head.format != FORMAT:
         raise InvalidInput(f"the archive has a format that this release does not know (it knows {FORMAT}): take a newer release")
-    if instance_key(head.instance, signer.public) != signer:
+    if instance_key(head.instance, signer.public) != signer or head.created_at.tzinfo is None:
         _refuse()
     parts, secrets = _grouped(lines)
     _check(parts, secrets)
@@ -284,8 +284,10 @@ def _check(parts: Sequence[PartLine], secrets: Sequence[MovedSecret]) -> None:
     places = {(one.about.name, one.about.app, one.about.environment, one.about.node) for one in secrets}
     versions = [version.id for one in secrets for version in one.versions]
     ids = [one.about.id for one in secrets]
+    nil = UUID(int=0)  # no exporter's; it stands for what does not exist
     if (
-        len(names) < len(parts)
+        nil in (*ids, *versions, *(one.id for one in parts))
+        or len(names) < len(parts)
         or len({one.id for one in parts}) < len(parts)
         or len(places) < len(secrets)
         or len(set(ids)) < len(ids)
@@ -300,7 +302,8 @@ def _complete(one: MovedSecret, names: set[tuple[str, str]]) -> bool:
     about = one.about
     at: Mapping[str, str | None] = {"app": about.app, "environment": about.environment, "node": about.node}
     numbers = [version.number for version in one.versions]
-    moments = [about.created_at, about.expires_at, *(version.created_at for version in one.versions)]
+    moments = [about.created_at, about.expires_at, None if about.source is None else about.source.fetched_at]
+    moments += [moment for version in one.versions for moment in (version.created_at, version.readable_until)]
     return (
         numbers == list(range(1, len(numbers) + 1))
         and 1 <= about.active <= len(numbers)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from overseer.core.secret_value import SecretValue
 from overseer.crypto.age_keys import Identity
 from overseer.crypto.age_stream import AgeReader
 from overseer.crypto.envelope import ValueContext
-from overseer.crypto.signed_manifest import instance_key
+from overseer.crypto.signatures import SigningKey
+from overseer.crypto.signed_manifest import SignedManifest, instance_key
+from overseer.interchange.migration_archive import fingerprint
 from overseer.server.services.import_service import ImportService
 from overseer.server.services.import_storing import ImportStoring
 from overseer.server.services.migration_comparison import MigrationComparisons
@@ -453,6 +456,76 @@ async def test_an_archive_of_somebody_else_is_not_believed(world: World, target:
         dry = await taken_in(target, (lines, signed_by), signed_by=named, dry_run=True)
     assert (dry.instance, dry.signed_by) == (str(world.instance_id), signed_by)
     assert await store(target) == before
+
+
+def signed_anew(lines: bytes, alter: Callable[[list[Any]], object]) -> tuple[bytes, str]:
+    """What somebody signs with a key of his own, in the name of the instance that made the archive."""
+    found = [msgspec.json.decode(line) for line in lines.splitlines()[:-1]]
+    alter(found)
+    body = b"".join(msgspec.json.encode(one) + b"\n" for one in found)
+    instance, key = UUID(found[0]["instance"]), SigningKey.generate()
+    note = SignedManifest("migration", instance, {"migration.jsonl": hashlib.sha256(body).hexdigest()}).sign(key)
+    signer = instance_key(instance, key.public)
+    return body + msgspec.json.encode({"line": "end", "key": str(signer), "note": note}) + b"\n", fingerprint(signer)
+
+
+def first(found: list[Any], line: str) -> dict[str, Any]:
+    return next(one for one in found if one["line"] == line)
+
+
+def at_a_node(found: list[Any], labels: dict[str, str]) -> None:
+    part = {"line": "part", "part": "node", "id": str(uuid.uuid4()), "name": "n9", "description": "", "labels": labels}
+    first(found, "secret")["node"] = "n9"
+    found.insert(1, part)
+
+
+def source(**fields: str) -> dict[str, str]:
+    return {"backend": "corp", "ref": "a", "field": "", "mode": "pull", "fetched_at": "2026-01-01T00:00:00Z"} | fields
+
+
+INVENTED: dict[str, Callable[[list[Any]], object]] = {
+    "a version of the future": lambda found: first(found, "version").update(created_at="9999-12-01T00:00:00Z"),
+    "a version of year 1": lambda found: first(found, "version").update(created_at="0001-01-01T00:00:00Z"),
+    "a secret of the future": lambda found: first(found, "secret").update(created_at="2199-12-01T00:00:00Z"),
+    "a grace from year 1": lambda found: first(found, "version").update(readable_until="0001-01-01T00:00:00Z"),
+    "somebody here": lambda found: first(found, "version").update(creator="owner"),
+    "a source of year 1": lambda found: first(found, "secret").update(source=source(fetched_at="0001-01-01T00:00:00Z")),
+    "a field that is none": lambda found: first(found, "secret").update(source=source(field="\x1b[2J")),
+    "a label that is none": lambda found: at_a_node(found, {"a b": "x"}),
+    "too many labels": lambda found: at_a_node(found, {f"k{number}": "x" for number in range(100)}),
+}
+
+
+@pytest.mark.parametrize("what", INVENTED)
+async def test_a_key_of_ones_own_makes_no_history_that_no_instance_has(world: World, target: World, what: str) -> None:
+    await shop(world)
+    archive, before = await exported(world), await store(target)
+    with pytest.raises(InvalidInput):
+        await taken_in(target, signed_anew(archive[0], INVENTED[what]))
+    assert await store(target) == before
+
+
+async def test_the_rows_name_the_key_and_not_only_the_instance(world: World, target: World) -> None:
+    await shop(world)
+    forged = signed_anew((await exported(world))[0], lambda found: at_a_node(found, {"rack": "b"}))
+    caller = target.caller(target.owner.token_hash)
+    await taken_in(target, forged, caller)
+    rows = [row for row in await target.audit(caller) if row["resource_kind"] == "migration"]
+    told_of = {(row["action"], row["code"], row["resource_name"]) for row in rows}
+    assert told_of == {(action, str(world.instance_id), forged[1]) for action in ("migration:compare", "migration:import")}
+
+
+async def test_whether_a_ca_is_here_is_told_to_those_who_may_know(world: World, target: World) -> None:
+    await shop(world)
+    await target.add(Part.APP, "other")
+    ca = await target.secret("ca", "x", app="other")
+    spec = f"x509,cn=db,ca={ca.id}"
+    archive = signed_anew((await exported(world))[0], lambda found: first(found, "secret").update(generator=spec, rotation=None))
+    anywhere = {Permission.APP_WRITE, Permission.NODE_WRITE, Permission.SECRET_WRITE}
+    blind = await target.service_account(MOVES | anywhere)
+    for caller, said in ((target.owner, 0), (blind, 1)):
+        answer = await taken_in(target, archive, caller, dry_run=True)
+        assert sum("the CA that signs it" in note for one in answer.results for note in one.notes) == said
 
 
 async def test_a_change_in_between_stops_all_of_it(world: World, target: World, monkeypatch: pytest.MonkeyPatch) -> None:

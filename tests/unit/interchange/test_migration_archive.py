@@ -102,6 +102,7 @@ def test_lines_that_were_written_by_a_program_of_ours_are_the_base_of_what_follo
     assert len(read_archive(signed(archive())).secrets[0].versions) == 2
 
 
+UNZONED = {"backend": "corp", "ref": "a", "field": "", "mode": "pull", "fetched_at": "2026-11-24T12:00:00"}
 BROKEN: dict[str, Callable[[list[Any]], object]] = {
     "a gap in the versions": lambda found: found[4].update(number=3),
     "a version twice": lambda found: found[4].update(number=1),
@@ -121,6 +122,10 @@ BROKEN: dict[str, Callable[[list[Any]], object]] = {
     "a field too many": lambda found: found[2].update(more=1),
     "a field too few": lambda found: found[2].pop("labels"),
     "a time without a zone": lambda found: found[3].update(created_at="2026-11-24T12:00:00"),
+    "a grace without a zone": lambda found: found[3].update(readable_until="2026-11-24T12:00:00"),
+    "a head without a zone": lambda found: found[0].update(created_at="2026-11-24T12:00:00"),
+    "a source without a zone": lambda found: found[2].update(source=UNZONED),
+    "the id of what does not exist": lambda found: found[1].update(id=str(UUID(int=0))),
     "no base64": lambda found: found[3].update(value="%%"),
     "a value beyond a value's size": lambda found: found[3].update(value="AAAA" * 400_000),
     "a line of nothing": lambda found: found.insert(2, b"\n"),

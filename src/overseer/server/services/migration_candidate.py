@@ -6,13 +6,16 @@ people; they hold names and no value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from overseer.core.access import Resource
 from overseer.core.audit_events import AuditEvent
-from overseer.core.backend_references import BackendReference, grant_name
+from overseer.core.backend_references import BackendReference, check_field, grant_name
 from overseer.core.errors import InvalidInput
 from overseer.core.generators import parse_spec
 from overseer.core.permissions import Permission
@@ -21,12 +24,18 @@ from overseer.core.scopes import Scope
 from overseer.core.secret_value import SecretValue
 from overseer.interchange.migration_archive import MovedSecret, MovedVersion, SourceLine
 from overseer.server.services.gate import Entry
-from overseer.server.services.secret_input import Metadata
+from overseer.server.services.moments import check_moment, in_utc
+from overseer.server.services.secret_input import Metadata, check_text, refusal
 from overseer.server.storage import backend_rows, migration_rows, secret_rows
 from overseer.server.storage.backend_rows import BackendRow
 from overseer.server.storage.secret_rows import SecretRow
 from overseer.server.storage.version_rows import StoredVersion
 
+MAX_CREATOR: Final = 300
+#: So much may the clocks of two instances differ. A time far ahead would stop whoever counts from it.
+CLOCKS: Final = timedelta(days=1)
+#: With the instance, so that nobody here is named by what an archive says.
+_CREATOR: Final = re.compile(r".+ at [0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PAUSED = "its schedule is paused here: 'overseer rotation pause --resume' lets it go on, once the old instance has let go"
 
 
@@ -80,6 +89,26 @@ def label(one: Candidate) -> str:
     return f"{one.sent.about.name} ({one.names})"
 
 
+def check_claims(sent: MovedSecret, now: datetime) -> None:
+    """Refuse what no exporter writes of a secret's history and source: whoever may import can sign with a key of his own.
+
+    Raises :class:`InvalidInput`.
+    """
+    if sent.about.generator is not None:
+        parse_spec(sent.about.generator, "archive.generator")
+    for moment in (sent.about.created_at, *(version.created_at for version in sent.versions)):
+        made = in_utc(moment)
+        if made is None or made > now + CLOCKS:
+            raise refusal("archive.created_at", "a time that has passed, since 1970", "bad_time")
+    for version in sent.versions:
+        check_moment(version.readable_until, "archive.readable_until")
+        if version.creator and not _CREATOR.fullmatch(check_text(version.creator, "archive.creator", MAX_CREATOR)):
+            raise refusal("archive.creator", "NAME at INSTANCE", "bad_creator")
+    if sent.about.source is not None:
+        check_moment(sent.about.source.fetched_at, "archive.fetched_at")
+        check_field(sent.about.source.field, "archive.field")
+
+
 async def note_left_behind(entry: Entry, candidates: Sequence[Candidate]) -> None:
     """Find the backends of what is new, and note what will not come along."""
     new = [one for one in candidates if one.state == "new"]
@@ -87,7 +116,8 @@ async def note_left_behind(entry: Entry, candidates: Sequence[Candidate]) -> Non
     told = entry.permits(Permission.PRINCIPAL_LIST, Resource("principal"))
     known = await migration_rows.owners_here(entry.session, owners) if told and owners else owners
     signers = {signer for one in new if (signer := _signer(one)) is not None}
-    there = {row.id for row in await secret_rows.secrets_by_id(entry.session, list(signers))}
+    found = await secret_rows.secrets_by_id(entry.session, list(signers))
+    there = {row.id for row in found if entry.permits(Permission.SECRET_LIST, row.resource())}
     there |= {one.sent.about.id for one in candidates if one.state != "conflict"}
     for one in new:
         about = one.sent.about
@@ -104,7 +134,7 @@ async def note_left_behind(entry: Entry, candidates: Sequence[Candidate]) -> Non
             one.notes.append(f"its owner {one.metadata.owner} is no user, service account or group here")
         signer = _signer(one)
         if signer is not None and signer not in there:
-            one.notes.append(f"the CA that signs it, secret {signer}, is not here")
+            one.notes.append(f"the CA that signs it, secret {signer}, is not here, or you may not know that it is")
 
 
 def note_differences(one: Candidate) -> None:

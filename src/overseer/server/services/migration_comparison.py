@@ -13,13 +13,13 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from overseer.core.access import Resource
 from overseer.core.approvals import GuardedAction, Operation, Policy, requirement
 from overseer.core.audit_events import AuditAction
 from overseer.core.errors import Denied, Problem
-from overseer.core.generators import parse_spec
 from overseer.core.identifiers import check_name, new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
@@ -28,9 +28,9 @@ from overseer.core.secret_value import SecretValue
 from overseer.interchange.migration_archive import Archive, MovedSecret, PartLine, fingerprint, read_archive
 from overseer.server.services.approval_guard import secret_place
 from overseer.server.services.gate import HIDDEN_MESSAGE, Entry, Gate
-from overseer.server.services.migration_candidate import Candidate, label, note_differences, note_left_behind
+from overseer.server.services.migration_candidate import Candidate, check_claims, label, note_differences, note_left_behind
 from overseer.server.services.places import NO_PART, Place
-from overseer.server.services.secret_input import check_metadata, check_text, refusal
+from overseer.server.services.secret_input import check_labels, check_metadata, check_text, refusal
 from overseer.server.services.value_opener import ValueOpener
 from overseer.server.storage import migration_rows, secret_rows
 from overseer.server.storage.approval_policy_rows import guarding
@@ -40,7 +40,6 @@ from overseer.server.storage.secret_rows import SecretRow
 from overseer.server.storage.version_rows import stored_versions
 from overseer.wire.migrations import MigrationArchive
 
-MAX_CREATOR = 300
 WRITING = {
     Part.APP: Permission.APP_WRITE,
     Part.ENVIRONMENT: Permission.ENVIRONMENT_WRITE,
@@ -78,9 +77,9 @@ class MigrationComparisons:
             entry.authorise_list(Permission.MIGRATION_IMPORT, Resource("migration"))
             archive = await asyncio.to_thread(read_archive, _lines(body))  # the process serves others, too
             signed_by = _checked_signer(archive, body, asks_signer=asks_signer)
-            entry.amend(code=str(archive.head.instance))
+            entry.amend(code=str(archive.head.instance), resource_name=signed_by)  # the key: anybody can name an instance
             parts, ids = await _parts(entry, archive, body.app_names)
-            candidates = [_candidate(one, body.app_names, ids) for one in archive.secrets]
+            candidates = [_candidate(one, body.app_names, ids, entry.now) for one in archive.secrets]
             candidates.sort(key=lambda one: one.sent.about.id)
             _admit(entry, candidates, parts, (Permission.MIGRATION_IMPORT, *needed))
             await _place(entry, candidates)
@@ -148,6 +147,7 @@ async def _parts(
     for (part, name), line in wanted.items():
         if (part, name) not in ids:
             check_text(line.description, "archive.description", 2_000)
+            check_labels(line.labels, "node")
             ids[part, name] = new_id(entry.now) if line.id in taken else line.id
             arriving.append(PartHere(part, ids[part, name], name, line.description, dict(line.labels)))
     return tuple(arriving), ids
@@ -157,7 +157,9 @@ def _name_here(line: PartLine, app_names: Mapping[str, str]) -> str:
     return app_names.get(line.name, line.name) if line.part == "app" else line.name
 
 
-def _candidate(sent: MovedSecret, app_names: Mapping[str, str], ids: Mapping[tuple[Part, str], UUID]) -> Candidate:
+def _candidate(
+    sent: MovedSecret, app_names: Mapping[str, str], ids: Mapping[tuple[Part, str], UUID], now: datetime
+) -> Candidate:
     about = sent.about
     names = Scope(None if about.app is None else app_names.get(about.app, about.app), about.environment, about.node)
     scope = Scope(
@@ -165,11 +167,8 @@ def _candidate(sent: MovedSecret, app_names: Mapping[str, str], ids: Mapping[tup
         None if names.environment is None else ids[Part.ENVIRONMENT, names.environment],
         None if names.node is None else ids[Part.NODE, names.node],
     )
-    if about.generator is not None:
-        parse_spec(about.generator, "archive.generator")
+    check_claims(sent, now)
     metadata = check_metadata(about.description, about.labels, about.owner, about.expires_at, about.rotation)
-    for version in sent.versions:
-        check_text(version.creator, "archive.creator", MAX_CREATOR)
     return Candidate(sent, metadata, scope, names)
 
 

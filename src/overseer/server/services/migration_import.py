@@ -125,7 +125,7 @@ class MigrationImports:
         try:
             async with self._gate.enter(caller, AuditAction.MIGRATION_IMPORT) as entry:
                 entry.authorise_list(Permission.MIGRATION_IMPORT, Resource("migration"))
-                entry.amend(code=str(plan.archive.head.instance))
+                entry.amend(code=str(plan.archive.head.instance), resource_name=plan.signed_by)
                 await _make_parts(entry, parts)
                 await _lock(entry, [one for one in chosen if one.row is not None])
                 await _let_in(entry, chosen)
