@@ -21,6 +21,7 @@ from overseer.compose.emit import double_quoted
 MAX_BYTES: Final = 5 * 1024 * 1024
 MAX_EVENTS: Final = 250_000  # about 200 bytes of memory each
 MAX_DEPTH: Final = 200
+MAX_DIRECTIVES: Final = 64
 MAX_FAULTS: Final = 200
 MAX_REPARSED: Final = 4 * MAX_BYTES  # characters of one file that are looked at again behind a fault
 _CHUNK: Final = 4096
@@ -88,12 +89,19 @@ def decode(data: bytes) -> str:
         raise DocumentFault(line, 1, "the file is not UTF-8 text; save it as UTF-8", "not_utf8") from None
 
 
+def too_many_directives(text: str) -> bool:
+    """Whether libyaml would be kept busy before it says anything: it compares each directive with all before it."""
+    return text.count("%TAG") > MAX_DIRECTIVES
+
+
 def parse(data: bytes, max_events: int = MAX_EVENTS) -> Document:
     """Parse ``data`` as far as it is YAML. Broken YAML is not raised but kept in ``faults``; undecodable bytes are raised.
 
     An unquoted or misspelled reference does not hide what follows it: parsing goes on behind it, :data:`MAX_FAULTS` times.
     """
     text = decode(data)
+    if too_many_directives(text):
+        raise DocumentFault(1, 1, f"the file has more than {MAX_DIRECTIVES} %TAG directives", "too_large")
     bom = text.startswith(BOM)
     if bom:
         text = text[1:]

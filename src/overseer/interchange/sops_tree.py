@@ -16,7 +16,7 @@ from typing import Any, Final
 import yaml
 
 from overseer.interchange.found import broken
-from overseer.interchange.structured import refuse_aliases
+from overseer.interchange.structured import refuse_costly
 
 METADATA: Final = "sops"
 _INT: Final = re.compile(r"[-+]?[0-9]+")
@@ -73,7 +73,7 @@ def json_tree(data: str) -> Any:
 
 def yaml_tree(text: str) -> Any:
     """Mappings, lists and leaves of a YAML file. Raises :class:`InvalidInput`."""
-    refuse_aliases(text)
+    refuse_costly(text)
     try:
         documents = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     except (yaml.YAMLError, RecursionError):

@@ -14,11 +14,20 @@ from typing import Any, Final
 
 import yaml
 
+from overseer.compose.document import too_many_directives
 from overseer.core.secret_value import SecretValue
 from overseer.interchange.found import Found, Refusals, broken, decoded
 
 BASE64: Final = "$base64"
 MAX_DEPTH: Final = 20
+#: Of YAML, whatever becomes of it: libyaml's composer takes C stack for each level, and a process whose stack ends is gone.
+MAX_NESTING: Final = 100
+_DEEPER: Final[dict[type[Any], int]] = {
+    yaml.MappingStartEvent: 1,
+    yaml.SequenceStartEvent: 1,
+    yaml.MappingEndEvent: -1,
+    yaml.SequenceEndEvent: -1,
+}
 _BINARY: Final = "tag:yaml.org,2002:binary"
 
 
@@ -65,19 +74,26 @@ def load_json(data: bytes) -> Any:
 
 def load_yaml(text: str) -> Any:
     """The tree of a YAML file whose scalars are text. Raises :class:`InvalidInput`."""
-    refuse_aliases(text)
+    refuse_costly(text)
     try:
         return yaml.load(text, Loader=_Text)  # noqa: S506 - every scalar is text; no objects are made
     except (yaml.YAMLError, RecursionError, TypeError):
         raise broken("the file is not YAML") from None
 
 
-def refuse_aliases(text: str) -> None:
-    """Raise :class:`InvalidInput` for text that is no YAML, and for an alias: what it stands for could expand without end."""
+def refuse_costly(text: str) -> None:
+    """Raise :class:`InvalidInput` for text that is no YAML, and for what takes more than its length to load: an alias, whose text
+    could expand without end, depth, and directives beyond count."""
+    if too_many_directives(text):
+        raise broken("a file to import has no more than a few %TAG directives")
+    depth = 0
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             if isinstance(event, yaml.AliasEvent):
                 raise broken("a file to import has no aliases")
+            depth += _DEEPER.get(type(event), 0)
+            if depth > MAX_NESTING:
+                raise broken(f"the file is nested more than {MAX_NESTING} deep")
     except yaml.MarkedYAMLError as error:
         mark: Any = error.problem_mark or error.context_mark
         raise broken("the file is not YAML", f"line {mark.line + 1}, column {mark.column + 1}" if mark else "") from None

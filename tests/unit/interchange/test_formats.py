@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 import yaml
@@ -111,6 +112,25 @@ H
 def test_a_broken_file_is_refused_without_a_word_of_it(form: str, text: str) -> None:
     refused(form, text.encode())
     refused(form, b"\xff" + text.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        # libyaml's composer recurses in C: a million of these ended the whole process with its stack.
+        ("- " * 150 + "x", "the file is nested more than 100 deep"),
+        ("? " * 150 + "x", "the file is nested more than 100 deep"),
+        ("a: " + "[" * 100_000, "the file is nested more than 100 deep"),
+        ("".join(f"%TAG !{n}! x\n" for n in range(50_000)) + "--- {a: b}\n", "a file to import has no more than a few"),
+    ],
+    ids=["deep lists", "deep keys", "deep flow", "directives"],
+)
+def test_a_file_takes_no_more_than_its_length(text: str, told: str) -> None:
+    start = time.process_time()
+    assert refused("yaml", text.encode()).message.startswith(told)
+    if len(text) > 1000:  # Compose's own reader recurses on nothing
+        refused("compose", text.encode())
+    assert time.process_time() - start < 2
 
 
 def test_scalars_are_the_text_that_was_written() -> None:
