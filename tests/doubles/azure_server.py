@@ -1,6 +1,6 @@
-"""A double of Azure: the token endpoint of one tenant and one Key Vault, over HTTPS on one port.
+"""A double of Azure: the token endpoint of one tenant and one Key Vault, over HTTPS on one port; a machine's metadata service.
 
-The official ``azure-keyvault-secrets`` drives it in ``test_azure_server.py``, challenge included.
+The official ``azure-keyvault-secrets`` drives it in ``test_official_clients.py``, challenge included.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class AzureServer:
         self.tokens: dict[str, float] = {}
         self.later = 0.0
         self.requests: list[tuple[str, str, int]] = []
+        self.machine_asked: list[dict[str, str]] = []
 
     def put(self, name: str, value: str) -> str:
         """A new version; its id."""
@@ -43,6 +44,8 @@ class AzureServer:
     ) -> tuple[int, dict[str, Any], dict[str, str]]:
         """Status, body and headers for one HTTP request."""
         parts = urlsplit(target)
+        if parts.path == "/metadata/identity/oauth2/token":
+            return self._machine(parse_qs(parts.query), headers)
         status, body, more = self._answer(method, parts.path, parse_qs(parts.query), headers, content)
         self.requests.append((method, parts.path, status))
         return status, body, more
@@ -88,6 +91,21 @@ class AzureServer:
             return 401, {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided."}, {}
         return 200, {"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": self.token()}, {}
 
+    def _machine(self, query: dict[str, list[str]], headers: dict[str, str]) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """As the instance metadata service says it: numbers are texts, and without its header it answers nobody."""
+        asked = {name: values[0] for name, values in query.items()}
+        self.machine_asked.append(asked)
+        if (
+            headers.get("metadata") != "true"
+            or not asked.get("api-version")
+            or asked.get("resource") != "https://vault.azure.net"
+        ):
+            return 400, {"error": "invalid_request", "error_description": "Required metadata header not specified"}, {}
+        if asked.get("client_id", self.client_id) != self.client_id:
+            return 400, {"error": "invalid_request", "error_description": "Identity not found"}, {}
+        body = {"access_token": self.token(), "expires_in": "3599", "resource": asked["resource"], "token_type": "Bearer"}
+        return 200, body, {}
+
     def token(self) -> str:
         """A live token."""
         made = secrets.token_urlsafe(20)
@@ -103,8 +121,9 @@ def _error(code: str, message: str) -> dict[str, Any]:
 
 
 @contextmanager
-def served(server: AzureServer, certificate: tuple[Path, Path]) -> Iterator[str]:
-    """The server on a free port of loopback; its address, which it knows itself."""
+def served(server: AzureServer, certificate: tuple[Path, Path] | None) -> Iterator[str]:
+    """The server on a free port of loopback; its address, which it knows itself. Without a certificate over plain HTTP: the
+    machine's metadata service."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -132,14 +151,16 @@ def served(server: AzureServer, certificate: tuple[Path, Path]) -> Iterator[str]
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         listening.daemon_threads = True
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate)
-        listening.socket = context.wrap_socket(listening.socket, server_side=True, do_handshake_on_connect=False)
+        address = f"http://127.0.0.1:{listening.server_address[1]}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            listening.socket = context.wrap_socket(listening.socket, server_side=True, do_handshake_on_connect=False)
+            server.address = address = f"https://127.0.0.1:{listening.server_address[1]}"
         serving = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         serving.start()
-        server.address = f"https://127.0.0.1:{listening.server_address[1]}"
         try:
-            yield server.address
+            yield address
         finally:
             listening.shutdown()
             serving.join()

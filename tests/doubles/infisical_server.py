@@ -1,6 +1,6 @@
 """A double of Infisical: universal auth, secrets of one project by environment and folder, imports, versions, folders.
 
-The official ``infisicalsdk`` drives it in ``test_infisical_server.py``, so that a double that lies is found.
+The official ``infisicalsdk`` drives it in ``test_official_clients.py``, so that a double that lies is found.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class InfisicalServer:
         self.values: dict[Place, dict[str, list[str]]] = {}
         self.imports: dict[Place, list[Place]] = {}
         self.refused: set[Place] = set()
+        self.hidden: set[str] = set()
         self.tokens: dict[str, float] = {}
         self.later = 0.0
         self.lifetime = 7200
@@ -125,13 +126,13 @@ class InfisicalServer:
             "version": number or len(versions),
             "type": "shared",
             "secretKey": key,
-            "secretValue": versions[(number or len(versions)) - 1],
+            "secretValue": "<hidden-by-infisical>" if key in self.hidden else versions[(number or len(versions)) - 1],
             "secretComment": "",
             "secretPath": place[1],
             "createdAt": "2026-01-01T00:00:00.000Z",
             "updatedAt": "2026-01-01T00:00:00.000Z",
             "secretMetadata": [],
-            "secretValueHidden": False,
+            "secretValueHidden": key in self.hidden,
             "tags": [],
         }
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import threading
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from overseer.core.backend_references import BackendReference
 from overseer.core.secret_value import SecretValue
 from overseer.server.backend_settings import AddressRules
+from overseer.server.backends import azure_key_vault
 from overseer.server.backends.aws_secrets_manager import AwsSecretsManager
 from overseer.server.backends.contract import BackendFailure, Stage
 from overseer.server.backends.registry import KINDS, check_settings
@@ -51,6 +55,38 @@ async def test_infisical_imports_versions_and_one_request_a_folder() -> None:
         assert list(await backend.list("prod")) == ["prod/base/", "prod/shop/", "prod/TOP"]
 
 
+async def test_infisical_reads_folders_side_by_side() -> None:
+    server, ready = InfisicalServer(), threading.Barrier(3)
+
+    class Waiting(InfisicalServer):
+        def answer(self, method: str, target: str, headers: dict[str, str], content: bytes) -> tuple[int, dict[str, Any]]:
+            if "/secrets/raw" in target:
+                ready.wait(3)  # breaks, and with it the answer, where the three do not come at once
+            return server.answer(method, target, headers, content)
+
+    for name in "abc":
+        server.put("prod", f"/{name}", "KEY", f'"{name}"')
+    with infisical_server.served(Waiting()) as url:
+        settings = {"address": url, "project_id": server.project, "client_id": server.client_id}
+        kind = KINDS["infisical"]
+        backend = kind.open(Setup("it", check_settings(kind, settings), {"client_secret": server.client_secret}, RULES))
+        assert await fetched(backend, "prod/a/KEY", "prod/b/KEY", "prod/c/KEY") == ["a", "b", "c"]
+
+
+async def test_infisicals_mask_is_no_value() -> None:
+    server = InfisicalServer()
+    server.put("prod", "/shop", "OPEN", '""')
+    server.put("prod", "/shop", "CLOSED", '"x"')
+    server.hidden.add("CLOSED")
+    with infisical_server.served(server) as url:
+        settings = {"address": url, "project_id": server.project, "client_id": server.client_id}
+        kind = KINDS["infisical"]
+        backend = kind.open(Setup("it", check_settings(kind, settings), {"client_secret": server.client_secret}, RULES))
+        refs = ("prod/shop/OPEN", "prod/shop/CLOSED", "prod/shop/CLOSED@1")
+        assert await fetched(backend, *refs) == ["", Stage.PERMISSION, Stage.PERMISSION]
+        assert list(await backend.list("prod/shop")) == ["prod/shop/CLOSED", "prod/shop/OPEN"]
+
+
 async def test_aws_stages_bytes_and_batches(moto: str) -> None:
     with arrangements.aws(moto) as arranged:
         client = boto3.client(
@@ -64,12 +100,16 @@ async def test_aws_stages_bytes_and_batches(moto: str) -> None:
         for number in range(23):
             client.create_secret(Name=f"many/{number}", SecretString=str(number))
         client.create_secret(Name="db", SecretString='"old"')
-        new = client.put_secret_value(SecretId="db", SecretString='"new"')["VersionId"]
+        put = functools.partial(client.put_secret_value, SecretId="db")
+        new = put(SecretString='"new"')["VersionId"]
+        capitals = "A" * 32
+        put(SecretString='"blue"', ClientRequestToken=capitals, VersionStages=["blue"])
         client.close()
         backend = arranged.open()
         refs = [f"many/{number}" for number in range(23)]
         assert await fetched(backend, *refs) == list(range(23))
         assert await fetched(backend, "db", "db@AWSPREVIOUS", f"db@{new}") == ["new", "old", "new"]
+        assert await fetched(backend, "db@blue", f"db@{capitals}", "db@green") == ["blue", "blue", Stage.PATH]
         raw = BackendReference.parse("raw")
         found = (await backend.fetch_many([raw]))[raw]
         assert isinstance(found, SecretValue)
@@ -110,6 +150,28 @@ async def test_the_servers_own_identity_is_lent_by_the_operator_alone(monkeypatc
     kind = KINDS["azure-key-vault"]
     settings = check_settings(kind, {"address": "https://x.vault.azure.net", "auth": "managed-identity"})
     assert await fetched(kind.open(Setup("it", settings, {}, RULES)), "db") == [Stage.AUTH]
+
+
+async def test_the_managed_identity_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's metadata service is asked alone where the operator lends it, and its token opens the vault."""
+    server, certificate = AzureServer(), self_signed(tmp_path)
+    server.put("db", '"value"')
+    with azure_server.served(server, certificate) as url, azure_server.served(server, None) as machine:
+        monkeypatch.setattr(azure_key_vault, "METADATA", machine)
+        kind = KINDS["azure-key-vault"]
+        given = {"address": url, "auth": "managed-identity", "client_id": server.client_id, "ca_pem": certificate[0].read_text()}
+        lent = AddressRules(lambda host: host == "127.0.0.1", lambda _: True, lambda host: host == "127.0.0.1")
+        backend = kind.open(Setup("it", check_settings(kind, given), {}, lent))
+        await backend.check()
+        assert await fetched(backend, "db", "none") == ["value", Stage.PATH]
+        assert [one["client_id"] for one in server.machine_asked] == [server.client_id]
+        server.tokens.clear()
+        assert await fetched(backend, "db") == ["value"]
+        unlent = AddressRules(lent.host_allowed, lent.private_allowed)
+        assert await fetched(kind.open(Setup("it", check_settings(kind, given), {}, unlent)), "db") == [Stage.AUTH]
+        unknown = check_settings(kind, {**given, "client_id": "another"})
+        assert await fetched(kind.open(Setup("it", unknown, {}, lent)), "db") == [Stage.AUTH]
+        assert len(server.machine_asked) == 3
 
 
 async def test_azure_versions_and_a_list_that_goes_on_elsewhere(tmp_path: Path) -> None:

@@ -245,6 +245,10 @@ async def test_the_version_of_the_engine_is_found_or_set(server: VaultAdministra
     assert await stage(as_v1) is Stage.PATH, "KV 2 answers 404 with a warning to such a path"
     where, why = await told(as_v1)
     assert (where, "kv_version" in why) == (Stage.PATH, True)
+    assert await read(opened(server, {"token": server.root_token}, auth="token", mount="/secret/")) == ONE
+    elsewhere = opened(server, {"token": server.root_token}, auth="token", address=f"{server.url}/v1")
+    where, why = await told(elsewhere)
+    assert (where, "no Vault at this address" in why) == (Stage.PATH, True)
     server.mount("transit")
     where, why = await told(opened(server, {"token": server.root_token}, auth="token", mount="transit"))
     assert (where, "no KV engine" in why) == (Stage.PATH, True)

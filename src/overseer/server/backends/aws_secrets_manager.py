@@ -1,6 +1,7 @@
 """AWS Secrets Manager: botocore finds credentials and signs; the requests go out under the operator's rules like all others.
 
-A reference is the name of a secret; ``@AWSPREVIOUS`` (a stage) or ``@ID`` (of a version) pins one. Without ``access_key_id`` the
+A reference is the name of a secret; ``@STAGE`` (``AWSPREVIOUS`` or a label of one's own) or ``@ID`` (of a version) pins one; ids
+have 32 letters or more, so that a shorter word is a stage. Without ``access_key_id`` the
 default chain of the server's own machine is used, which the operator's configuration has to allow (``host_identity``): otherwise
 whoever may set up backends could act as the server. Up to 20 secrets are read with one request.
 
@@ -33,6 +34,8 @@ CREDENTIALS: Final = (
     Key("session_token", "of temporary credentials", ""),
 )
 IN_BATCH: Final = 20
+#: The shortest id of a version (ClientRequestToken).
+LEAST_ID: Final = 32
 _CREDENTIALS_BAD: Final = frozenset(
     {
         "ExpiredTokenException",
@@ -98,14 +101,14 @@ class AwsSecretsManager:
             plain, alone = [], list(references)
         found: dict[BackendReference, SecretValue | BackendFailure] = {}
         async with self._service.round() as connection:
-            for at in range(0, len(plain), IN_BATCH):
-                chunk = plain[at : at + IN_BATCH]
-                try:
-                    found |= await self._batch(connection, chunk)
-                except BackendFailure as failure:
-                    if failure.stage is not Stage.PERMISSION:
-                        raise
+            chunks = [tuple(plain[at : at + IN_BATCH]) for at in range(0, len(plain), IN_BATCH)]
+            for chunk, batch in (await each(chunks, lambda chunk: self._batch(connection, chunk))).items():
+                if not isinstance(batch, BackendFailure):
+                    found |= batch
+                elif batch.stage is Stage.PERMISSION:
                     alone += chunk
+                else:
+                    found |= dict.fromkeys(chunk, batch)
             found |= await each(alone, lambda reference: self._one(connection, reference))
         return found
 
@@ -136,7 +139,7 @@ class AwsSecretsManager:
     async def _one(self, connection: Round, reference: BackendReference) -> SecretValue:
         body = {"SecretId": reference.path}
         if reference.version:
-            body["VersionStage" if reference.version.isupper() else "VersionId"] = reference.version
+            body["VersionId" if len(reference.version) >= LEAST_ID else "VersionStage"] = reference.version
         return _value(decoded(await self._call(connection, "GetSecretValue", body, reference.path), _Value))
 
     async def _call(self, connection: Round, operation: str, body: dict[str, Any], what: str) -> Answer:

@@ -32,7 +32,7 @@ SETTINGS: Final = (
 )
 CREDENTIALS: Final = (Key("client_secret", "for auth=client-secret", ""),)
 API: Final = "api-version=7.4"
-METADATA_HOST: Final = "169.254.169.254"
+METADATA: Final = "http://169.254.169.254"
 _NAME: Final = re.compile(r"[0-9A-Za-z-]{1,127}")
 
 
@@ -62,7 +62,7 @@ class AzureKeyVault:
         self._clock = clock
         self._base = setup.settings["address"].rstrip("/")
         managed = setup.settings["auth"] == "managed-identity"
-        metadata_host = METADATA_HOST if managed and setup.rules.host_identity(host_of(self._base)) else None
+        metadata_host = host_of(METADATA) if managed and setup.rules.host_identity(host_of(self._base)) else None
         self._service = Service(setup, self._base, ca_pem=setup.settings["ca_pem"], metadata_host=metadata_host)
         self._token = ""
         self._ends_at = 0.0
@@ -155,7 +155,7 @@ class AzureKeyVault:
         asked = {"api-version": "2018-02-01", "resource": chosen["resource"]}
         if chosen["client_id"]:
             asked["client_id"] = chosen["client_id"]
-        url = f"http://{METADATA_HOST}/metadata/identity/oauth2/token?{urlencode(asked)}"
+        url = f"{METADATA}/metadata/identity/oauth2/token?{urlencode(asked)}"
         return await connection.send("GET", url, headers={"metadata": "true"})
 
 

@@ -40,6 +40,7 @@ class _Login(msgspec.Struct, rename="camel"):
 class _Secret(msgspec.Struct, rename="camel"):
     secret_key: str
     secret_value: str
+    secret_value_hidden: bool = False
 
 
 class _One(msgspec.Struct):
@@ -84,7 +85,7 @@ class Infisical:
                 raise _refused(answer, "the project")
 
     async def fetch_many(self, references: Sequence[BackendReference]) -> Fetched:
-        """One request for each folder, and one for each pinned version."""
+        """One request for each folder, and one for each pinned version, over shared connections."""
         folders: dict[tuple[str, str], list[BackendReference]] = defaultdict(list)
         for reference in references:
             if not reference.version and len(reference.parts) > 1:
@@ -92,10 +93,11 @@ class Infisical:
         alone = [one for one in references if one.version or len(one.parts) == 1]
         found: dict[BackendReference, SecretValue | BackendFailure] = {}
         async with self._service.round() as connection:
+            read = await each(list(folders), lambda place: self._read(connection, place))
             found |= await each(alone, lambda reference: self._one(connection, reference))
-            # One after the other: a deployment's references lie in one or two folders.
-            for place, members in folders.items():
-                found |= await self._folder(connection, place, members)
+        for place, values in read.items():
+            for one in folders[place]:
+                found[one] = values if isinstance(values, BackendFailure) else values.get(one.parts[-1]) or _nothing_at(one)
         return found
 
     async def list(self, folder: str) -> Sequence[str]:
@@ -112,22 +114,13 @@ class Infisical:
             secrets = await self._read(connection, (environment, f"/{path}"))
         return [*names, *(f"{folder}/{key}" for key in sorted(secrets))]
 
-    async def _folder(
-        self, connection: Round, place: tuple[str, str], members: Sequence[BackendReference]
-    ) -> dict[BackendReference, SecretValue | BackendFailure]:
-        try:
-            values = await self._read(connection, place)
-        except BackendFailure as failure:
-            return dict.fromkeys(members, failure)
-        return {one: values.get(one.parts[-1]) or _nothing_at(one) for one in members}
-
-    async def _read(self, connection: Round, place: tuple[str, str]) -> dict[str, SecretValue]:
+    async def _read(self, connection: Round, place: tuple[str, str]) -> dict[str, SecretValue | BackendFailure]:
         answer = await self._ask(connection, "v3/secrets/raw", {**self._query(*place), "include_imports": "true"})
         if answer.status != 200:
             raise _refused(answer, "/".join(place).replace("//", "/"))
         found = decoded(answer, _Many)
         layers = [*(one.secrets for one in found.imports), found.secrets]
-        return {one.secret_key: SecretValue(one.secret_value) for layer in layers for one in layer}
+        return {one.secret_key: _value(one) for layer in layers for one in layer}
 
     async def _one(self, connection: Round, reference: BackendReference) -> SecretValue:
         if len(reference.parts) == 1:
@@ -139,7 +132,10 @@ class Infisical:
         answer = await self._ask(connection, f"v3/secrets/raw/{name}", query)
         if answer.status != 200:
             raise _refused(answer, reference.path)
-        return SecretValue(decoded(answer, _One).secret.secret_value)
+        value = _value(decoded(answer, _One).secret)
+        if isinstance(value, BackendFailure):
+            raise value
+        return value
 
     def _query(self, environment: str, path: str) -> dict[str, str]:
         chosen = self._setup.settings
@@ -183,6 +179,13 @@ class Infisical:
 def _place(reference: BackendReference) -> tuple[str, str]:
     """Environment and folder."""
     return reference.parts[0], "/" + "/".join(reference.parts[1:-1])
+
+
+def _value(found: _Secret) -> SecretValue | BackendFailure:
+    """Who may see that a secret is there but not read it gets a mask in place of the value, with status 200."""
+    if found.secret_value_hidden:
+        return BackendFailure(Stage.PERMISSION, f"the identity may see {found.secret_key} but not read its value")
+    return SecretValue(found.secret_value)
 
 
 def _nothing_at(reference: BackendReference) -> BackendFailure:

@@ -10,7 +10,6 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from overseer.core.backend_references import BackendReference
 from overseer.core.secret_value import SecretValue
 from overseer.server.backend_settings import AddressRules
 from overseer.server.backends.contract import BackendFailure, Stage
@@ -19,6 +18,8 @@ from overseer.server.outgoing import Answer, Connections, Outgoing, OutgoingFail
 MAX_ANSWER: Final = 4 * 1024 * 1024
 AT_ONCE: Final = 8
 Form = TypeVar("Form")
+Part = TypeVar("Part")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +107,20 @@ def host_of(address: str) -> str:
     return url.host
 
 
-async def each(
-    references: Sequence[BackendReference], fetch: Callable[[BackendReference], Awaitable[SecretValue]]
-) -> dict[BackendReference, SecretValue | BackendFailure]:
-    """Every reference by itself, at most :data:`AT_ONCE` of them at a time; a failure is its own."""
+async def each(parts: Sequence[Part], fetch: Callable[[Part], Awaitable[Found]]) -> dict[Part, Found | BackendFailure]:
+    """Every part of a round (a reference, a folder, a batch) by itself, at most :data:`AT_ONCE` of them at a time; a failure is
+    its own."""
     turns = asyncio.Semaphore(AT_ONCE)
 
-    async def one(reference: BackendReference) -> SecretValue | BackendFailure:
+    async def one(part: Part) -> Found | BackendFailure:
         async with turns:
             try:
-                return await fetch(reference)
+                return await fetch(part)
             except BackendFailure as failure:
                 return failure
 
-    values = await asyncio.gather(*(one(reference) for reference in references))
-    return dict(zip(references, values, strict=True))
+    values = await asyncio.gather(*(one(part) for part in parts))
+    return dict(zip(parts, values, strict=True))
 
 
 def decoded(answer: Answer, form: type[Form]) -> Form:

@@ -107,6 +107,8 @@ class Vault:
         """Sign in, look at the own token, and find the engine."""
         async with self._service.round() as connection:
             answer = await self._ask(connection, "GET", "auth/token/lookup-self")
+            if answer.status == 404:
+                raise BackendFailure(Stage.PATH, "there is no Vault at this address, or not this namespace: check both")
             if answer.status != 200:
                 raise _refused(answer, "auth/token/lookup-self")
             found = await self._engine(connection)
@@ -176,7 +178,7 @@ class Vault:
 
     @property
     def _mount(self) -> str:
-        return _quoted(self._setup.settings["mount"])
+        return _quoted(self._setup.settings["mount"].strip("/"))
 
     async def _ask(self, connection: Round, method: str, path: str) -> Answer:
         """One request with a live token; where Vault does not know it any more, once again with a new one."""
@@ -220,7 +222,8 @@ class Vault:
             "jwt": lambda: {"role": chosen["role"], "jwt": setup.credential("jwt")},
             "cert": lambda: {"name": chosen["role"]} if chosen["role"] else {},
         }[method]()
-        answer = await self._send(connection, "POST", f"auth/{_quoted(chosen['auth_mount'] or method)}/login", "", body)
+        mount = _quoted(chosen["auth_mount"].strip("/") or method)
+        answer = await self._send(connection, "POST", f"auth/{mount}/login", "", body)
         if answer.status in (400, 401, 403, 404):
             raise BackendFailure(Stage.AUTH, f"it refuses the {method} login: check the role, the credential and auth_mount")
         if answer.status != 200:
