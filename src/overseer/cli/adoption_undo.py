@@ -4,7 +4,8 @@ Guarantees: the key is a secret of the server, made by the same import, so whoev
 the key is audited; the end of its time is authenticated, and the server erases the key then by itself, so the file is good for
 nothing, whatever the clock of its reader says. After that end the undo is refused and the file removed. Files that somebody
 changed since are not overwritten. Whoever can put a file into the project does not get more out of it: no other secret than an
-undo's key is read by what it says, and nothing outside of the project is written.
+undo's key is read by what it says, no other import than the one that made that key is taken back, and nothing outside of the
+project is written.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from overseer.compose.bundle import is_inside
 from overseer.core.errors import Conflict, InvalidInput, Problem, Unavailable
 from overseer.core.scopes import Scope
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.aead import KEY_BYTES, Aead
+
+if TYPE_CHECKING:
+    from overseer.wire.imports import ImportView
 
 UNDO_FILE: Final = ".overseer-adopt.json"
 KEY_PREFIX: Final = "adopt-undo-"
@@ -90,6 +94,12 @@ def read_undo(directory: Path) -> Undo:
         path.unlink()
         raise Unavailable("the time of this undo is over; its file was removed, and the server has erased its key")
     return undo
+
+
+def check_import(found: ImportView, key_id: str) -> None:
+    """Raises :class:`InvalidInput` where the import did not make the key: somebody wrote the file to take back another one."""
+    if not any(one.secret_id == key_id and one.former_version is None for one in found.items):
+        raise InvalidInput(_FORM)
 
 
 def restore(directory: Path, undo: Undo, key: SecretValue) -> list[str]:

@@ -154,10 +154,12 @@ def _store(client: Client, project: Project, found: Adoption, scope: Scope[str],
 
 
 def _undo(client: Client, directory: Path) -> None:
-    from overseer.cli.adoption_undo import UNDO_FILE, read_undo, restore
+    from overseer.cli.adoption_undo import UNDO_FILE, check_import, read_undo, restore
 
     undo = read_undo(directory)
-    key = client.secrets.reveal(client.secrets.find(undo.key_name, undo.scope).id, reason="undo of an adoption")
+    key_id = client.secrets.find(undo.key_name, undo.scope).id
+    check_import(client.imports.get(undo.import_id), key_id)
+    key = client.secrets.reveal(key_id, reason="undo of an adoption")
     paths = restore(directory, undo, key.value)
     undone = client.imports.undo(undo.import_id)
     (directory / UNDO_FILE).unlink()
