@@ -12,6 +12,7 @@ from overseer.core.errors import Conflict, DecryptionFailed, Denied, InvalidInpu
 from overseer.core.principals import Caller
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.envelope import EncryptedValue, TotpContext, decrypt
+from overseer.server.storage import user_rows
 from overseer.wire.people import PasswordChange, PasswordProof, SecondFactorProof, TotpCode
 from tests.integration.people.conftest import PASSWORD, People
 
@@ -188,3 +189,33 @@ async def test_a_password_that_was_changed_while_it_was_checked_changes_nothing(
             await call
         await people.world.sql("UPDATE user_password SET phc = rtrim(phc, 'x')")
     assert await people.world.sql("SELECT FROM user_totp") == []
+
+
+async def test_a_session_that_lost_its_second_factor_while_it_waited_is_not_given_a_full_one(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever took the factor away held the user's lock: new recovery codes or another password would have made up for it."""
+    await people.user("ann")
+    session, _ = await people.sign_in("ann")
+    _, [first, second, *_], session = await people.second_factor(session)
+    lock = user_rows.lock_user
+
+    async def waits(*arguments: Any) -> bool:
+        await people.world.sql("UPDATE token SET hash = sha256(hash), enrolling = true WHERE kind = 'session'")
+        return await lock(*arguments)
+
+    account = people.services.account
+    for number, call in enumerate(
+        (
+            account.renew_recovery_codes(session, SecondFactorProof(password=PASSWORD, code=first)),
+            account.remove_totp(session, SecondFactorProof(password=PASSWORD, code=second)),
+            account.change_password(session, PasswordChange(current=PASSWORD, password=NEW)),
+        )
+    ):
+        monkeypatch.setattr(user_rows, "lock_user", waits)
+        with pytest.raises(Denied, match="renewed or ended meanwhile"):
+            await call
+        [row] = await people.world.sql("SELECT enrolling FROM token WHERE kind = 'session'")
+        assert row["enrolling"], number
+        monkeypatch.setattr(user_rows, "lock_user", lock)
+        await people.world.sql("UPDATE token SET hash = $1, enrolling = false WHERE kind = 'session'", session.token_hash)

@@ -24,6 +24,7 @@ from overseer.server.services.second_factors import SecondFactors
 from overseer.server.services.session_making import SessionRules, renew_session
 from overseer.server.services.sign_in_tries import SignInTries, Taken, normal_name
 from overseer.server.storage import user_rows
+from overseer.server.storage.session_rows import is_live
 from overseer.wire.people import (
     PasswordChange,
     PasswordProof,
@@ -61,11 +62,11 @@ class OwnAccountService:
         new = read_password(body.password, "body.password")
         checked, taken = await self._checked(caller, AuditAction.PASSWORD_CHANGE, body.current, "body.current")
         async with self._gate.enter(caller, AuditAction.PASSWORD_CHANGE) as entry:
-            await self._still(entry, checked, taken)
+            await self._still(entry, caller, checked, taken)
             check_password(body.password, entry.actor.name, "body.password")
         phc = await self._passwords.hashed(new)
         async with self._gate.enter(caller, AuditAction.PASSWORD_CHANGE) as entry:
-            await self._still(entry, checked, None)
+            await self._still(entry, caller, checked, None)
             await user_rows.set_password(entry.session, entry.actor.id, phc)
             await user_rows.drop_invitations(entry.session, entry.actor.id)
             return SessionRenewed(session=await renew_session(entry))
@@ -75,7 +76,7 @@ class OwnAccountService:
         await self._keys.prepare_to_encrypt()
         checked, taken = await self._checked(caller, AuditAction.TOTP_START, body.password, "body.password")
         async with self._gate.enter(caller, AuditAction.TOTP_START, enrolling=True) as entry:
-            await self._still(entry, checked, taken)
+            await self._still(entry, caller, checked, taken)
             secret, totp_id = new_secret(), new_id(entry.now)
             sealed = self._keys.encrypt(secret, TotpContext(self._keys.instance_id, entry.actor.id, totp_id))
             if not await user_rows.replace_totp(entry.session, entry.actor.id, totp_id, sealed):
@@ -108,7 +109,7 @@ class OwnAccountService:
         checked, taken = await self._checked(caller, AuditAction.TOTP_CONFIRM, body.password, "body.password")
         await self._spend(caller, AuditAction.TOTP_CONFIRM, body.code)
         async with self._gate.enter(caller, AuditAction.TOTP_CONFIRM) as entry:
-            await self._still(entry, checked, taken)
+            await self._still(entry, caller, checked, taken)
             return await self._new_codes(entry)
 
     async def remove_totp(self, caller: Caller, body: SecondFactorProof) -> SessionRenewed:
@@ -117,7 +118,7 @@ class OwnAccountService:
         checked, taken = await self._checked(caller, AuditAction.TOTP_REMOVE, body.password, "body.password")
         await self._spend(caller, AuditAction.TOTP_REMOVE, body.code)
         async with self._gate.enter(caller, AuditAction.TOTP_REMOVE) as entry:
-            await self._still(entry, checked, taken)
+            await self._still(entry, caller, checked, taken)
             await user_rows.drop_second_factor(entry.session, entry.actor.id)
             return SessionRenewed(session=await renew_session(entry, enrolling=self._rules.second_factor))
 
@@ -145,10 +146,13 @@ class OwnAccountService:
                 entry.deny("bad_code", "the code is wrong or was used; nothing was changed")
             entry.postpone()
 
-    async def _still(self, entry: Entry, checked: str, taken: Taken | None) -> None:
-        """Lock the user; the password has to be the one that was checked. Gives the charged try back."""
+    async def _still(self, entry: Entry, caller: Caller, checked: str, taken: Taken | None) -> None:
+        """Lock the user; the password has to be the one that was checked, and the credential the one that came in: whoever waited
+        for the lock may have lost it to what held it, a second factor that was taken away. Gives the charged try back."""
         self._own(entry)
         await user_rows.lock_user(entry.session, entry.actor.id)
+        if not await is_live(entry.session, caller.token_hash, entry.actor.token_id):
+            entry.deny("token_revoked", "your session was renewed or ended meanwhile; nothing was changed now")
         if await user_rows.password_of(entry.session, entry.actor.id) != checked:
             entry.deny("bad_password", "the password was changed meanwhile; nothing was changed now")
         if taken is not None:

@@ -48,6 +48,11 @@ async def rotate_session(session: Session, session_id: UUID, digest: bytes, *, e
     return await session.execute("session_rotate", session_id, digest, enrolling) == 1
 
 
+async def is_live(session: Session, digest: bytes | None, token_id: UUID) -> bool:
+    """Whether a session or token, found earlier in the transaction, still has that secret and was not revoked."""
+    return await session.fetchval("session_is_live", token_id, digest) is not None
+
+
 async def live_sessions(session: Session, *, user_id: UUID | None = None, session_id: UUID | None = None) -> list[SessionRow]:
     """Live sessions, of one user or one id where given, newest first for each user."""
     return [SessionRow(**dict(row)) for row in await session.fetch("session_all", user_id, session_id)]

@@ -104,6 +104,10 @@ VALUES ($1, $2, $3, $4, $5, $3, 'session', $6, $7);
 -- Another secret for the same session: id, end and history stay.
 UPDATE token SET hash = $2, enrolling = $3 WHERE id = $1 AND kind = 'session' AND revoked_at IS NULL;
 
+-- name: session_is_live
+-- Read anew, after a lock was waited for.
+SELECT t.id FROM token t WHERE t.id = $1 AND t.hash = $2 AND t.revoked_at IS NULL;
+
 -- name: session_all
 -- Live sessions; $1 whose (NULL: everybody's), $2 one id (NULL: any).
 SELECT t.id, t.principal_id, p.name AS principal, t.description, t.created_at, t.last_used_at, t.expires_at, t.idle_seconds
