@@ -329,3 +329,26 @@ async def test_every_kind_of_store(world: World, arranged: Arranged) -> None:
     auto = await live.import_from_backend(world.owner, msgspec.structs.replace(wanted, fields="auto", prefix="auto-"))
     split = arranged.kind in ("vault", "aws-secrets-manager")
     assert {one.name for one in auto.results} == {f"auto-{one}{'-value' * split}" for one in ("db", "smtp")}
+
+
+async def test_the_right_to_a_folder_tells_nothing_of_what_is_beside_it(world: World, arranged: Arranged) -> None:
+    backends, live, _ = services(world)
+    folder = arranged.folder.rstrip("/")
+    mine, beside = f"{folder}/db", f"{folder}ping"
+    if arranged.kind != "azure-key-vault":
+        arranged.put(mine, "v")
+    arranged.put(beside, "v")
+    body = BackendCreate(name="it", kind=arranged.kind, settings=arranged.settings, credentials=arranged.credentials)
+    corp = (await backends.create_backend(world.owner, body)).view
+    caller = await world.service_account(WRITE, app="shop")
+    await world.bind(caller, USE | {Permission.BACKEND_LIST}, app="shop", name=f"it:{folder}/*")
+    refs = (await backends.list_refs(caller, UUID(corp.id), folder=folder, app="shop")).refs
+    assert refs == ([] if arranged.kind == "azure-key-vault" else [mine])
+    both = (await backends.list_refs(world.owner, UUID(corp.id), folder=folder, app="shop")).refs
+    assert (beside in both) == (arranged.kind in ("aws-secrets-manager", "azure-key-vault"))
+    wanted = LiveImportRequest(backend="it", folder=folder, app="shop", dry_run=True)
+    try:
+        found = msgspec.json.encode(await live.import_from_backend(caller, wanted)).decode()
+    except (BackendRefused, Denied, InvalidInput) as refused:
+        found = f"{refused.message} {refused.problems}"
+    assert beside not in found

@@ -2,19 +2,25 @@
 
 Guarantees: at most :data:`MOST` places and :data:`MOST_FOLDERS` folders; where there are more it says so and gives nothing, so
 that nobody takes a part for the whole. What a list of the backend names beside the folder (a longer word with the same beginning)
-is left out where the backend has folders. It decides nothing: callers were let through for the folder already.
+is left out where the backend has folders; elsewhere :func:`shown` leaves it out for those who may not use it. Beside that it
+decides nothing: callers were let through for the folder already.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from overseer.core.backend_references import BackendReference
+from overseer.core.access import Resource
+from overseer.core.backend_references import BackendReference, grant_name
 from overseer.core.errors import InvalidInput
+from overseer.core.permissions import Permission
 from overseer.server.backends.registry import KINDS
 from overseer.server.services.backend_calls import BackendCalls
+from overseer.server.services.gate import Entry
+from overseer.server.services.places import Place
 from overseer.server.storage.backend_rows import BackendRow
 from overseer.wire.imports import MAX_ENTRIES
 
@@ -31,6 +37,20 @@ class StoredPlace:
     name: str
     below: str
     reference: BackendReference | None
+
+
+def shown(entry: Entry, row: BackendRow, place: Place, folder: str, names: Iterable[str]) -> list[str]:
+    """The names that whoever may list ``folder`` may know of: what is below it, and what they may use beside it.
+
+    A store without folders lists every longer word (``apps/shopping`` for ``apps/shop``): a right to the folder is none to it.
+    """
+
+    def usable(name: str) -> bool:
+        resource = Resource("backend", grant_name(row.name, name), place.scope, row.id, place.names)
+        return entry.permits(Permission.BACKEND_USE, resource)
+
+    below = f"{folder}/" if folder else ""
+    return [name for name in names if name.startswith(below) or usable(name)]
 
 
 async def places_below(calls: BackendCalls, row: BackendRow, folder: str, *, recursive: bool) -> list[StoredPlace]:

@@ -28,11 +28,12 @@ from overseer.core.secret_value import SecretValue
 from overseer.crypto.envelope import EncryptedValue
 from overseer.server.backends.registry import BackendKind, check_credentials, check_settings, kind_of
 from overseer.server.services.backend_calls import BackendCalls
+from overseer.server.services.backend_folders import shown
 from overseer.server.services.cursors import check_limit, read_id_cursor, read_name_cursor, write_cursor
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_service import KeyService
-from overseer.server.services.places import find_place
+from overseer.server.services.places import Place, find_place
 from overseer.server.services.scope_service import check_description
 from overseer.server.services.source_views import source_view
 from overseer.server.services.tagged import Tagged, check_revision, revision_tag
@@ -174,7 +175,7 @@ class BackendService:
         """What is directly in ``folder`` of a backend. Needs ``backend:use`` of that folder for secrets of the scope."""
         place = Scope(app, environment, node)
         async with self._gate.enter(caller, AuditAction.BACKEND_REFS) as entry:
-            row = await _browsable(entry, backend_id, folder, place)
+            row, _ = await _browsable(entry, backend_id, folder, place)
             entry.postpone()
         problem: OverseerError | None = None
         refs: list[str] = []
@@ -183,10 +184,10 @@ class BackendService:
         except OverseerError as error:
             problem = error
         async with self._gate.enter(caller, AuditAction.BACKEND_REFS) as entry:
-            await _browsable(entry, backend_id, folder, place)
+            row, found = await _browsable(entry, backend_id, folder, place)
             if problem is not None:
                 raise problem
-        return BackendRefs(refs=refs)
+            return BackendRefs(refs=shown(entry, row, found, folder, refs))
 
     def _tagged(self, row: BackendRow) -> Tagged[BackendView]:
         return Tagged(self._view(row), revision_tag(row.revision))
@@ -211,7 +212,7 @@ class BackendService:
         return replace(row, credentials=self._keys.encrypt(text, row.context(self._keys.instance_id)))
 
 
-async def _browsable(entry: Entry, backend_id: UUID, folder: str, names: Scope[str]) -> BackendRow:
+async def _browsable(entry: Entry, backend_id: UUID, folder: str, names: Scope[str]) -> tuple[BackendRow, Place]:
     row = await backend_rows.backend_by_id(entry.session, backend_id)
     place = await find_place(entry.session, names)
     if row is None or place.missing:
@@ -220,7 +221,7 @@ async def _browsable(entry: Entry, backend_id: UUID, folder: str, names: Scope[s
     path = f"{check_folder(folder, 'query.folder')}/" if folder else ""
     resource = Resource("backend", grant_name(row.name, path), place.scope, row.id, place.names)
     entry.authorise(Permission.BACKEND_USE, resource, hide_without=Permission.BACKEND_LIST)
-    return row
+    return row, place
 
 
 async def _authorised(entry: Entry, backend_id: UUID, permission: Permission) -> BackendRow:

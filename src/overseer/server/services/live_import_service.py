@@ -31,7 +31,7 @@ from overseer.interchange.naming import PlaceRules, named
 from overseer.server.backends.contract import BackendFailure, Stage
 from overseer.server.backends.registry import KINDS
 from overseer.server.services.backend_calls import RETRY_SECONDS, BackendCalls, as_error
-from overseer.server.services.backend_folders import StoredPlace, places_below
+from overseer.server.services.backend_folders import StoredPlace, places_below, shown
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency
 from overseer.server.services.import_storing import Candidate, ImportStoring, Terms, replayed_answer
@@ -81,8 +81,7 @@ class LiveImportService:
         if first is not None:
             return first
         listing = places_below(self._calls, row, body.folder, recursive=body.recursive)
-        places = _chosen(await self._outside(caller, body, listing), body)
-        await self._let_through(caller, body, places)
+        places = await self._let_through(caller, body, _chosen(await self._outside(caller, body, listing), body))
         rules = PlaceRules(body.prefix, body.keep_names, body.renames)
         candidates, unreadable = await self._outside(caller, body, self._candidates(row, body, rules, places))
 
@@ -123,10 +122,18 @@ class LiveImportService:
                 entry.amend(code="replayed")
             return row, replayed_answer(first, names)
 
-    async def _let_through(self, caller: Caller, body: LiveImportRequest, places: Sequence[StoredPlace]) -> None:
+    async def _let_through(
+        self, caller: Caller, body: LiveImportRequest, places: Sequence[StoredPlace]
+    ) -> Sequence[StoredPlace]:
+        """Those of ``places`` that the caller may know of; each of them may be used."""
         async with self._gate.enter(caller, AuditAction.IMPORT_FETCH) as entry:
-            await _admitted(entry, body, places)
+            row, place = await _admitted(entry, body)
             entry.postpone()
+            known = {*shown(entry, row, place, body.folder, [one.name for one in places if one.below])}
+            left = [one for one in places if not one.below or one.name in known]
+            await _admitted(entry, body, left)
+            entry.postpone()
+        return left
 
     async def _outside(self, caller: Caller, body: LiveImportRequest, work: Awaitable[Result]) -> Result:
         """``work`` with no transaction open; what it raises is raised inside the gate, which notes it."""
