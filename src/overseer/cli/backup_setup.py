@@ -57,7 +57,8 @@ def make_here(
                     made = await make_backup(url, keys, write, signer)
                 async with database.work() as session:
                     await record_local(session, run_id, place.name_of(name), made.size, made.rows, made.log_size, began)
-                    await insert_events(session, [_event(AuditAction.BACKUP_MADE, run_id, f"rows:{made.rows}", "backup create", began)])
+                    row = _event(AuditAction.BACKUP_MADE, run_id, f"rows:{made.rows}", "backup create", began)
+                    await insert_events(session, [row])
             finally:
                 await database.close()
         return place.name_of(name), made, instance_key(made.instance_id, signer.public) if signer else None

@@ -49,8 +49,8 @@ class Imports:
         reason: str = "",
         erase_after: Mapping[str, int] | None = None,
     ) -> ImportAnswer:
-        """Up to 5,000 names with their values, all or nothing. ``erase_after``: seconds after which the server deletes a new secret
-        again, by its name. Where an answer is lost the request is sent again and imports nothing twice.
+        """Up to 5,000 names with their values, all or nothing. ``erase_after``: seconds after which the server deletes a new
+        secret again, by its name. Where an answer is lost the request is sent again and imports nothing twice.
         """
         ends = erase_after or {}
         body = ImportRequest(

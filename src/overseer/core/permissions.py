@@ -133,7 +133,7 @@ PERMISSION_MEANING: Final[dict[Permission, str]] = {
     Permission.KEY_READ: "see the state of the keyring, never a key",
     Permission.KEY_WRITE: "rotate keys and verify every row",
     Permission.METRICS_READ: "read the metrics of the server, which name no secret and no person",
-    Permission.MIGRATION_EXPORT: "write secrets with their history to a file for another instance; each needs secret:reveal as well",
+    Permission.MIGRATION_EXPORT: "write secrets with their history to a file for another instance; needs secret:reveal on each",
     Permission.MIGRATION_IMPORT: "take in secrets with their history from another instance; each needs secret:write as well",
     Permission.NODE_LIST: "see nodes",
     Permission.NODE_SERVE: "act as an agent: fetch the work of the own node and report; given to nodes only",

@@ -51,9 +51,9 @@ class ImportRequest(Request, frozen=True):
 class LiveImportRequest(Request, frozen=True):
     """Secrets out of a folder of a backend into exactly one scope; the values never leave the server.
 
-    ``recursive``: what is in its folders as well. ``fields``: ``split`` makes one secret of each field of a JSON object, ``whole``
-    one of the value as it stands, ``auto`` is ``split`` for Vault and for objects of AWS, ``whole`` for the others. ``only`` and
-    ``renames`` name a place below the folder, ``PATH`` or ``PATH#FIELD``. ``on_unreadable``: what becomes of the import where a
+    ``recursive``: what is in its folders as well. ``fields``: ``split`` makes one secret of each field of a JSON object,
+    ``whole`` one of the value as it stands, ``auto`` is ``split`` for Vault and for objects of AWS, ``whole`` for the others.
+    ``only`` and ``renames`` name a place below the folder, ``PATH`` or ``PATH#FIELD``. ``on_unreadable``: what becomes of the import where a
     value is refused or missing there. The rest as in an import.
     """
 
@@ -78,8 +78,8 @@ class LiveImportRequest(Request, frozen=True):
 class ImportResult(Answer, frozen=True):
     """``state``: ``new``, ``changed``, ``same``, or ``exists`` where the caller may not know whether the value is the same.
 
-    ``done``: ``create``, ``update``, ``skip`` or ``fail`` (a dry run says what it would be). ``source``: where a value of a backend
-    stands there, as in ``apps/shop/db#password``; the state ``unreadable`` and ``why`` are for one that was not to be had.
+    ``done``: ``create``, ``update``, ``skip`` or ``fail`` (a dry run says what it would be). ``source``: where a value of a
+    backend stands there, as in ``apps/shop/db#password``; the state ``unreadable`` and ``why`` are for one that was not to be had.
     """
 
     name: str

@@ -154,7 +154,7 @@ def _tell_stopped(client: Client, backend_id: str) -> None:
     """Secrets that the server does not keep up to date any more, for whoever tied them may not."""
     stopped = [one for one in client.backends.secrets(backend_id) if one.stopped]
     if stopped:
-        say("not kept up to date any more, for whoever tied them may not (tie them again: overseer secret set NAME --from … --sync):")
+        say("no longer kept up to date, as whoever tied them may not (tie them again: overseer secret set NAME --from … --sync):")
         rows = [(one.name, one.ref, one.set_by or "(deleted)", one.stopped) for one in stopped]
         print_table(("SECRET", "REFERENCE", "SET BY", "WHY"), rows)
 

@@ -56,8 +56,9 @@ def restore(
 
     It is the database of this server's settings; whatever goes wrong, it stays empty. FILE is a path or s3://BUCKET/KEY.
     Everything is checked first: the file, each row, the seal (OVERSEER_SEAL, with the root key in its place), the signature,
-    every value, the audit log. Compare the key that signed it with the recovery kit, or give --signed-by. The old server must not run any more. Tokens, sessions, nodes' credentials and invitations end, for what was taken
-    away after the backup must not come back.
+    every value, the audit log. Compare the key that signed it with the recovery kit, or give --signed-by. The old server must
+    not run any more. Tokens, sessions, nodes' credentials and invitations end, for what was taken away after the backup must
+    not come back.
     """
     settings = load_server_settings()
     from overseer.cli.backup_keys import expected_of, opening_keys
@@ -68,7 +69,7 @@ def restore(
 
     kind = settings.seal.partition(":")[0]
     if yes and kind in FROM_THE_BACKUP and not (signed_by or unsigned):
-        raise click.UsageError(f"with the seal {kind} the root key is in the backup: give --signed-by KEY with --yes, or no --yes")
+        raise click.UsageError(f"with the seal {kind} the root key is in the backup: --yes needs --signed-by KEY beside it")
     expected = expected_of(checkpoint, signed_by, unsigned)
     keys = opening_keys(identities, passphrase_file)
     given = SealMaterial(stdin).opening(kind)

@@ -42,8 +42,8 @@ def storable(text: str, limit: int) -> str:
 
 
 def recorded_name(text: str) -> str:
-    """``text`` where it is a name, a reference of a backend (``corp:apps/shop/db``), a prefix of either (``db-*``) or nothing; else
-    :data:`NO_NAME`."""
+    """``text`` where it is a name, a reference of a backend (``corp:apps/shop/db``), a prefix of either (``db-*``) or nothing;
+    else :data:`NO_NAME`."""
     plain = text.removesuffix("*")
     if not plain or is_name(plain):
         return text

@@ -33,8 +33,8 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class RotationRow:
-    """How a secret is rotated; ``due_at`` None: only on request. ``set_by`` stands for the rotator, ``policy_by`` for the schedule
-    (names None: deleted). ``stopped`` is the word why it did not go on the last time."""
+    """How a secret is rotated; ``due_at`` None: only on request. ``set_by`` stands for the rotator, ``policy_by`` for the
+    schedule (names None: deleted). ``stopped`` is the word why it did not go on the last time."""
 
     secret_id: UUID
     due_at: datetime | None
