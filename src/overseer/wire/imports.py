@@ -53,8 +53,8 @@ class LiveImportRequest(Request, frozen=True):
 
     ``recursive``: what is in its folders as well. ``fields``: ``split`` makes one secret of each field of a JSON object,
     ``whole`` one of the value as it stands, ``auto`` is ``split`` for Vault and for objects of AWS, ``whole`` for the others.
-    ``only`` and ``renames`` name a place below the folder, ``PATH`` or ``PATH#FIELD``. ``on_unreadable``: what becomes of the import where a
-    value is refused or missing there. The rest as in an import.
+    ``only`` and ``renames`` name a place below the folder, ``PATH`` or ``PATH#FIELD``. ``on_unreadable``: what becomes of the
+    import where a value is refused or missing there. The rest as in an import.
     """
 
     backend: str
@@ -79,7 +79,8 @@ class ImportResult(Answer, frozen=True):
     """``state``: ``new``, ``changed``, ``same``, or ``exists`` where the caller may not know whether the value is the same.
 
     ``done``: ``create``, ``update``, ``skip`` or ``fail`` (a dry run says what it would be). ``source``: where a value of a
-    backend stands there, as in ``apps/shop/db#password``; the state ``unreadable`` and ``why`` are for one that was not to be had.
+    backend stands there, as in ``apps/shop/db#password``; the state ``unreadable`` and ``why`` are for one that was not to be
+    had.
     """
 
     name: str
