@@ -119,6 +119,21 @@ async def test_old_files_go_after_a_new_one_is_there(world: World, tmp_path: Pat
     assert {path.name for path in listed(tmp_path)} == {views[0].file, views[1].file, foreign.name}
 
 
+async def test_whoever_asks_for_many_displaces_none_of_the_schedule(world: World, tmp_path: Path) -> None:
+    target = BackupTarget(to=str(tmp_path), recipients=(KEY,), schedule="15 3 * * *", keep_last=1, keep_daily=1)
+    await schedule(world, nightly=target).run()
+    [nightly] = listed(tmp_path)
+    for _ in range(3):
+        await service(world, nightly=target).create_backup(world.owner, NIGHTLY)
+        await schedule(world, nightly=target).run()
+    assert nightly in listed(tmp_path)
+    assert len(listed(tmp_path)) == 2
+    await world.sql("UPDATE backup_run SET asked_at = asked_at - interval '1 day'")
+    await schedule(world, nightly=target).run()
+    assert nightly not in listed(tmp_path)
+    assert len(listed(tmp_path)) == 2
+
+
 @pytest.mark.parametrize("strange", ["../root.key", "overseer-000000000000-20200101T000000Z-00000000.age"])
 async def test_one_name_that_was_tampered_with_stops_nothing(world: World, tmp_path: Path, strange: str) -> None:
     target = BackupTarget(to=str(tmp_path), recipients=(KEY,), keep_last=5)

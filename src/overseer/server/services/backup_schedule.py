@@ -3,8 +3,9 @@
 Guarantees: a backup that was interrupted (a kill, a lost lock) is found, marked and alarmed by the next leader, and the schedule
 goes on; a schedule that was missed while nobody led is followed once. Every failure is a row ``alarm:backup_failed``. Old files
 are removed only after a new one is there, and only those that this incarnation of this instance made for this target, under the
-names that it gave them. An instance that was restored or copied follows no schedule until somebody says that it takes the other's
-place (``overseer backup resume``): it may be a drill, and the other one may run.
+names that it gave them; what was asked for displaces nothing of the schedule. An instance that was restored
+or copied follows no schedule until somebody says that it takes the other's place (``overseer backup resume``): it may be a
+drill, and the other one may run.
 
 What it will not do: look whether a file still is where it was written, or open one (``overseer backup verify`` does).
 """
@@ -12,13 +13,14 @@ What it will not do: look whether a file still is where it was written, or open 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from overseer.core.access import Resource
 from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
+from overseer.core.backup_retention import Retention
 from overseer.core.errors import NotReady, OverseerError
 from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
@@ -29,7 +31,7 @@ from overseer.server.services.key_service import KeyService
 from overseer.server.services.standing_rights import standing_refusal, stopped_events
 from overseer.server.storage import backup_rows
 from overseer.server.storage.backup_places import Place, make_place
-from overseer.server.storage.backup_rows import Taken
+from overseer.server.storage.backup_rows import Kept, Taken
 
 REQUEST_ID: Final = "backup"
 #: A place that does not answer so often in one round is away: each further file would wait as long.
@@ -127,14 +129,13 @@ class BackupSchedule:
     async def _remove_old(self, name: str, target: BackupTarget, place: Place) -> None:
         async with self._gate.own_work() as (session, _):
             found = await backup_rows.kept_backups(session, name)
-        kept = [one for one in found if is_named_so(one[1], self._keys.instance_id, one[0])]
+        kept = [one for one in found if is_named_so(one.file, self._keys.instance_id, one.id)]
         if len(kept) < len(found):
             _LOG.error("%d backups of %s have other names in the database than they were given", len(found) - len(kept), name)
         away = 0
-        for index in target.retention.to_remove([made for _, _, made in kept]):
-            run_id, file, _ = kept[index]
+        for one in _gone(kept, target.retention):
             try:
-                await place.remove(file)
+                await place.remove(one.file)
             except OverseerError as error:
                 _LOG.warning("an old backup of %s could not be removed: %s", name, error.message)
                 away += isinstance(error, NotReady)
@@ -142,8 +143,17 @@ class BackupSchedule:
                     return
                 continue
             async with self._gate.own_work() as (session, events):
-                await backup_rows.mark_removed(session, run_id)
-                events.append(_event(AuditAction.BACKUP_REMOVE, run_id, name, ""))
+                await backup_rows.mark_removed(session, one.id)
+                events.append(_event(AuditAction.BACKUP_REMOVE, one.id, name, ""))
+
+
+def _gone(kept: Sequence[Kept], retention: Retention) -> list[Kept]:
+    """Those of the schedule and those that were asked for each on their own: who may ask for many displaces none but such."""
+    gone: list[Kept] = []
+    for asked in (False, True):
+        mine = [one for one in kept if (one.reason == "asked") == asked]
+        gone += [mine[index] for index in retention.to_remove([one.finished_at for one in mine])]
+    return gone
 
 
 def _event(action: AuditAction, run_id: UUID, target: str, code: str, *, failed: bool = False) -> AuditEvent:

@@ -95,9 +95,19 @@ async def backup_page(session: Session, before: UUID | None, limit: int, run_id:
     return [_run(row) for row in await session.fetch("backup_run_page", before, run_id, limit)]
 
 
-async def kept_backups(session: Session, target: str) -> list[tuple[UUID, str, datetime]]:
-    """Id, file and end of those of this incarnation whose files are there, newest first."""
-    return [(row["id"], row["file"], row["finished_at"]) for row in await session.fetch("backup_runs_kept", target)]
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A backup whose file is there."""
+
+    id: UUID
+    file: str
+    finished_at: datetime
+    reason: str
+
+
+async def kept_backups(session: Session, target: str) -> list[Kept]:
+    """Those of this incarnation whose files are there, newest first."""
+    return [Kept(**dict(row)) for row in await session.fetch("backup_runs_kept", target)]
 
 
 async def mark_removed(session: Session, run_id: UUID) -> None:

@@ -133,7 +133,7 @@ WHERE ($1::uuid IS NULL OR r.id < $1) AND ($2::uuid IS NULL OR r.id = $2) ORDER 
 
 -- name: backup_runs_kept
 -- Of this incarnation alone: what another one made may be all that the other one has.
-SELECT id, file, finished_at FROM backup_run
+SELECT id, file, finished_at, reason FROM backup_run
 WHERE target = $1 AND state = 'succeeded' AND removed_at IS NULL
 AND incarnation = (SELECT max(incarnation) FROM audit_incarnation) ORDER BY finished_at DESC, id DESC;
 
