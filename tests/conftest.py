@@ -45,8 +45,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _end_session() -> None:
     home = Path(os.environ.pop(SESSION_HOME))
-    postgres_server.stop(home / "pg")
+    for server in home.glob("pg-*"):
+        postgres_server.stop(server)
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Four processes on two cores: half of the tests' time is waiting, for processes that start and for engines. On large
+    machines one for each core, as each has a PostgreSQL of its own."""
+    cores = len(os.sched_getaffinity(0))
+    return max(cores, min(2 * cores, 8))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -100,8 +109,11 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def postgres_home() -> Path:
-    """The directory of the session's one PostgreSQL server, which starts on first use."""
-    home = Path(os.environ[SESSION_HOME]) / "pg"
+    """The directory of this process's PostgreSQL server, which starts on first use.
+
+    Each xdist worker has its own: an open transaction in any database of a server holds back what can be sealed in all others.
+    """
+    home = Path(os.environ[SESSION_HOME]) / f"pg-{os.environ.get('PYTEST_XDIST_WORKER', 'all')}"
     try:
         postgres_server.start(home)
     except postgres_server.PostgresMissing as missing:

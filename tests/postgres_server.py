@@ -1,4 +1,4 @@
-"""One throw-away PostgreSQL server for a whole test session.
+"""A throw-away PostgreSQL server for the tests of a process.
 
 Guarantees: the server is started by whichever test process asks first (a file lock decides under xdist), every
 other process of the session gets the same one, and :func:`stop` ends it. It listens on a Unix socket only, in a
@@ -28,7 +28,7 @@ SETTINGS = {
     "autovacuum_naptime": "10min",
     "jit": "off",
 }
-READY_SECONDS = 30.0
+READY_SECONDS = 90.0
 
 
 class PostgresMissing(Exception):
