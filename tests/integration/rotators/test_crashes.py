@@ -10,9 +10,12 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from overseer.wire.rotations import RotationSet
+from overseer.wire.secrets import SecretActivate
 from tests.integration.rotators.rotating import Rotating
 from tests.integration.rotators.sources import Source
-from tests.integration.rotators.test_rotators import WAYS
+from tests.integration.rotators.test_rotators import WAYS, WEB
+from tests.integration.services.delivery import Delivery
 from tests.integration.services.world import World
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -21,6 +24,10 @@ pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 POINTS = 16
 #: Those that leave another state behind than the one before them: at the beginning, after each stored state, after each call.
 FATAL = (1, 2, 5, 6, 9, 10, 12, 15, 16)
+#: Where a leader dies whose run has just changed the source.
+APPLIED = 6
+WAY_BACK = ["before the step from reverting", "before revert", "after revert", "after the step from reverting"]
+BACK = (2, 3, 4)
 
 
 class Mortals:
@@ -86,6 +93,55 @@ async def test_killed_at_every_point(
         assert await rotating.works()
         assert not await rotating.works(active), passed[-1]
         assert (await rotating.login())[1] != before
+
+
+@pytest.mark.parametrize(("kind", "users"), WAYS)
+async def test_killed_on_the_way_back(
+    world: World, source_of: Callable[[str], Source], mortals: Mortals, kind: str, users: tuple[str, ...]
+) -> None:
+    """A rollout is withdrawn: killed once that is known, and then around the revert."""
+    delivery, rotating = Delivery(world), Rotating(world, source_of(kind), users)
+    await rotating.begin()
+    agent = await delivery.enrolled("n1")
+    await delivery.deploy(WEB)
+    await agent.carry_out()
+    now = "UPDATE secret_rotation_run SET next_at = now(), leased_until = NULL WHERE finished_at IS NULL"
+    for point in BACK:
+        run = await rotating.run()
+        await agent.carry_out("failed")
+        await world.sql(now)
+        assert (await mortals.killed_at(2))[-1] == "2 after the step from published"
+        await agent.carry_out()
+        await world.sql(now)
+        passed = await mortals.killed_at(point)
+        assert [line.partition(" ")[2] for line in passed] == WAY_BACK[:point]
+        assert await rotating.works() or (len(users) == 1 and await rotating.works(run.candidate_version)), passed[-1]
+        run = await rotating.newest()
+        if run.finished_at is None:
+            run = await rotating.go_on()
+        assert run.state == "reverted"
+        assert (await rotating.works(), await rotating.works(run.candidate_version)) == (True, False), passed[-1]
+
+
+@pytest.mark.parametrize(("kind", "users"), WAYS)
+@pytest.mark.parametrize("state", ["applied", "verified", "reverting"])
+async def test_who_makes_the_new_one_the_active_one_by_hand_keeps_it(
+    world: World, source_of: Callable[[str], Source], mortals: Mortals, kind: str, users: tuple[str, ...], state: str
+) -> None:
+    """The source has the new credential and the server is away: its consumers are helped by hand, and stay helped."""
+    rotating = Rotating(world, source_of(kind), users)
+    await rotating.begin()
+    await rotating.service.run_rotation(world.owner, rotating.id)
+    await mortals.killed_at(APPLIED)
+    await rotating.service.set_rotation(world.owner, rotating.id, RotationSet(paused=True))
+    await world.secrets.activate(world.owner, rotating.id, SecretActivate(version=2))
+    await world.sql("UPDATE secret_rotation_run SET state = $1", state)
+    run = await rotating.go_on()
+    if state == "reverting":
+        assert (run.state, await rotating.works()) == ("prepared", True)
+        run = await rotating.go_on()
+    assert (await rotating.works(), await rotating.works(1)) == (True, False)
+    assert run.state == "succeeded"
 
 
 async def test_there_are_no_other_points(

@@ -196,9 +196,13 @@ async def test_a_run_that_cannot_be_fails_and_alarms(schedules: Schedules) -> No
     assert run.state == "failed"
     assert "CA" in run.error
     assert [row["code"] for row in await world.audit() if row["action"] == "alarm:rotation_failed"] == ["waiting"]
-    policy = {"interval_days": 1, "generate": f"x509,cn=a,ca={secret.id}"}
-    with pytest.raises(InvalidInput, match="schedule does not sign"):
-        await schedules.service.set_rotation(world.owner, UUID(secret.id), RotationSet(policy=policy))
+    for policy in ({"interval_days": 1, "generate": f"x509,cn=a,ca={secret.id}"}, {"interval_days": 1}):
+        with pytest.raises(InvalidInput, match="schedule does not sign"):
+            await schedules.service.set_rotation(world.owner, UUID(secret.id), RotationSet(policy=policy))
+        with pytest.raises(InvalidInput, match="schedule does not sign"):
+            await world.secrets.patch(world.owner, UUID(secret.id), SecretPatch(rotation=policy))
+    instead = {"interval_days": 1, "generate": "x509,cn=a"}
+    await schedules.service.set_rotation(world.owner, UUID(secret.id), RotationSet(policy=instead))
 
 
 async def test_a_list_shows_what_one_may_list(schedules: Schedules) -> None:

@@ -87,7 +87,7 @@ class RotationService:
                 refuse_own_values(row)
             present = await rows.rotation_of(entry.session, row.id)
             if body.policy is not UNSET:
-                policy = None if body.policy is None else read_policy(body.policy).to_fields()
+                policy = None if body.policy is None else read_policy(body.policy, row.generator).to_fields()
                 fields = (row.description, row.labels, row.owner, row.expires_at, policy)
                 await patch_secret(entry.session, row.id, *fields, entry.actor.id)
                 await rows.set_policy_by(entry.session, row.id, entry.actor.id)
@@ -137,7 +137,7 @@ class RotationService:
         try:
             admin = UUID(str(rotator.get("admin")))
         except ValueError:
-            rule = "the id of the secret with the administrator's credential"
+            rule = "'admin' is the id of the secret with the administrator's credential"
             raise refusal("body.rotator.admin", rule, "bad_rotator") from None
         if admin == secret_id:
             raise refusal("body.rotator.admin", "another secret than the one that is rotated", "bad_rotator")

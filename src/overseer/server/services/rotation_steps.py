@@ -146,6 +146,10 @@ class RotationSteps:
     async def _publish(self, held: Held, _: Rotator) -> Held | None:
         async with self._gate.own_work() as (session, events):
             secret = await self._locked(session, held)
+            if await _taken_by_hand(session, secret, held.run):
+                if await self._consumers_wait(session, secret, held.run):
+                    return None
+                return await self._acknowledged(session, held, secret)
             if secret.active_version != held.run.previous_version:
                 return await self._moved(session, held, "reverting", error=MEANWHILE)
             assert held.run.candidate_version is not None  # noqa: S101  # prepared before
@@ -173,6 +177,10 @@ class RotationSteps:
         return await self._move(held, "succeeded", ends=True)
 
     async def _revert(self, held: Held, rotator: Rotator) -> Held | None:
+        async with self._gate.own_work() as (session, _):
+            if await _taken_by_hand(session, await _secret(session, held.run), held.run):
+                # To take it back would kill what is in force. The source may not have it yet, so from the beginning.
+                return await self._moved(session, held, "prepared", error=held.run.error, wait=LOOK_SECONDS)
         if rotator.both_work and await self._still_going_back(held.run):
             return None
         await rotator.revert(await self._credentials.change(held.run, "revert"))
@@ -180,6 +188,15 @@ class RotationSteps:
             secret = await _secret(session, held.run)
             events.append(run_event(AuditAction.ALARM_ROTATION_FAILED, secret, held.run, held.run.candidate_version, "reverted"))
             return await self._moved(session, held, "reverted", ends=True)
+
+    async def _consumers_wait(self, session: Session, secret: SecretRow, run: RunRow) -> bool:
+        """Whether containers still have another version than the one that was made the active one by hand: look again later."""
+        assert run.candidate_version is not None  # noqa: S101  # prepared before
+        running = await rollout_rows.running_rollout(session, secret.id)
+        if running is None and not await self._rollouts.would_start(session, secret.id, run.candidate_version):
+            return False
+        await rows.try_later(session, run.id, LOOK_SECONDS, None)
+        return True
 
     async def _still_going_back(self, run: RunRow) -> bool:
         """Whether consumers are on their way back to the old credential; the new one works as long, but not for ever."""
@@ -257,6 +274,12 @@ def _text_generator(secret: SecretRow) -> Generator:
     """What makes a password for a source: the policy's generator where it makes text, else the default one."""
     generator = parse_spec((secret.rotation or {}).get("generate") or DEFAULT_SPEC)
     return generator if generator.kind in _TEXT_KINDS else parse_spec(DEFAULT_SPEC)
+
+
+async def _taken_by_hand(session: Session, secret: SecretRow, run: RunRow) -> bool:
+    """Whether somebody made the new version the active one while the run had not, or is doing so by a rollout."""
+    rollout = await rollout_rows.running_rollout(session, secret.id)
+    return run.candidate_version in (secret.active_version, None if rollout is None else rollout.candidate_version)
 
 
 async def _secret(session: Session, run: RunRow) -> SecretRow:

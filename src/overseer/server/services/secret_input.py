@@ -98,20 +98,29 @@ def read_metadata(body: SecretCreate) -> Metadata:
 
 
 def check_metadata(
-    description: str, labels: Mapping[str, str], owner: str, expires_at: datetime | None, rotation: Mapping[str, Any] | None
+    description: str,
+    labels: Mapping[str, str],
+    owner: str,
+    expires_at: datetime | None,
+    rotation: Mapping[str, Any] | None,
+    made_with: str | None = None,
 ) -> Metadata:
-    """The same fields in their stored form. Raises :class:`InvalidInput`."""
+    """The same fields in their stored form; ``made_with`` as for :func:`read_policy`. Raises :class:`InvalidInput`."""
     check_text(description, "body.description", MAX_DESCRIPTION)
     check_text(owner, "body.owner", MAX_OWNER)
     expires_at = check_moment(expires_at, "body.expires_at")
-    policy = None if rotation is None else read_policy(rotation).to_fields()
+    policy = None if rotation is None else read_policy(rotation, made_with).to_fields()
     return Metadata(description, check_labels(labels), owner, expires_at, policy)
 
 
-def read_policy(fields: Mapping[str, Any]) -> RotationPolicy:
-    """A rotation policy, with times that come. Raises :class:`InvalidInput`, for a policy that needs a CA as well."""
+def read_policy(fields: Mapping[str, Any], made_with: str | None = None) -> RotationPolicy:
+    """A rotation policy, with times that come. ``made_with``: the generator that counts where the policy has none.
+
+    Raises :class:`InvalidInput`, for a schedule that needs a CA as well.
+    """
     policy = check_times(RotationPolicy.parse(fields, "body.rotation"), "body.rotation")
-    if policy.scheduled and policy.generate is not None and parse_spec(policy.generate).signer is not None:
+    generator = policy.generate or made_with
+    if policy.scheduled and generator is not None and parse_spec(generator).signer is not None:
         raise refusal("body.rotation.generate", CA_BY_HAND, "bad_rotation")
     return policy
 

@@ -340,6 +340,7 @@ def patched(row: SecretRow, body: SecretPatch | BatchPatch | BatchSet) -> Metada
         _sent(body.owner, row.owner),
         _sent(body.expires_at, row.expires_at),
         _sent(body.rotation, row.rotation),
+        None if body.rotation is UNSET else row.generator,
     )
 
 
