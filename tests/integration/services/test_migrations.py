@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from uuid import UUID
 
@@ -25,11 +26,13 @@ from overseer.crypto.envelope import ValueContext
 from overseer.crypto.signatures import SigningKey
 from overseer.crypto.signed_manifest import SignedManifest, instance_key
 from overseer.interchange.migration_archive import fingerprint
+from overseer.server.services import migration_comparison
 from overseer.server.services.import_service import ImportService
 from overseer.server.services.import_storing import ImportStoring
 from overseer.server.services.migration_comparison import MigrationComparisons
 from overseer.server.services.migration_export import MigrationExports, MigrationFile
 from overseer.server.services.migration_import import MigrationImports
+from overseer.server.storage import migration_rows
 from overseer.server.storage.migrator import migrate
 from overseer.server.storage.scope_rows import Part
 from overseer.wire.imports import ImportUndo
@@ -546,6 +549,26 @@ async def test_a_change_in_between_stops_all_of_it(world: World, target: World, 
     with pytest.raises(Conflict, match="meanwhile"):
         await service.take_in(target.owner, msgspec.convert(body, MigrationImport))
     assert not await target.sql("SELECT FROM secret WHERE name = 'fresh'")
+
+
+@pytest.mark.parametrize(("where", "name"), [(migration_rows, "versions_here"), (migration_comparison, "stored_versions")])
+async def test_what_is_deleted_while_it_is_compared_is_a_conflict(
+    world: World, target: World, monkeypatch: pytest.MonkeyPatch, where: ModuleType, name: str
+) -> None:
+    ids = await shop(world)
+    archive = await exported(world)
+    await taken_in(target, archive)
+    find = getattr(where, name)
+
+    async def meanwhile(*arguments: Any) -> Any:
+        await target.sql("DELETE FROM secret WHERE id = $1", UUID(ids["db"]))
+        return await find(*arguments)
+
+    monkeypatch.setattr(where, name, meanwhile)
+    caller = target.caller(target.owner.token_hash)
+    with pytest.raises(Conflict, match="meanwhile"):
+        await taken_in(target, archive, caller)
+    assert {(row["outcome"], row["code"]) for row in await target.audit(caller)} == {("failed", "conflict")}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from overseer.core.approvals import Operation
 from overseer.core.audit_events import AuditAction, AuditEvent
-from overseer.core.errors import ApprovalRequired, InvalidInput, Problem, Unavailable
+from overseer.core.errors import ApprovalRequired, Conflict, InvalidInput, Problem, Unavailable
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.scopes import Scope
@@ -93,6 +93,8 @@ class ExportService:
                 entry.events[:] = [replace(one, code=_PLAINTEXT_STALE) if one.code == STALE else one for one in entry.events]
             events = entry.events[-len(rows) :]
             found = await stored_versions(entry.session, [(row.id, row.active_version) for row in rows])
+            if len(found) < len(rows):
+                raise Conflict("a secret was deleted meanwhile; try again")
         releases = [(found[row.id, row.active_version], event) for row, event in zip(rows, events, strict=True)]
         return tuple(row.name for row in rows), releases, []
 

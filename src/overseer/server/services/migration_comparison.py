@@ -19,7 +19,7 @@ from uuid import UUID
 from overseer.core.access import Resource
 from overseer.core.approvals import GuardedAction, Operation, Policy, requirement
 from overseer.core.audit_events import AuditAction
-from overseer.core.errors import Denied, Problem
+from overseer.core.errors import Conflict, Denied, Problem
 from overseer.core.identifiers import check_name, new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
@@ -47,6 +47,7 @@ WRITING = {
 }
 _AT_ONCE = 500
 _CHANGED = "version {} is another one here"
+_GONE = "a secret of the archive was moved or deleted here meanwhile; try again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,10 @@ async def _match(entry: Entry, candidates: Sequence[Candidate]) -> None:
             one.conflict("the id of one of its versions is that of another secret's here")
         elif one.row is not None:
             for version in one.sent.versions[: one.row.latest_version]:
-                if here[one.row.id, version.number].id != version.id:
+                known = here.get((one.row.id, version.number))
+                if known is None:
+                    raise Conflict(_GONE)
+                if known.id != version.id:
                     one.conflict(_CHANGED.format(version.number))
                     break
         if one.row is not None and one.state != "conflict" and not _may_compare(entry, one.row, policies):
@@ -253,6 +257,8 @@ async def _choose(entry: Entry, candidates: Sequence[Candidate]) -> None:
         for version in one.sent.versions[: one.row.latest_version]
     ]
     stored = await stored_versions(entry.session, wanted)
+    if len(stored) < len(wanted):
+        raise Conflict(_GONE)
     for one in candidates:
         if one.row is None or one.state == "conflict":
             continue
