@@ -46,6 +46,7 @@ async def test_a_copy_that_takes_the_originals_place_goes_on_with_the_log(world:
     trust = await _kept(world)
     await write_rows(world, 3)  # not sealed when the copy is made
     await world.database.close()
+    await world.looking.close()
     copy = f"copy_{uuid.uuid4().hex[:10]}"
     original = world.url.partition("?")[0].rpartition("/")[2]
     postgres_server.execute(postgres_home, f"CREATE DATABASE {copy} TEMPLATE {original}")
@@ -84,6 +85,7 @@ async def test_an_older_copy_does_not_contain_a_newer_checkpoint(world: World, p
     await write_rows(world, 5)
     await seal(world)
     await world.database.close()
+    await world.looking.close()
     copy = f"copy_{uuid.uuid4().hex[:10]}"
     original = world.url.partition("?")[0].rpartition("/")[2]
     postgres_server.execute(postgres_home, f"CREATE DATABASE {copy} TEMPLATE {original}")

@@ -44,6 +44,35 @@ PEER = "192.0.2.7"
 BESIDE = ["alarm:decrypt_failed", "alarm:node_key_mismatch", "alarm:unseal_failed"]
 
 
+class Looking:
+    """One connection as the database's owner, for one statement after another: each new one reads the catalogue again first."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = asyncio.Lock()
+        self._connection: asyncpg.Connection | None = None
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """The one, or another where that is busy (a statement may wait for a lock); a new one where the last has ended."""
+        if self._lock.locked():
+            other = await asyncpg.connect(self._url)
+            try:
+                yield other
+            finally:
+                await other.close()
+            return
+        async with self._lock:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await asyncpg.connect(self._url)
+            yield self._connection
+
+    async def close(self) -> None:
+        """Nothing is connected any more, until the next statement."""
+        if self._connection is not None:
+            await self._connection.close()
+
+
 @dataclass
 class World:
     """One installation. ``owner`` may do everything everywhere; make weaker callers with :meth:`service_account`."""
@@ -61,6 +90,7 @@ class World:
     secrets: SecretService
     resolver: ResolveService
     signal: WorkSignal
+    looking: Looking
     owner: Caller = field(init=False)
     parts: dict[tuple[Part, str], UUID] = field(default_factory=dict)
     _requests: Iterable[int] = field(default_factory=lambda: itertools.count(1))
@@ -154,12 +184,12 @@ class World:
 
     async def sql(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """A statement as the database's owner, past the service: to look at rows, or to tamper with them."""
-        async with self.connection() as connection:
+        async with self.looking.connection() as connection:
             return await connection.fetch(statement, *arguments)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection as the database's owner."""
+        """A connection of its own as the database's owner: for what holds locks or settings."""
         connection = await asyncpg.connect(self.url)
         try:
             yield connection
@@ -181,7 +211,7 @@ class World:
     async def initialise(self) -> None:
         """Instance, keyring, roles and owner, as the first start makes them; the server is unsealed."""
         _, keys, check_value = Keyring.create(self.instance_id, self.root_key)
-        async with self.connection() as connection, connection.transaction():
+        async with self.looking.connection() as connection, connection.transaction():
             await connection.execute(
                 "INSERT INTO instance (id, check_value, seal_kind) VALUES ($1, $2, 'file')", self.instance_id, check_value
             )
@@ -201,7 +231,9 @@ class World:
 @asynccontextmanager
 async def made_world(url: str, *, pool_size: int = 10) -> AsyncIterator[World]:
     """A new world in the migrated database of ``url``, whatever was in it."""
-    await _empty(url)
+    looking = Looking(url)
+    async with looking.connection() as connection:
+        await _empty(connection)
     database = Database(service_arguments(url), setup=session_setup, size=pool_size)
     gate = Gate(database)
     keys = KeyService(database, gate)
@@ -224,24 +256,23 @@ async def made_world(url: str, *, pool_size: int = 10) -> AsyncIterator[World]:
         secrets=SecretService(gate, keys, idempotency, opener, rollouts, RevealBatches(database, gate), sources),
         resolver=ResolveService(gate, keys, opener, ResolveBatches(database, gate), sources),
         signal=signal,
+        looking=looking,
     )
     try:
         await world.initialise()
         yield world
     finally:
+        await looking.close()
         await database.close()
 
 
-async def _empty(url: str) -> None:
+async def _empty(connection: asyncpg.Connection) -> None:
     """Delete every row: far quicker than to create and migrate a database for each test."""
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute("SET session_replication_role = replica")  # past the audit log's own guard
-        found = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> ALL ($1)"
-        tables = await connection.fetch(found, ["schema_migration", "audit_incarnation"])
+    found = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> ALL ($1)"
+    tables = await connection.fetch(found, ["schema_migration", "audit_incarnation"])
+    async with connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")  # past the audit log's own guard
         await connection.execute("; ".join(f'DELETE FROM "{table["tablename"]}"' for table in tables))
-    finally:
-        await connection.close()
 
 
 def text(value: SecretValue) -> str:
