@@ -20,7 +20,7 @@ from tests.integration.server_process.installation import Installation, RunningS
 from tests.postgres_server import binaries
 
 Value = TypeVar("Value")
-READY_SECONDS = 30.0
+READY_SECONDS = 90.0
 
 
 class Background(Generic[Value]):

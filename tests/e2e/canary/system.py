@@ -22,7 +22,7 @@ from tests.e2e.canary.search import Finding, Search
 from tests.integration.server_process.installation import free_port
 from tests.postgres_server import binaries
 
-READY_SECONDS = 30.0
+READY_SECONDS = 90.0
 #: As the package's console script, but the working directory is no place to import from.
 OVERSEER = (sys.executable, "-P", "-m", "overseer.cli.main")
 TABLES = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'public'"

@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,4 +173,3 @@ def test_a_crash_left_no_core(evidence: Evidence) -> None:
 def test_the_logs_told_something(evidence: Evidence) -> None:
     assert (evidence.home / "data/log/server.log").read_text().count("\n") > 100
     assert "deployment" in (evidence.home / "data/log/agent.log").read_text()
-    assert time.time() - (evidence.home / "stamp").stat().st_mtime < 300

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +23,7 @@ from overseer.server.storage.embedded import EmbeddedPostgres
 
 RUN = "import sys; from overseer.server.supervisor import run_server; from overseer.server.settings import load_settings; "
 RUN += "sys.exit(run_server(load_settings()))"
-READY_SECONDS = 30.0
+READY_SECONDS = 90.0
 
 
 class Installation:
@@ -111,6 +112,14 @@ class RunningServer:
             raise
         finally:
             self._output.close()
+
+
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait for a state, not for a time: a machine that is busy gets there later, and a quick one does not wait."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not happen within {seconds:.0f} s"
+        time.sleep(0.02)
 
 
 def free_port() -> int:

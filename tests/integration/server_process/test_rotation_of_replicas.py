@@ -15,7 +15,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.integration.server_process.installation import Installation, RunningServer
+from tests.integration.server_process.installation import Installation, RunningServer, until
 
 pytestmark = pytest.mark.postgres
 Run = Callable[[dict[str, str]], RunningServer]
@@ -69,11 +69,12 @@ def test_it_ends_with_nothing_under_the_old_term_and_loses_nothing(installation:
     for server in servers:
         server.wait_for("/health/ready", 200)
     writers = [Writer(server, token) for server in servers]
-    time.sleep(1)
+    until(lambda: sum(len(writer.made) for writer in writers) > 30)
     began = servers[0].request("POST", "/api/keys/rotate", token)
     assert began.status_code == 202
     assert servers[1].request("POST", "/api/keys/rotate", token).status_code == 409
-    time.sleep(2)
+    before = len(writers[0].made)
+    until(lambda: len(writers[0].made) > before + 10)  # the rotation is under way, and new rows come
     kill(servers[0])
     finished = wait_finished(servers[1], token)
     assert finished["unreadable"] == 0

@@ -175,7 +175,7 @@ def test_a_running_server_follows_a_change_of_the_seal(short_dir: Path, run: Run
         assert server.stop() == 0
 
         old = run(settings)
-        assert old.process.wait(30) == 78, "the old key opens nothing any more"
+        assert old.process.wait(60) == 78, "the old key opens nothing any more"
         assert "The seal of this instance is 'shamir': set OVERSEER_SEAL to it" in old.said()
         new = run(made.settings(OVERSEER_SEAL="shamir", OVERSEER_LISTEN=settings["OVERSEER_LISTEN"]))
         new.wait_for("/health/live", 200)

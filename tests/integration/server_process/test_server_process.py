@@ -20,7 +20,7 @@ from overseer.core.secret_value import SecretValue
 from overseer.crypto.certificates import spki_hash
 from overseer.crypto.keys import RootKey
 from overseer.wire.enrolment_token import parse_enrolment_token
-from tests.integration.server_process.installation import Installation, RunningServer
+from tests.integration.server_process.installation import Installation, RunningServer, until
 from tests.unit.server.certificate import self_signed
 
 pytestmark = pytest.mark.postgres
@@ -73,7 +73,7 @@ def test_a_wrong_key_refuses_to_start_and_changes_nothing(installation: Installa
     wrong.write_text(right.replace(right.split()[-1], RootKey.generate().reveal().hex()) if len(right.split()[-1]) == 64 else "")
     wrong.chmod(0o600)
     server = run(installation.settings(OVERSEER_SEAL=f"file:{wrong}", OVERSEER_WORKERS="2"))
-    assert server.process.wait(30) == 78
+    assert server.process.wait(60) == 78
     lines = [line for line in server.said().splitlines() if line.startswith("overseer server:")]
     assert len(lines) == 1
     assert "root key" in lines[0]
@@ -82,7 +82,7 @@ def test_a_wrong_key_refuses_to_start_and_changes_nothing(installation: Installa
 
 def test_a_missing_key_file_refuses_to_start(installation: Installation, run: Run, tmp_path: Path) -> None:
     server = run(installation.settings(OVERSEER_SEAL=f"file:{tmp_path / 'none.key'}"))
-    assert server.process.wait(30) == 78
+    assert server.process.wait(60) == 78
     assert not (tmp_path / "none.key").exists()
 
 
@@ -90,7 +90,7 @@ def test_a_taken_port_is_one_clear_line(installation: Installation, run: Run) ->
     settings = installation.settings()
     run(settings).wait_for("/health/ready", 200)
     second = run(settings)
-    assert second.process.wait(30) == 78
+    assert second.process.wait(60) == 78
     assert "in use" in second.said()
 
 
@@ -177,11 +177,10 @@ def test_sigterm_drains_and_loses_no_acknowledged_write(installation: Installati
     writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     for thread in writers:
         thread.start()
-    time.sleep(1)
+    until(lambda: len(acknowledged) > 20)
     assert server.stop() == 0
     for thread in writers:
         thread.join(30)
-    assert len(acknowledged) > 10
     assert set(other) <= {503}
     again = run(settings)
     again.wait_for("/health/ready", 200)
