@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 import boto3
+import pyrage
 import pytest
 
 from tests.doubles import azure_server, infisical_server
@@ -200,6 +202,61 @@ def test_move_from_infisical(walk: Walk) -> None:
     assert "dry run" in said
     assert CANARY not in said
     assert walk.value("db-password", "--app", "left", "--env", "prod") == CANARY
+
+
+@pytest.mark.parametrize("platform", ["komodo", "dokploy", "coolify"])
+def test_move_from_the_environment_of_a_platform(walk: Walk, platform: str) -> None:
+    """What is pasted is the dotenv text that such a platform shows."""
+    pasted = f"cat > {walk.place}/shop.env <<'END'\n# {platform}\nDB_PASSWORD='{CANARY}'\nDB_URL=pg://app:${{DB_PASSWORD}}@db\nEND\n"
+    places = {
+        "cat > /dev/shm/shop.env     # paste, then Ctrl-D\n": pasted,
+        "/dev/shm/shop.env": str(walk.place / "shop.env"),
+        "--app shop": f"--app {platform}",
+    }
+    walk.overseer("app", "create", platform)
+    page = HowTo(f"move-from-{platform}.md", places)
+    assert CANARY not in page.run(walk.reader(walk.bao), "secret import")
+    assert not (walk.place / "shop.env").exists()
+    assert walk.value("db-url", "--app", platform) == f"pg://app:{CANARY}@db"
+    assert page.left() == []
+
+
+def test_move_from_env_files(walk: Walk) -> None:
+    """All but ``age``, which pyrage stands for."""
+    (walk.place / ".env").write_text(f"DB_PASSWORD={CANARY}\n")
+    identity = pyrage.x25519.Identity.generate()
+    written = walk.place / "shop.env.age"
+    places = {
+        "app create shop": "app create files",
+        "--app shop": "--app files",
+        "age1…": str(identity.to_public()),
+        "age --decrypt -i key.txt shop.env.age": "test -s shop.env.age",
+    }
+    page, reader = HowTo("move-from-env-files.md", places), walk.reader(walk.bao)
+    assert "dry run" in page.run(reader, "--dry-run")
+    [batch] = re.findall(r"undo ([0-9a-f-]{36})", page.run(reader, "secret import .env --app shop\n"))
+    page.run(reader, "secret export")
+    assert pyrage.decrypt(written.read_bytes(), [identity]).decode() == f'DB_PASSWORD="{CANARY}"\n'
+    page.puts("ID", batch)
+    page.run(reader, "overseer import undo")
+    assert walk.overseer("secret", "list", "--app", "files").stdout == b""
+    assert page.left() == []
+
+
+def test_move_from_sops(walk: Walk) -> None:
+    """A file that SOPS itself wrote."""
+    kept = Path(__file__).parents[2] / "vectors" / "sops"
+    shutil.copy(kept / "secrets.env", walk.place / "secrets.env")
+    walk.overseer("app", "create", "sops")
+    places = {
+        "secrets.yaml": "secrets.env",
+        "~/.config/sops/age/keys.txt": str(kept / "identity.txt"),
+        "--app shop": "--app sops",
+    }
+    page = HowTo("move-from-sops.md", places)
+    page.run(walk.reader(walk.bao), "secret import")
+    assert page.left() == []
+    assert walk.overseer("secret", "list", "--app", "sops").stdout != b""
 
 
 def test_a_rotated_transit_key_and_the_way_to_kms_and_back(walk: Walk) -> None:
