@@ -90,6 +90,16 @@ async def test_what_was_pasted_is_not_sent_back(server: Server, do: str) -> None
             assert 'role="alert"' in answer.text
 
 
+async def test_a_file_of_too_many_values_is_refused_before_the_store_hears_of_it(server: Server) -> None:
+    """A form's import is made here and not decoded: the API's own limit was never asked, and 100,000 values held up everybody."""
+    developer = await somebody(server, "developer")
+    text = "".join(f"k{number}: v\n" for number in range(5001))
+    refused = await developer.send("/imports/new", {"format": "yaml", "text": text})
+    assert refused.status_code == 422
+    assert "at most 5000 values" in refused.text
+    assert await outcomes(server, refused, "import:create") == []
+
+
 async def test_a_dry_run_changes_nothing_and_an_import_can_be_taken_back(server: Server) -> None:
     developer = await somebody(server, "developer")
     name, there = fresh("pasted"), fresh("there")

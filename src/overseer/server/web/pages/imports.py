@@ -6,7 +6,6 @@ become of it; without scripts the page after the dry run is empty again, and the
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from typing import Any, Final, cast
 from uuid import UUID
@@ -18,12 +17,13 @@ from overseer.interchange.formats import READERS
 from overseer.interchange.naming import NameRules, named
 from overseer.server.api.route import LARGE_BODY
 from overseer.server.web.attempts import MISTAKES, attempt, problems_of
+from overseer.server.web.file_reading import FileReading
 from overseer.server.web.forms import Form
 from overseer.server.web.page import Answer, Redirect, View, page
 from overseer.server.web.pages.backends import backend_names
 from overseer.server.web.places import known_places
 from overseer.server.web.visit import Visit
-from overseer.wire.imports import Conflicts, ImportAnswer, ImportEntry, ImportRequest, ImportUndo, LiveImportRequest
+from overseer.wire.imports import MAX_ENTRIES, Conflicts, ImportAnswer, ImportEntry, ImportRequest, ImportUndo, LiveImportRequest
 
 #: Characters; what is larger is for the command line, which reads it beside its own processor.
 MAX_TEXT: Final = 1024 * 1024
@@ -41,6 +41,7 @@ CONFLICTS: Final = (
     ("skip", "keep what is stored"),
     ("new-version", "store the new value as a new version"),
 )
+_READING: Final = FileReading()
 #: What a form shows again: all but what was pasted.
 _GIVEN_AGAIN: Final = (
     "format", "app", "environment", "node", "prefix", "on_conflict", "origin", "keep_names", "backend", "folder", "recursive"
@@ -67,7 +68,7 @@ async def make_import(visit: Visit) -> Answer:
     form = visit.form
     dry = form.text("do") != "import"
     try:
-        answer = await visit.services.imports.import_secrets(visit.caller, await _request(form, dry_run=dry))
+        answer = await visit.services.imports.import_secrets(visit.caller, await _request(visit, dry_run=dry))
     except MISTAKES as error:
         return await _form(visit, form, error=error)
     if dry or answer.id is None:
@@ -164,8 +165,9 @@ async def _filled(
     return View(template, content, status=error.status if error else 200)
 
 
-async def _request(form: Form, *, dry_run: bool) -> ImportRequest:
-    """Raises :class:`InvalidInput`, which names entries and quotes no value."""
+async def _request(visit: Visit, *, dry_run: bool) -> ImportRequest:
+    """Raises :class:`InvalidInput`, which names entries and quotes no value, and :class:`NotReady`."""
+    form = visit.form
     word, text = form.text("format"), form.get("text", "")
     if word not in READERS:
         raise _refused("format", "one of the formats of the list", "bad_format")
@@ -174,8 +176,7 @@ async def _request(form: Form, *, dry_run: bool) -> ImportRequest:
     if len(text) > MAX_TEXT:
         raise _refused("text", "at most 1 MiB; 'overseer secret import' takes more", "too_large")
     rules = NameRules(form.text("prefix"), form.checked("keep_names"))
-    # Off the event loop: everybody else is served meanwhile.
-    secrets = await asyncio.to_thread(lambda: _entries(word, text, rules))
+    secrets = await _READING.run(visit.me.id if visit.me else "", lambda: _entries(word, text, rules))
     origin = "".join(one for one in f"{word} {form.text('origin') or 'pasted'}" if one.isprintable())
     return ImportRequest(
         entries=secrets,
@@ -194,6 +195,8 @@ def _entries(word: str, text: str, rules: NameRules) -> list[ImportEntry]:
     found = named(READERS[word](text.replace("\r\n", "\n").encode("utf-8", "replace")), rules)
     if not found:
         raise _refused("text", "there is no value in it", "missing")
+    if len(found) > MAX_ENTRIES:  # what is made here is not decoded, so nobody else compares it with the API's own limit
+        raise _refused("text", f"at most {MAX_ENTRIES} values at a time; this has {len(found)}", "too_large")
     return [ImportEntry(name=name, value_base64=_encoded(value)) for name, value in found]
 
 
