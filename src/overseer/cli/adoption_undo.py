@@ -115,7 +115,7 @@ def restore(directory: Path, undo: Undo, key: SecretValue) -> list[str]:
     changed = [path for path, one in content.items() if _digest(directory / path) != one["after"]]
     if changed:
         problems = [Problem(path, "was changed since", "changed") for path in changed]
-        raise Conflict("nothing was undone: files were changed since", problems=problems)
+        raise Conflict("nothing was undone: take your changes out of these files, then undo again", problems=problems)
     for path, one in content.items():
         replace_file(directory / path, base64.b64decode(one["before"]))
     return sorted(content)

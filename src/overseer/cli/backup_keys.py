@@ -37,6 +37,12 @@ def sealing_keys(recipients: Sequence[str], passphrase_file: str | None, what: s
     return [Passphrase(text)]
 
 
+def require_file(path: str) -> None:
+    """A file that is not there is told before anybody is asked for its passphrase. Raises :class:`InvalidInput`."""
+    if not path.startswith("s3://") and not Path(path).exists():
+        raise InvalidInput(f"{path} cannot be read: no such file or directory")
+
+
 def opening_keys(identity_files: Sequence[str], passphrase_file: str | None, what: str = "backup") -> list[Unwrapper]:
     """What is there to open it."""
     from overseer.cli.terminal import ask_secret

@@ -18,7 +18,7 @@ from overseer.wire.deployments import (
 STATE_MEANING = {
     "queued": "waiting for the node's agent",
     "released": "the agent has the sealed bundle",
-    "applying": "the agent is starting containers",
+    "applying": "the agent is at work on the containers",
     "succeeded": "done",
     "failed": "failed",
     "superseded": "a later deployment took its place",

@@ -40,7 +40,10 @@ def read_file(path: str, form: str | None, identity: str | None) -> tuple[list[F
         raise InvalidInput(f"the file's name does not tell its format; say --format: {', '.join(formats.IMPORT_FORMATS)}")
     data = read_bytes(path)
     if chosen != "sops":
-        return formats.READERS[chosen](data), chosen
+        found = formats.READERS[chosen](data)
+        if not found:
+            raise InvalidInput(f"there is no value in {path} to import, read as {chosen}: another --format may read more")
+        return found, chosen
     from overseer.interchange.sops_file import read_sops
 
     opener = _opener(identity, os.environ)

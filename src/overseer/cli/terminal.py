@@ -42,4 +42,4 @@ def _need_terminal(prompt: str, instead: str) -> None:
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
-        raise click.UsageError(f"no terminal to ask on ({prompt.lower()}): {instead}") from None
+        raise click.UsageError(f"no terminal to ask on ({prompt[:1].lower()}{prompt[1:]}): {instead}") from None

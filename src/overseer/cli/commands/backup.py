@@ -138,11 +138,12 @@ def verify(
     """
     settings = load_server_settings()
     refuse_password(database_url)
-    from overseer.cli.backup_keys import expected_of, opening_keys
+    from overseer.cli.backup_keys import expected_of, opening_keys, require_file
     from overseer.cli.backup_setup import verify_here
     from overseer.cli.seal_material import SealMaterial
     from overseer.server.storage.backup_places import open_backup
 
+    require_file(file)
     expected = expected_of(checkpoint, signed_by, unsigned)
     keys = opening_keys(identities, passphrase_file)
     given = SealMaterial(stdin).opening(settings.seal.partition(":")[0])

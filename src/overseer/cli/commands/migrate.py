@@ -168,9 +168,10 @@ def verify(
 
 
 def _opened(file: str, identities: tuple[str, ...], passphrase_file: str | None) -> SecretValue:
-    from overseer.cli.backup_keys import opening_keys
+    from overseer.cli.backup_keys import opening_keys, require_file
     from overseer.cli.migration_files import open_file
 
+    require_file(file)
     return open_file(file, opening_keys(identities, passphrase_file, _WHAT))
 
 

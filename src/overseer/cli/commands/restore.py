@@ -61,7 +61,7 @@ def restore(
     not come back.
     """
     settings = load_server_settings()
-    from overseer.cli.backup_keys import expected_of, opening_keys
+    from overseer.cli.backup_keys import expected_of, opening_keys, require_file
     from overseer.cli.backup_setup import restore_here
     from overseer.cli.seal_material import SealMaterial
     from overseer.cli.terminal import confirm
@@ -70,6 +70,7 @@ def restore(
     kind = settings.seal.partition(":")[0]
     if yes and kind in FROM_THE_BACKUP and not (signed_by or unsigned):
         raise click.UsageError(f"with the seal {kind} the root key is in the backup: --yes needs --signed-by KEY beside it")
+    require_file(file)
     expected = expected_of(checkpoint, signed_by, unsigned)
     keys = opening_keys(identities, passphrase_file)
     given = SealMaterial(stdin).opening(kind)
