@@ -43,11 +43,13 @@ KIND: Final = "migration"
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_SECRETS: Final = 5_000
 MAX_VERSIONS: Final = 20_000
+#: Each is decided for whoever imports.
+MAX_PARTS: Final = 3_000
 _LINES: Final = "migration.jsonl"
 _NO_ARCHIVE: Final = "this is no archive of 'overseer migrate export', or it was changed or cut"
 _TOO_LARGE: Final = (
-    f"an archive has at most {MAX_SECRETS} secrets, {MAX_VERSIONS} versions and {MAX_BYTES // 1024 // 1024} MiB in all: "
-    "move one app, or one environment of it, at a time"
+    f"an archive has at most {MAX_SECRETS} secrets, {MAX_VERSIONS} versions, {MAX_PARTS} apps, environments and nodes, and "
+    f"{MAX_BYTES // 1024 // 1024} MiB in all: move one app, or one environment of it, at a time"
 )
 
 
@@ -168,12 +170,14 @@ class ArchiveWriter:
     def __init__(self, keys: Sequence[Wrapper], head: Head) -> None:
         self._age = AgeWriter(keys)
         self._hash = hashlib.sha256()
-        self._size = self._secrets = self._versions = 0
+        self._size = self._parts = self._secrets = self._versions = 0
         self._out: list[bytes] = []
         self._instance = head.instance
         self._write(head)
 
     def part(self, line: PartLine) -> None:
+        """Raises :class:`TooLarge`."""
+        self._parts += 1
         self._write(line)
 
     def secret(self, line: SecretLine) -> None:
@@ -204,7 +208,8 @@ class ArchiveWriter:
     def _write(self, line: _Line) -> None:
         data = _ENCODER.encode(line) + b"\n"
         self._size += len(data)
-        if self._size > MAX_BYTES or self._secrets > MAX_SECRETS or self._versions > MAX_VERSIONS:
+        counts = ((self._parts, MAX_PARTS), (self._secrets, MAX_SECRETS), (self._versions, MAX_VERSIONS))
+        if self._size > MAX_BYTES or any(count > most for count, most in counts):
             raise TooLarge(_TOO_LARGE)
         self._hash.update(data)
         self._out.append(self._age.update(data))
@@ -263,7 +268,7 @@ def _grouped(lines: Iterator[bytes]) -> tuple[list[PartLine], list[MovedSecret]]
             count += 1
         else:
             _refuse()
-        if len(found) > MAX_SECRETS or count > MAX_VERSIONS:
+        if len(parts) > MAX_PARTS or len(found) > MAX_SECRETS or count > MAX_VERSIONS:
             raise TooLarge(_TOO_LARGE)
     return parts, [MovedSecret(about, tuple(versions)) for about, versions in found]
 

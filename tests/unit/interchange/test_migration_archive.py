@@ -173,7 +173,7 @@ def test_a_flipped_bit_anywhere_is_found(at: int) -> None:
 def test_what_is_too_large_is_neither_written_nor_read(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TooLarge):
         read_archive(SecretValue(b"x" * (migration_archive.MAX_BYTES + 1)))
-    for limit, value in (("MAX_BYTES", 500), ("MAX_SECRETS", 1), ("MAX_VERSIONS", 1)):
+    for limit, value in (("MAX_BYTES", 500), ("MAX_PARTS", 0), ("MAX_SECRETS", 1), ("MAX_VERSIONS", 1)):
         content = signed([*archive(), json.loads(json.dumps(archive()[2]))])
         with monkeypatch.context() as patched:
             patched.setattr(migration_archive, limit, value)
