@@ -207,7 +207,9 @@ def test_move_from_infisical(walk: Walk) -> None:
 @pytest.mark.parametrize("platform", ["komodo", "dokploy", "coolify"])
 def test_move_from_the_environment_of_a_platform(walk: Walk, platform: str) -> None:
     """What is pasted is the dotenv text that such a platform shows."""
-    pasted = f"cat > {walk.place}/shop.env <<'END'\n# {platform}\nDB_PASSWORD='{CANARY}'\nDB_URL=pg://app:${{DB_PASSWORD}}@db\nEND\n"
+    pasted = (
+        f"cat > {walk.place}/shop.env <<'END'\n# {platform}\nDB_PASSWORD='{CANARY}'\nDB_URL=pg://app:${{DB_PASSWORD}}@db\nEND\n"
+    )
     places = {
         "cat > /dev/shm/shop.env     # paste, then Ctrl-D\n": pasted,
         "/dev/shm/shop.env": str(walk.place / "shop.env"),
