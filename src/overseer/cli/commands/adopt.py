@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -171,12 +172,17 @@ def _undo(client: Client, directory: Path) -> None:
 
 
 def _in_history(project: Project, found: Adoption) -> list[str]:
-    """The secrets whose file git's history holds; nothing where this is no repository."""
+    """The secrets whose file git's history holds; nothing where this is no repository.
+
+    The project's own configuration of git may come from anywhere, and names programs: 'log' runs one to check signatures, a
+    missing object is fetched through one, an index is refreshed by one. So it is 'rev-list', with nothing to fetch through.
+    """
+    command = ["git", "-C", str(project.directory), "-c", "core.fsmonitor=false", "rev-list", "-n", "1", "HEAD", "--"]
     seen: dict[str, bool] = {}
     for path in found.files:
         try:
             done = subprocess.run(
-                ["git", "-C", str(project.directory), "log", "--format=%h", "-n", "1", "--", path],
+                [*command, path], env={**os.environ, "GIT_ALLOW_PROTOCOL": "none"},
                 stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=_GIT_SECONDS,
             )  # fmt: skip
             seen[path] = done.returncode == 0 and bool(done.stdout.strip())
