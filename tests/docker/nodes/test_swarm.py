@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.docker.nodes.conftest import MakeAgent
-from tests.docker.nodes.machines import Agent, Cluster, Machine, wait_for
+from tests.docker.nodes.machines import OVERSEER, Agent, Cluster, Machine, wait_for
+from tests.e2e.stores.how_to import HowTo, Reader
 
 pytestmark = pytest.mark.docker
 
@@ -160,6 +162,24 @@ def test_what_only_one_node_has_is_refused_before_anything_changes(swarm: Swarm)
         assert b"mall" not in swarm.manager.run("service", "ls")
     finally:
         (swarm.stack / "compose.yaml").write_text(COMPOSE)
+
+
+def test_the_secrets_of_somebody_elses_service_move_in(swarm: Swarm, tmp_path: Path) -> None:
+    """``move-from-swarm.md``: read where one is mounted, every byte."""
+    manager, cluster = swarm.manager, swarm.cluster
+    value = b"kept for years\x00\xff\n"
+    manager.run("secret", "create", "db_password", "-", stdin=value)
+    image = ("--secret", "db_password", "--constraint", "node.role==manager", "overseer-example/shop:1")
+    manager.run("service", "create", "--quiet", "--name", "theirs", "--detach", *image, "sleep", "600")
+    wait_for(lambda: len(manager.containers("com.docker.swarm.service.name=theirs")) == 1, 60)
+    [container] = manager.containers("com.docker.swarm.service.name=theirs")
+    cluster.overseer("app", "create", "theirs")
+    places = {"docker exec CONTAINER": shlex.join([*manager.docker, "exec", container]), "--app shop": "--app theirs"}
+    page = HowTo("move-from-swarm.md", places)
+    page.puts("overseer secret", shlex.join([*cluster.machine.within(OVERSEER), "secret"]))
+    page.run(Reader(tmp_path, cluster.environment), "/run/secrets/db_password")
+    assert cluster.overseer("secret", "get", "db-password", "--app", "theirs").stdout == value
+    manager.run("service", "rm", "theirs")
 
 
 def test_a_worker_takes_no_stack(swarm: Swarm, make_agent: MakeAgent) -> None:
