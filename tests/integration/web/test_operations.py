@@ -38,9 +38,11 @@ async def test_a_credential_goes_in_and_is_in_no_page_not_even_of_a_refused_form
     path = made.headers["location"].partition("?")[0]
     assert await outcomes(server, made, "backend:create") == ["allowed"]
     assert CANARY not in (await owner.open(path)).text
-    elsewhere = VAULT | {"settings.address": "ftp://x", "credentials.token": CANARY}
-    refused = await owner.send(f"{path}/settings", elsewhere)
-    assert (refused.status_code, CANARY in refused.text) == (422, False)
+    for address in ("ftp://x", f"https://somebody:{CANARY}@vault.example.org"):
+        elsewhere = VAULT | {"settings.address": address, "credentials.token": CANARY}
+        for form in (f"{path}/settings", "/backends/new"):
+            refused = await owner.send(form, elsewhere | {"name": fresh("corp")})
+            assert (refused.status_code, CANARY in refused.text) == (422, False), form
 
 
 async def test_a_test_says_at_which_stage_it_stopped_and_what_that_means(server: Server) -> None:

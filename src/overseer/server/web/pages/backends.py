@@ -234,7 +234,8 @@ def _settings(view: BackendView, kind: BackendKind | None) -> list[tuple[str, st
 
 
 def _settings_of(form: Form) -> dict[str, str]:
-    return _given(form, "settings.")
+    """What was typed, to be shown again; an address with somebody's password in it is refused, and typed anew."""
+    return {name: "" if "://" in text and "@" in text else text for name, text in _given(form, "settings.").items()}
 
 
 def _given(form: Form, prefix: str) -> dict[str, str]:
