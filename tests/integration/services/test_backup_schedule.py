@@ -43,7 +43,7 @@ from overseer.server.storage.service_session import session_setup
 from overseer.wire.backups import BackupCreate
 from tests import postgres_server
 from tests.integration.server_process.installation import free_port
-from tests.integration.services.world import World
+from tests.integration.services.world import Looking, World
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -183,9 +183,11 @@ async def restored(world: World, postgres_home: Path, content: bytes, tmp_path: 
     gate = Gate(database)
     keys = KeyService(database, gate)
     await keys.open(world.root_key)
+    looking = Looking(url)
     try:
-        yield dataclasses.replace(world, url=url, database=database, gate=gate, keys=keys)
+        yield dataclasses.replace(world, url=url, looking=looking, database=database, gate=gate, keys=keys)
     finally:
+        await looking.close()
         await database.close()
         postgres_server.execute(postgres_home, f"DROP DATABASE {name} WITH (FORCE)")
 
