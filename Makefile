@@ -7,6 +7,9 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 IN := .venv/bin/
 ARGS ?=
 
+# Hundreds of processes start in the tests alone: each would compile again what an earlier one compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run setup setup-dev test lint docs bench faults lock clean
 
