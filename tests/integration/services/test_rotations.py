@@ -105,6 +105,24 @@ async def test_a_changed_policy_counts_anew_however_it_was_changed(schedules: Sc
     assert (await schedules.view(secret)).due_at is None
 
 
+@pytest.mark.parametrize("spoil", ["created_at = '9999-12-31'", "cron"])
+async def test_a_schedule_that_cannot_be_counted_stops_no_other(schedules: Schedules, spoil: str) -> None:
+    world = schedules.world
+    spoilt, sound = [await world.secret(name, "v1") for name in ("spoilt", "sound")]
+    if spoil == "cron":  # as no service would have stored it
+        await world.sql("UPDATE secret SET rotation = '{\"cron\": \"61 * * * *\"}' WHERE id = $1", UUID(spoilt.id))
+    else:
+        await world.sql(f"UPDATE secret_version SET {spoil} WHERE secret_id = $1", UUID(spoilt.id))
+        await world.sql("UPDATE secret SET rotation = '{\"interval_days\": 10}' WHERE id = $1", UUID(spoilt.id))
+    await world.sql("UPDATE secret SET rotation = '{\"interval_days\": 10}' WHERE id = $1", UUID(sound.id))
+    for _ in range(2):
+        await schedules.driver().run()
+    assert (await schedules.view(sound)).due_at is not None
+    assert (await schedules.view(spoilt)).due_at is None
+    [told] = [row for row in await world.audit() if row["action"] == "alarm:rotation_failed"]
+    assert (told["resource_id"], told["code"], told["outcome"]) == (UUID(spoilt.id), "schedule", "failed")
+
+
 async def test_cron_and_jitter(schedules: Schedules) -> None:
     secret = await schedules.secret(cron="30 3 * * *", jitter_minutes=20)
     due = (await schedules.view(secret)).due_at

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
-from overseer.core.audit_events import AuditAction
+from cronsim import CronSimError
+
+from overseer.core.audit_events import AuditAction, AuditEvent
 from overseer.core.errors import InvalidInput, OverseerError
 from overseer.core.identifiers import new_id
 from overseer.core.rotation_policy import RotationPolicy
@@ -27,6 +29,7 @@ from overseer.server.services.rotation_times import next_time
 from overseer.server.services.standing_rights import stopped_events
 from overseer.server.storage import secret_rotation_rows as rows
 from overseer.server.storage import secret_rows
+from overseer.server.storage.database import Session
 
 LEASE: Final = timedelta(minutes=2)
 AT_ONCE: Final = 4
@@ -58,11 +61,10 @@ class RotationDriver:
 
     async def _count(self) -> None:
         """The next time of each secret whose schedule changed, by whatever way."""
-        async with self._gate.own_work() as (session, _):
+        async with self._gate.own_work() as (session, events):
             now = await session.fetchval("database_clock")
             for one in await rows.unscheduled(session, _CHUNK):
-                policy = None if one.policy is None else RotationPolicy.parse(one.policy)
-                due_at = None if policy is None else next_time(policy, one.latest_at, now)
+                due_at = await _counted(session, events, one, one.latest_at, now)
                 await rows.schedule(session, one.secret_id, one.policy, due_at)
 
     async def _notice(self) -> None:
@@ -71,11 +73,10 @@ class RotationDriver:
                 events.append(run_event(AuditAction.ROTATION_DUE, secret, None, secret.active_version, ""))
 
     async def _begin(self) -> None:
-        async with self._gate.own_work() as (session, _):
+        async with self._gate.own_work() as (session, events):
             now = await session.fetchval("database_clock")
             for one in await rows.due(session, _CHUNK):
-                policy = None if one.policy is None else RotationPolicy.parse(one.policy)
-                await rows.set_due(session, one.secret_id, None if policy is None else next_time(policy, now, now))
+                await rows.set_due(session, one.secret_id, await _counted(session, events, one, now, now))
                 await rows.insert_run(session, new_id(now), one.secret_id, "schedule", one.rotator, one.set_by)
 
     async def _work(self) -> None:
@@ -141,3 +142,19 @@ class RotationDriver:
             secret = await secret_rows.secret_by_id(session, run.secret_id)
             if secret is not None and (again == MOST_ATTEMPTS or (hopeless and run.state == "waiting")):
                 events.append(run_event(AuditAction.ALARM_ROTATION_FAILED, secret, run, run.candidate_version, run.state))
+
+
+async def _counted(
+    session: Session, events: list[AuditEvent], one: rows.Unscheduled | rows.Due, latest: datetime, now: datetime
+) -> datetime | None:
+    """The next time of one secret. A schedule that cannot be counted is an alarm of that secret, and stops no other."""
+    if one.policy is None:
+        return None
+    try:
+        return next_time(RotationPolicy.parse(one.policy), latest, now)
+    except (OverseerError, ValueError, OverflowError, CronSimError) as error:
+        _LOG.error("the schedule of secret %s cannot be counted: %s", one.secret_id, type(error).__name__)
+        secret = await secret_rows.secret_by_id(session, one.secret_id)
+        if secret is not None:
+            events.append(run_event(AuditAction.ALARM_ROTATION_FAILED, secret, None, secret.active_version, "schedule"))
+        return None
