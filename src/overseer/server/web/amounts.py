@@ -28,11 +28,11 @@ def size(count: int) -> str:
 
 
 def ago(at: datetime, now: datetime | None = None) -> str:
-    """How long ago ``at`` was, or how far ahead it lies, in its greatest unit."""
+    """How long ago ``at`` was, in its greatest unit; or how far ahead it lies, to the nearest: a day less a minute is a day."""
     seconds = int(((now or datetime.now(UTC)) - at).total_seconds())
     if abs(seconds) < 10:
         return "now"
     word, size_ = next(unit for unit in _UNITS if abs(seconds) >= unit[1])
-    count = abs(seconds) // size_
+    count = seconds // size_ if seconds > 0 else round(-seconds / size_)
     text = f"{count} {word}{'' if count == 1 else 's'}"
     return f"{text} ago" if seconds > 0 else f"in {text}"

@@ -36,9 +36,10 @@ def test_a_size_has_a_binary_prefix(count: int, words: str) -> None:
         (61, "1 minute ago"),
         (7_200, "2 hours ago"),
         (100_000, "1 day ago"),
-        (-90, "in 1 minute"),
+        (-80, "in 1 minute"),
+        (-2_591_940, "in 30 days"),
         (-2_592_000, "in 30 days"),
     ],
 )
-def test_an_age_is_rounded_down_to_its_greatest_unit(seconds: int, words: str) -> None:
+def test_an_age_is_rounded_down_and_what_comes_to_the_nearest(seconds: int, words: str) -> None:
     assert ago(NOW - timedelta(seconds=seconds), NOW) == words
