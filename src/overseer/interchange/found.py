@@ -47,7 +47,7 @@ def shown(name: str) -> str:
 
 def broken(what: str, place: str = "") -> InvalidInput:
     """The error for a file that is not of its format; ``what`` quotes nothing of it."""
-    return InvalidInput(what, problems=[Problem(place, what, "broken_file")] if place else [])
+    return InvalidInput(f"{place}: {what}", problems=[Problem(place, what, "broken_file")]) if place else InvalidInput(what)
 
 
 def decoded(data: bytes) -> str:

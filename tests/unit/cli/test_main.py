@@ -61,6 +61,12 @@ def test_a_file_without_a_value_is_told_with_what_it_was_read_as(overseer: Overs
     assert "compose.yaml to import, read as compose: another --format may read more" in ended.err
 
 
+def test_a_broken_file_is_told_with_the_place(overseer: Overseer, tmp_path: Path) -> None:
+    (tmp_path / "shop.env").write_text("A=1\nBAD NAME=3\n")
+    ended = overseer("secret", "import", str(tmp_path / "shop.env"), "--app", "shop")
+    assert ended.err == "overseer: error: line 2, column 1: a variable's name cannot hold a blank\n"
+
+
 def test_a_question_that_cannot_be_asked_keeps_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(*_: object) -> int:
         raise OSError
