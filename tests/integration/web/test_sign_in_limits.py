@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,8 @@ def few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small budget of attempts, so that the test need not hash a hundred passwords."""
     made = Throttle.__init__
 
-    def small(self: Throttle, *, per_second: float) -> None:  # the budget of the settings is not used
-        made(self, per_second=TRIES / 10)
+    def small(self: Throttle, *, per_second: float, **rest: Any) -> None:  # the budget of the settings is not used
+        made(self, per_second=TRIES / 10, **rest)
 
     monkeypatch.setattr(Throttle, "__init__", small)
 
