@@ -18,6 +18,8 @@ _ESCAPE: Final = re.compile(r"\\(?:[abcfnrtv$\"\\]|0[0-9]{0,3})")
 _LETTERS: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", '"': '"', "\\": "\\", "$": "$$"}
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPERATOR: Final = re.compile(r":?[-+?]")
+#: The name is not quoted: what looks like a variable may be a part of a password.
+_MEANT: Final = "write a dollar that is part of the value as $$, or put the value in single quotes"
 
 
 def values(entries: list[Entry]) -> dict[str, str]:
@@ -106,5 +108,5 @@ def _braced(inner: str, known: Mapping[str, str], entry: Entry, depth: int) -> s
 
 def _known(name: str, known: Mapping[str, str], entry: Entry) -> str:
     if name not in known:
-        raise DotenvFault(entry.start, f"the value of {entry.key} needs the variable {name}, which no line before it sets")
+        raise DotenvFault(entry.start, f"the value of {entry.key} needs a variable that no line before it sets; {_MEANT}")
     return known[name]

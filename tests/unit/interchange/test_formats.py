@@ -16,7 +16,7 @@ from overseer.interchange.formats import READERS, WRITERS, guessed, guessed_sops
 from overseer.interchange.found import Found
 from overseer.interchange.naming import NameRules, named
 
-CANARY = "canary-7d1f0c"
+CANARY = "canary_7d1f0c"
 names = st.from_regex(r"[a-z_][a-z0-9_-]{0,20}", fullmatch=True)
 anything = st.one_of(st.binary(max_size=60), st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace")))
 
@@ -91,6 +91,7 @@ H
     ("form", "text"),
     [
         ("dotenv", f"A={CANARY}$NOPE"),
+        ("dotenv", f"A=pa${CANARY}"),
         ("dotenv", f'A="{CANARY}'),
         ("dotenv", f"A={CANARY}${{B"),
         ("json", f'{{"a": "{CANARY}"'),
