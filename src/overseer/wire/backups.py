@@ -33,8 +33,9 @@ class BackupTargetView(Answer, frozen=True):
 class BackupView(Answer, frozen=True):
     """One backup. ``target`` is '' where the command line made it on the server's machine. ``reason``: asked, schedule, local.
 
-    ``state``: waiting (for the leader), running, succeeded, failed. ``error`` is the code of a failure, ``size`` in bytes,
-    ``rows`` of all tables, ``log_size`` how many audit rows were sealed then. ``removed_at``: retention took its file.
+    ``state``: waiting (for the leader), running, succeeded, failed. ``error`` is the code of a failure, with a colon and
+    what it says where that is known, ``size`` in bytes, ``rows`` of all tables, ``log_size`` how many audit rows were sealed
+    then. ``removed_at``: retention took its file.
     """
 
     id: str

@@ -249,7 +249,8 @@ async def test_a_failure_is_an_alarm_and_leaves_no_file(world: World, tmp_path: 
     asks = service(world, nightly=target)
     await asks.create_backup(world.owner, NIGHTLY)
     await schedule(world, nightly=target).run()
-    assert await runs(world) == [("asked", "failed", "configuration_problem")]
+    said = f"configuration_problem: backups cannot be written to {tmp_path / 'not-there'}: no such file or directory"
+    assert await runs(world) == [("asked", "failed", said)]
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -258,7 +259,8 @@ async def test_a_failure_is_an_alarm_and_leaves_no_file(world: World, tmp_path: 
     target = BackupTarget(to=str(tmp_path), recipients=(KEY,))
     await asks.create_backup(world.owner, NIGHTLY)
     await schedule(world, nightly=target).run()
-    assert (await runs(world))[1] == ("asked", "failed", "not_ready")
+    said = f"not_ready: backups cannot be written to {tmp_path} now: no space left on device"
+    assert (await runs(world))[1] == ("asked", "failed", said)
     assert listed(tmp_path) == []
     alarms = [row for row in await world.audit() if row["action"] == "alarm:backup_failed"]
     assert [(row["outcome"], row["resource_name"], row["code"]) for row in alarms] == [
@@ -381,7 +383,7 @@ async def test_a_bucket_gets_whole_backups_only(
     missing = BackupTarget(to=f"s3://{bucket}-not-there", recipients=(KEY,), region="us-east-1", endpoint=s3_url)
     await service(world, nightly=missing).create_backup(world.owner, NIGHTLY)
     await schedule(world, nightly=missing).run()
-    assert (await runs(world))[2] == ("asked", "failed", "configuration_problem")
+    assert (await runs(world))[2][2].startswith("configuration_problem: the bucket ")
 
     async def breaks(*_: object) -> None:
         raise RuntimeError

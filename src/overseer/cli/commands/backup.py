@@ -231,12 +231,12 @@ def _ask(client: Client, target: str, no_wait: bool, timeout: int, as_json: bool
     if as_json:
         print_json(view)
     if view.state == "failed":
-        raise NotReady(f"the backup failed ({view.error}): see the server's log")
+        raise NotReady(f"the backup failed, and nothing of it was kept ({view.error})")
     if not as_json:
         print_line(view.file if view.state == "succeeded" else view.id)
 
 
 def _row(one: BackupView) -> tuple[str, ...]:
-    state = "removed" if one.removed_at else f"failed: {one.error}" if one.state == "failed" else one.state
+    state = "removed" if one.removed_at else f"failed: {one.error.partition(':')[0]}" if one.state == "failed" else one.state
     count = ("" if one.rows is None else str(one.rows), "" if one.size is None else str(one.size))
     return (moment(one.finished_at or one.asked_at), one.target or "(command line)", state, *count, one.file)

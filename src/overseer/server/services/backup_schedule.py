@@ -106,7 +106,7 @@ class BackupSchedule:
                 made = await make_backup(self._url, target.sealing_keys(), write, self._keys.keyring.signing_key)
         except OverseerError as error:
             _LOG.error("the backup to %s failed: %s", name, error.message)
-            await self._failed(run_id, name, error.code)
+            await self._failed(run_id, name, error.code, error.message)
             return
         except Exception as error:  # noqa: BLE001 - ours or a library's: the type says what can be said
             _LOG.error("the backup to %s failed", name, exc_info=True)
@@ -121,9 +121,9 @@ class BackupSchedule:
             events.append(_event(AuditAction.BACKUP_MADE, run_id, name, f"rows:{made.rows}"))
         _LOG.info("a backup of %d rows went to %s", made.rows, name)
 
-    async def _failed(self, run_id: UUID, name: str, code: str) -> None:
+    async def _failed(self, run_id: UUID, name: str, code: str, why: str = "") -> None:
         async with self._gate.own_work() as (session, events):
-            await backup_rows.fail(session, run_id, code)
+            await backup_rows.fail(session, run_id, f"{code}: {why}" if why else code)
             events.append(_event(AuditAction.ALARM_BACKUP_FAILED, run_id, name, code, failed=True))
 
     async def _remove_old(self, name: str, target: BackupTarget, place: Place) -> None:
