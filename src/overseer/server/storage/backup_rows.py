@@ -12,7 +12,7 @@ from overseer.server.storage.database import Session
 
 @dataclass(frozen=True, slots=True)
 class BackupRun:
-    """One backup. ``target`` is '' for a file that somebody named on the server's machine; ``error``: code and text of a failure."""
+    """One backup. ``target`` is '' for a file named on the server's machine; ``error`` is code and text of a failure."""
 
     id: UUID
     target: str
