@@ -123,6 +123,16 @@ async def test_a_schedule_that_cannot_be_counted_stops_no_other(schedules: Sched
     assert (told["resource_id"], told["code"], told["outcome"]) == (UUID(spoilt.id), "schedule", "failed")
 
 
+async def test_a_schedule_that_was_set_is_listed_with_its_next_time_at_once(schedules: Schedules) -> None:
+    secret = await schedules.world.secret("token", "v1")
+    view = await schedules.service.set_rotation(schedules.world.owner, UUID(secret.id), RotationSet(policy={"interval_days": 10}))
+    [listed] = (await schedules.service.list_rotations(schedules.world.owner)).items
+    assert listed.due_at is not None
+    assert listed.due_at == view.due_at == (await schedules.view(secret)).due_at
+    await schedules.service.set_rotation(schedules.world.owner, UUID(secret.id), RotationSet(policy=None))
+    assert (await schedules.view(secret)).due_at is None
+
+
 async def test_cron_and_jitter(schedules: Schedules) -> None:
     secret = await schedules.secret(cron="30 3 * * *", jitter_minutes=20)
     due = (await schedules.view(secret)).due_at

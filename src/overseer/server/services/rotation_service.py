@@ -21,10 +21,12 @@ from overseer.core.errors import Conflict, InvalidInput, Problem
 from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
+from overseer.core.rotation_policy import RotationPolicy
 from overseer.server.address_rules import AddressRule
 from overseer.server.rotators.selection import make_rotator
 from overseer.server.services.approval_guard import guard_activation, guard_reveal
 from overseer.server.services.gate import Entry, Gate
+from overseer.server.services.rotation_times import next_time
 from overseer.server.services.secret_access import known_secret, locked_secret, refuse_own_values
 from overseer.server.services.secret_input import read_policy, refusal
 from overseer.server.storage import secret_rotation_rows as rows
@@ -91,6 +93,7 @@ class RotationService:
                 fields = (row.description, row.labels, row.owner, row.expires_at, policy)
                 await patch_secret(entry.session, row.id, *fields, entry.actor.id)
                 await rows.set_policy_by(entry.session, row.id, entry.actor.id)
+                await _count(entry, row.id)
             paused = body.paused if body.paused is not UNSET else present is not None and present.paused
             if body.rotator is not UNSET:
                 await refuse_while_rotating(entry.session, row.id)
@@ -144,6 +147,13 @@ class RotationService:
         credential = await known_secret(entry, admin, Permission.SECRET_USE)
         entry.amend(action=AuditAction.SECRET_USE, version=credential.active_version, code="rotator")
         await _require_sight(entry, credential)
+
+
+async def _count(entry: Entry, secret_id: UUID) -> None:
+    """The next time of a schedule that was just set, so that lists show it at once; of other ways the leader counts it."""
+    for one in await rows.unscheduled(entry.session, 1, secret_id):
+        due_at = None if one.policy is None else next_time(RotationPolicy.parse(one.policy), one.latest_at, entry.now)
+        await rows.schedule(entry.session, secret_id, one.policy, due_at)
 
 
 async def _require_sight(entry: Entry, row: SecretRow) -> None:

@@ -67,9 +67,9 @@ class RunRow:
     finished_at: datetime | None
 
 
-async def unscheduled(session: Session, limit: int) -> list[Unscheduled]:
-    """Secrets whose schedule changed since their next time was counted."""
-    rows = await session.fetch("rotation_unscheduled", limit)
+async def unscheduled(session: Session, limit: int, secret_id: UUID | None = None) -> list[Unscheduled]:
+    """Secrets whose schedule changed since their next time was counted; of ``secret_id`` only where it is given."""
+    rows = await session.fetch("rotation_unscheduled", limit, secret_id)
     return [Unscheduled(row["id"], _read(row["policy"]), row["latest_at"]) for row in rows]
 
 

@@ -1,11 +1,13 @@
 -- Rotations of secrets: when they are due, and runs. Who changes a run's state holds its lease, which no lock outlives.
 
 -- name: rotation_unscheduled
--- Secrets whose schedule is not, or not any more, the one that their next time was counted from. $1 limit.
+-- Secrets whose schedule is not, or not any more, the one that their next time was counted from. $1 limit, $2 this
+-- secret only, NULL: all.
 SELECT s.id, s.rotation::text AS policy,
        (SELECT v.created_at FROM secret_version v WHERE v.secret_id = s.id AND v.version = s.latest_version) AS latest_at
 FROM secret s LEFT JOIN secret_rotation r ON r.secret_id = s.id
 WHERE s.rotation IS DISTINCT FROM r.policy AND (s.rotation IS NOT NULL OR r.secret_id IS NOT NULL)
+  AND ($2::uuid IS NULL OR s.id = $2)
 ORDER BY s.id LIMIT $1;
 
 -- name: rotation_schedule
