@@ -21,8 +21,11 @@ from tests.integration.server_process.installation import Installation, RunningS
 __all__ = ["short_dir"]
 pytestmark = [pytest.mark.postgres]
 
-# Takes the terminal on descriptor 0 as its controlling one.
-_WITH_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+# Takes the terminal on descriptor 0 as its controlling one, and hears SIGINT, which the background of a shell ignores.
+_WITH_TERMINAL = (
+    "import fcntl, os, signal, sys, termios; signal.signal(signal.SIGINT, signal.SIG_DFL)"
+    "; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
 SHARE = re.compile(rb"ovshare1(?:-[a-z2-7]{6}){12}")
 Answer = Callable[[bytes], bytes]
 
