@@ -15,9 +15,11 @@ from tests.e2e.cli.conftest import Overseer, command
 
 pytestmark = [pytest.mark.postgres]
 
-# Takes the terminal on descriptor 0 as its controlling one, and gives it away as stdin: only /dev/tty is left.
+# Takes the terminal on descriptor 0 as its controlling one, and gives it away as stdin: only /dev/tty is left. SIGINT is heard:
+# what a shell starts in the background ignores it.
 _WITH_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 os.execv(sys.argv[1], sys.argv[1:])
@@ -49,6 +51,8 @@ def on_terminal(overseer: Overseer, arguments: list[str], answers: list[tuple[by
             os.write(ours, left.pop(0)[1])
         if process.poll() is not None and not select.select([ours], [], [], 0)[0]:
             break
+    else:
+        process.kill()
     assert process.stdout is not None
     out = process.stdout.read()
     process.stdout.close()
