@@ -91,10 +91,10 @@ async def test_a_schedule_stops_with_the_right_of_whoever_set_it(schedules: Sche
     assert (view.stopped, view.policy_set_by is None) == (how, how == "no_setter")
     listed = (await schedules.service.list_rotations(world.owner)).items
     assert [one.stopped for one in listed] == [how]
+    await world.sql("UPDATE secret_version SET created_at = created_at - interval '3 days'")
     # Somebody else sets the same again and stands for it: it is due at once, for it was stopped when it was due.
     view = await schedules.service.set_rotation(world.owner, UUID(secret.id), RotationSet(policy=view.policy))
     assert (view.stopped, view.policy_set_by) == ("", "owner")
-    await world.sql("UPDATE secret_version SET created_at = created_at - interval '3 days'")
     await schedules.driver().run()
     assert await schedules.versions(secret) == (3, 3)
     assert await told(world) == rows
