@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,10 +71,19 @@ def own_environment(home: Path, port: int) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def overseer() -> Iterator[Overseer]:
     """A server that runs, and the owner logged in."""
-    with tempfile.TemporaryDirectory(prefix="ovs-cli-") as place:
+    with running("ovs-cli-") as client:
+        yield client
+
+
+@contextmanager
+def running(prefix: str, configuration: str = "") -> Iterator[Overseer]:
+    """A server of its own below a directory of this prefix, with this ``overseer.toml``, and the owner logged in."""
+    with tempfile.TemporaryDirectory(prefix=prefix) as place:
         client = Overseer(own_environment(Path(place), free_port()))
         client("server", "init")
-        with (Path(place) / "server.log").open("wb") as log:
+        if configuration:
+            (client.data_dir / "overseer.toml").write_text(configuration)
+        with server_log(client).open("wb") as log:
             server = subprocess.Popen(
                 command("server", "run"), env=client.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -84,6 +94,11 @@ def overseer() -> Iterator[Overseer]:
         finally:
             server.send_signal(signal.SIGTERM)
             assert server.wait(60) == 0
+
+
+def server_log(client: Overseer) -> Path:
+    """What the server of :func:`running` prints."""
+    return client.data_dir.parent / "server.log"
 
 
 def wait_ready(client: Overseer, server: subprocess.Popen[bytes]) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.backends.arrangements import Arranged, arranged_for, moto_server
-from tests.e2e.cli.conftest import Overseer, command, free_port, own_environment, wait_ready
+from tests.e2e.cli.conftest import Overseer, running
 
 pytestmark = pytest.mark.postgres
 
@@ -20,21 +17,8 @@ pytestmark = pytest.mark.postgres
 @pytest.fixture(scope="module")
 def allowing() -> Iterator[Overseer]:
     """A server whose operator lets backends be on loopback."""
-    with tempfile.TemporaryDirectory(prefix="ovs-backend-") as place:
-        client = Overseer(own_environment(Path(place), free_port()))
-        client("server", "init")
-        (client.data_dir / "overseer.toml").write_text('[backend-address.here]\nhosts = ["127.0.0.1"]\nprivate = true\n')
-        with (Path(place) / "server.log").open("wb") as log:
-            server = subprocess.Popen(
-                command("server", "run"), env=client.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        try:
-            wait_ready(client, server)
-            client("login", "--token-file", str(client.data_dir / "owner-token"))
-            yield client
-        finally:
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(60) == 0
+    with running("ovs-backend-", '[backend-address.here]\nhosts = ["127.0.0.1"]\nprivate = true\n') as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from overseer.client.api import Client
 from overseer.core.scopes import Scope
 from overseer.crypto.fingerprints import fingerprint
 from overseer.crypto.keys import HmacKey
-from tests.e2e.cli.conftest import Overseer, command, free_port, own_environment, wait_ready
+from tests.e2e.cli.conftest import Overseer, running, server_log
 from tests.e2e.cli.test_terminal import on_terminal
 
 pytestmark = [pytest.mark.postgres]
@@ -28,21 +26,9 @@ KEY = HmacKey(bytes(32))
 @pytest.fixture(scope="module")
 def other() -> Iterator[Overseer]:
     """The server that the app moves to."""
-    with tempfile.TemporaryDirectory(prefix="ovs-other-") as place:
-        client = Overseer(own_environment(Path(place), free_port()))
-        client("server", "init")
-        with (Path(place) / "server.log").open("wb") as log:
-            server = subprocess.Popen(
-                command("server", "run"), env=client.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        try:
-            wait_ready(client, server)
-            client("login", "--token-file", str(client.data_dir / "owner-token"))
-            yield client
-            assert CANARY.encode() not in (Path(place) / "server.log").read_bytes()
-        finally:
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(60) == 0
+    with running("ovs-other-") as client:
+        yield client
+        assert CANARY.encode() not in server_log(client).read_bytes()
 
 
 def told(done: subprocess.CompletedProcess[bytes]) -> Any:
