@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -234,6 +234,7 @@ async def made_world(url: str, *, pool_size: int = 10) -> AsyncIterator[World]:
     looking = Looking(url)
     async with looking.connection() as connection:
         await _empty(connection)
+        shape = await connection.fetch(_SHAPE)
     database = Database(service_arguments(url), setup=session_setup, size=pool_size)
     gate = Gate(database)
     keys = KeyService(database, gate)
@@ -261,9 +262,26 @@ async def made_world(url: str, *, pool_size: int = 10) -> AsyncIterator[World]:
     try:
         await world.initialise()
         yield world
+        async with world.connection() as connection:
+            left = set(shape) ^ set(await connection.fetch(_SHAPE))
+            assert not left, f"the next test would find triggers, columns or rights that this one changed: {left}"
     finally:
         await looking.close()
         await database.close()
+
+
+_SHAPE: Final = """
+SELECT t.tgrelid::regclass::text AS on, t.tgname::text AS what, t.tgenabled::text AS state FROM pg_trigger t
+UNION ALL
+SELECT c.oid::regclass::text, a.grantee::regrole::text, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
+WHERE c.relnamespace = 'public'::regnamespace
+UNION ALL
+SELECT b.attrelid::regclass::text, b.attname || ' ' || a.grantee::regrole, a.privilege_type
+FROM pg_attribute b, aclexplode(b.attacl) a
+UNION ALL
+SELECT c.oid::regclass::text, b.attname::text, '' FROM pg_class c JOIN pg_attribute b ON b.attrelid = c.oid
+WHERE c.relnamespace = 'public'::regnamespace AND b.attnum > 0
+"""
 
 
 async def _empty(connection: asyncpg.Connection) -> None:

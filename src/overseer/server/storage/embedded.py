@@ -75,6 +75,7 @@ class EmbeddedPostgres:
         self._data = self._home / "postgres"
         self._link = self._home / "postgres-socket"
         self._log = self._home / "postgres.log"
+        self._log_start = 0  # where the newest start's lines begin
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -165,8 +166,9 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + START_SECONDS
         while not self._launch(programs, account, sockets, deadline):
             # Backends of a server that was killed may still be ending; they hold its shared memory for a moment.
-            if "shared memory" not in (words := self._last_words()) or time.monotonic() > deadline - START_SECONDS + 10:
-                raise StoreUnavailable(f"PostgreSQL does not start: {words}")
+            held = any("shared memory" in line for line in self._complaints())
+            if not held or time.monotonic() > deadline - START_SECONDS + 10:
+                raise StoreUnavailable(f"PostgreSQL does not start: {self._last_words()}")
             time.sleep(0.2)
 
     def _launch(self, programs: Programs, account: Account, sockets: Path, deadline: float) -> bool:
@@ -177,6 +179,7 @@ class EmbeddedPostgres:
         places = ["-D", f"/proc/self/fd/{data_fd}", "-k", f"/proc/self/fd/{socket_fd}"]
         try:
             with self._open_log() as log:
+                self._log_start = log.seek(0, os.SEEK_END)
                 process = subprocess.Popen(
                     [programs.directory / "postgres", *places, *options],
                     stdin=subprocess.DEVNULL,
@@ -232,8 +235,14 @@ class EmbeddedPostgres:
             self._log.replace(self._log.with_suffix(".log.1"))
         return os.fdopen(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600), "ab")
 
+    def _complaints(self) -> list[str]:
+        """What went wrong since the newest start, in order; a dying backend of the server before may add its own last line."""
+        with self._log.open(errors="replace") as log:
+            log.seek(self._log_start)
+            return [line for line in log.read().splitlines() if "FATAL" in line or "ERROR" in line]
+
     def _last_words(self) -> str:
-        lines = [line for line in self._log.read_text(errors="replace").splitlines() if "FATAL" in line or "ERROR" in line]
+        lines = self._complaints()
         return f"{lines[-1] if lines else 'it said nothing'} (see {self._log})"
 
 
