@@ -125,6 +125,7 @@ def revealed_supply(
     }
     whole = {Reference(name): value for name, value in found.items()}
     if told:
+        refused |= _no_versions(client, [one for one in references if one.version is not None], scope)
         withheld = {one for one in references if one.version is not None or (one.name not in told and one.name not in missing)}
         return Supply({}, refused, frozenset(withheld), advice_for(client, missing, scope))
     for one in dict.fromkeys(reference._replace(field=None) for reference in references if reference.version is not None):
@@ -154,6 +155,14 @@ def _resolved(
                 raise
             told |= problems
     return ({}, told) if told else (found, {})
+
+
+def _no_versions(client: Client, pinned: Sequence[Reference], scope: Scope[str]) -> dict[Reference, str]:
+    """Those of the pinned versions that do not exist, as far as the caller may list them: nothing is fetched any more."""
+    try:
+        return available_versions(client, pinned, scope)[1]
+    except OverseerError:
+        return {}
 
 
 def _pinned(client: Client, reference: Reference, scope: Scope[str], reason: str) -> SecretValue | str:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 from overseer.cli.compose_project import Project, is_env_file, project_of
 from overseer.cli.output import printable, say
 from overseer.compose.bundle import DEFAULT_FILES
+from overseer.compose.lines import by_place
 from overseer.compose.lint import lint_bundle
 
 if TYPE_CHECKING:
+    from overseer.client.api import Client
     from overseer.compose.findings import Finding
+    from overseer.core.scopes import Scope
 
 
 def open_projects(paths: Sequence[Path], compose_files: Sequence[str] = ()) -> list[Project]:
@@ -37,7 +40,26 @@ def lint_projects(projects: Iterable[Project]) -> list[Finding]:
     for project in projects:
         for one in lint_bundle(project.bundle):
             found[replace(one, file=project.label(one.file))] = None
-    return sorted(found, key=lambda one: (one.file, one.line, one.column, one.rule))
+    return in_order(found)
+
+
+def unavailable_secrets(client: Client, projects: Iterable[Project], scope: Scope[str]) -> list[Finding]:
+    """A finding for each use of a secret that a deployment at ``scope`` would not get. Needs the right to list secrets there."""
+    from overseer.cli.version_diff import unavailable
+    from overseer.compose.findings import Finding
+    from overseer.compose.references import find_references
+
+    found = []
+    for project in projects:
+        for problem in unavailable(client, find_references(project.bundle, allow_persisting=True), scope):
+            file, line, column = by_place(problem.place)
+            found.append(Finding("OVS013", project.label(file), line, column, problem.rule))
+    return found
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Each once, by file and from the top to the bottom."""
+    return sorted(dict.fromkeys(findings), key=lambda one: (one.file, one.line, one.column, one.rule))
 
 
 def fix_projects(projects: Iterable[Project]) -> bool:

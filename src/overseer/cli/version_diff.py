@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -78,8 +78,21 @@ def refusals(client: Client, scanned: BundleScan, diff: NodeDiff, scope: Scope[s
     """Every use of a reference that a deployment would refuse, with its place in the bundle and what to do."""
     missing = {one.reference for one in diff.changes if one.change is Change.UNAVAILABLE}
     unknown = [one for one in scanned.references if str(one) in missing and one not in diff.refused]
+    return _told(client, scanned, unknown, diff.refused, scope)
+
+
+def unavailable(client: Client, scanned: BundleScan, scope: Scope[str]) -> list[Problem]:
+    """The same of a project at ``scope``, whatever runs. Needs secret lists."""
+    versions, refused = available_versions(client, scanned.references, scope)
+    unknown = [one for one in scanned.references if one not in versions and one not in refused]
+    return _told(client, scanned, unknown, refused, scope)
+
+
+def _told(
+    client: Client, scanned: BundleScan, unknown: Sequence[Reference], refused: Mapping[Reference, str], scope: Scope[str]
+) -> list[Problem]:
     advice = advice_for(client, {one.name for one in unknown}, scope)
-    rules = {**{one: advice.unavailable(one) for one in unknown}, **diff.refused}
+    rules = {**{one: advice.unavailable(one) for one in unknown}, **refused}
     return [
         Problem(one.place, rules[one.reference], "secret_unavailable")
         for one in scanned.occurrences

@@ -63,6 +63,8 @@ RULES: Final = {
              "In an env_file single quotes and format: raw keep the text as it is; use double quotes."),
         Rule("OVS012", "command-as-text", _W, "A reference stands in a command that is split like a shell",
              "Write the command as a list, so that any value stays one argument."),
+        Rule("OVS013", "unavailable-secret", _E, "A secret is not available where the project is to be deployed (with --app)",
+             "Set it for that place, or follow the message."),
     )
 }  # fmt: skip
 

@@ -237,7 +237,7 @@ def wire_services(
         audit_sinks=AuditSinks(gate, keys, SINK.read(settings.tables)),
         bundles=bundles,
         deployments=DeploymentService(gate, bundles, opener, idempotency, signal, sources),
-        plans=PlanService(gate, keys, bundles),
+        plans=PlanService(gate, keys, bundles, opener),
         agents=AgentService(gate, keys, opener, bundles, signal, rollouts),
         rollouts=RolloutService(gate, rollouts),
         rotations=RotationService(gate, rotators),

@@ -13,7 +13,10 @@ PLAN_FORMAT = 1
 
 
 class PlanCreate(Request, frozen=True):
-    """What to plan: ``stack`` (files that need not be stored), a stored ``bundle`` by its digest, or neither: what runs there."""
+    """What to plan: ``stack`` (files that need not be stored), a stored ``bundle`` by its digest, or neither: what runs there.
+
+    ``deploying``: refuse it for all that a deployment by the caller would be refused for (``app:deploy``, ``secret:use``, fields).
+    """
 
     app: str
     node: str
@@ -21,6 +24,7 @@ class PlanCreate(Request, frozen=True):
     bundle: str | None = None
     stack: BundleCreate | None = None
     allow_persisting: bool = False
+    deploying: bool = False
 
 
 class RunningDeployment(Answer, frozen=True):

@@ -77,7 +77,7 @@ class Delivery:
         self.deployments = DeploymentService(
             world.gate, self.bundles, world.opener, world.idempotency, self.signal, world.sources
         )
-        self.plans = PlanService(world.gate, world.keys, self.bundles)
+        self.plans = PlanService(world.gate, world.keys, self.bundles, world.opener)
         self.agents = AgentService(world.gate, world.keys, world.opener, self.bundles, self.signal, self.driver)
         self.rollouts = RolloutService(world.gate, self.driver)
         self.usage = UsageService(world.gate)

@@ -395,3 +395,32 @@ async def test_old_plans_are_forgotten(delivery: Delivery) -> None:
     left = {row["digest"] for row in await delivery.world.sql("SELECT digest FROM plan")}
     assert len(left) == 1
     assert plan.digest not in left
+
+
+async def test_asked_as_for_a_deployment_it_refuses_what_the_deployment_would_and_uses_nothing(delivery: Delivery) -> None:
+    await delivery.world.secret("fields", '{"there": "cAnArY"}', app="shop")
+    compose = (
+        "services:\n  a:\n    image: x\n    labels: {L: '${SECRET:api-key}'}\n"
+        "    environment: ['F=${SECRET:fields#gone}', 'M=${SECRET:nothing}']\n"
+    )
+    stack = BundleCreate(files=[BundleFile(path="compose.yaml", content=compose)])
+    asked = PlanCreate(app="shop", environment="prod", node="n1", stack=stack, deploying=True)
+    caller = await delivery.world.service_account(
+        frozenset({Permission.DEPLOYMENT_LIST, Permission.SECRET_LIST, Permission.APP_BUNDLE_WRITE}), app="shop"
+    )
+    with pytest.raises(Denied):
+        await delivery.plans.create_plan(caller, asked)
+    await delivery.world.bind(caller, frozenset({Permission.APP_DEPLOY}), app="shop")
+    with pytest.raises(ReferencesRefused) as caught:
+        await delivery.plans.create_plan(caller, asked)
+    codes = [one.code for one in caught.value.problems]
+    assert codes == ["reference_persists", "denied", "denied", "unavailable"]
+    await delivery.world.bind(caller, frozenset({Permission.SECRET_USE}), app="shop")
+    with pytest.raises(ReferencesRefused) as caught:
+        await delivery.plans.create_plan(caller, asked)
+    assert [one.code for one in caught.value.problems] == ["reference_persists", "no_field", "unavailable"]
+    body = PlanCreate(app="shop", environment="prod", node="n1", deploying=True,
+                      stack=BundleCreate(files=[BundleFile(path="compose.yaml", content=SHOP)]))  # fmt: skip
+    before = len(await delivery.world.audit(caller))
+    assert (await delivery.plans.create_plan(caller, body)).changes
+    assert [r["action"] for r in (await delivery.world.audit(caller))[before:]] == ["plan:create"]

@@ -146,18 +146,28 @@ def test_a_deployment_is_shown_with_everything(overseer: Overseer) -> None:
     assert listed.code in {65, 78}  # this script answers a list with no page
 
 
-def test_what_no_server_could_allow_is_told_at_once_and_nothing_is_sent(overseer: Overseer, tmp_path: Path) -> None:
+def _refusal(status: int, code: str, detail: str, problems: list[dict[str, str]]) -> Reply:
+    more = {"type": f"urn:overseer:error:{code}", "title": "No", "status": status, "request_id": "r"}
+    return Reply(status, {**more, "code": code, "detail": detail, "problems": problems}, media_type="application/problem+json")
+
+
+def test_what_no_server_could_allow_is_told_at_once_with_what_the_server_knows_and_nothing_is_stored(overseer: Overseer, tmp_path: Path) -> None:
     text = "    labels: {a: '${SECRET:a}'}\n    ports: ['${SECRET:b}']\n    hostname: ${SECRET: c}\n"
     (tmp_path / "compose.yaml").write_text(f"services:\n  web:\n    image: x\n{text}")
     command = ["deploy", str(tmp_path), "--app", "shop", "--node", "local"]
-    with scripted_server(_script("succeeded")) as server:
+    missing = [{"place": "compose.yaml:4:18", "rule": 'secret "a" does not exist', "code": "missing"}]
+    replies = [_refusal(400, "references_refused", "no", missing), _refusal(404, "unavailable", "there is none", [])]
+    with scripted_server(lambda asked: replies.pop(0)) as server:
         ended = overseer(*command, url=server.url)
         allowed = overseer(*command, "--allow-persisting", url=server.url)
-        assert server.asked == []
+        assert [(one.path, one.json["deploying"]) for one in server.asked] == [("/api/plans", True)] * 2
     assert (ended.code, ended.out) == (65, b"")
     places = [line.split(": ")[0] for line in ended.err.splitlines()[1:]]
-    assert places == ["compose.yaml:4:18", "compose.yaml:5:14", "compose.yaml:6:15"]
-    assert [line.split(": ")[0] for line in allowed.err.splitlines()[1:]] == places[1:]
+    assert places == ["compose.yaml:4:18", "compose.yaml:4:18", "compose.yaml:5:14", "compose.yaml:6:15"]
+    assert 'compose.yaml:4:18: secret "a" does not exist' in ended.err.splitlines()
+    first, _, *rest = allowed.err.splitlines()
+    assert first == "whether secrets are missing, too, is not known: there is none"
+    assert [line.split(": ")[0] for line in rest] == places[2:]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import click
 
 from overseer.cli.options import Connection, json_option, json_option_that, pass_client
 from overseer.cli.output import print_bytes, print_json, printable, say
-from overseer.core.errors import ReferencesRefused
+from overseer.core.errors import OverseerError, ReferencesRefused
 from overseer.core.scopes import Scope
 
 if TYPE_CHECKING:
@@ -153,25 +153,29 @@ def diff(
     """
     from overseer.cli.compose_project import project_of
     from overseer.cli.version_diff import node_diffs, print_diffs, refusals
+    from overseer.compose.problem_lists import joined, on_nodes
     from overseer.compose.references import find_references
 
     project = project_of(path, compose_files)
     scanned = find_references(project.bundle, allow_persisting=allow_persisting)
-    if scanned.problems:
-        problems = [project.labelled(problem) for problem in scanned.problems]
+    own = [project.labelled(problem) for problem in scanned.problems]
+    try:
+        diffs = node_diffs(client, scanned, app, environment, node)
+        told = [(one.node or "", refusals(client, scanned, one, Scope(app, environment, one.node))) for one in diffs]
+    except OverseerError as error:
+        if not own:
+            raise
+        diffs, told = [], []
+        say(f"whether secrets are missing, too, is not known: {printable(error.message)}")
+    problems = joined(own, [project.labelled(problem) for problem in on_nodes(told)])
+    if own:
         raise ReferencesRefused("this project would be refused", problems=problems)
-    diffs = node_diffs(client, scanned, app, environment, node)
     if as_json:
         print_json([one.as_json() for one in diffs])
     else:
         print_diffs(diffs)
-    problems = [
-        project.labelled(problem)
-        for one in diffs
-        for problem in refusals(client, scanned, one, Scope(app, environment, one.node))
-    ]
     if problems:
-        raise ReferencesRefused("a deployment would be refused", problems=list(dict.fromkeys(problems)))
+        raise ReferencesRefused("a deployment would be refused", problems=problems)
     if any(one.differs for one in diffs):
         click.get_current_context().exit(WOULD_CHANGE)
 
@@ -187,31 +191,45 @@ def diff(
     show_default=True,
     help="End with 1 where a finding is at least this bad.",
 )
+@click.option("--app", metavar="APP", help="Ask the server, too, which secrets a deployment of this app would not get.")
+@click.option("--env", "environment", metavar="ENV", help="With --app: the environment whose secrets apply.")
+@click.option("--node", metavar="NODE", help="With --app: the node whose secrets apply.")
 @click.option("--sarif", "as_sarif", is_flag=True, help="Print SARIF 2.1.0, as code scanners read it.")
 @click.option("--code-quality", "as_code_quality", is_flag=True, help="Print a Code Quality report, as GitLab reads it.")
 @json_option_that("Print the findings as JSON.")
+@click.pass_context
 def lint(
+    ctx: click.Context,
     paths: tuple[Path, ...],
     compose_files: tuple[str, ...],
     fix: bool,
     fail_on: str,
+    app: str | None,
+    environment: str | None,
+    node: str | None,
     as_sarif: bool,
     as_code_quality: bool,
     as_json: bool,
 ) -> None:
     """Find what endangers secrets in a project, or will not work.
 
-    PATH is a project directory, a Compose file, or an env file beside one (default: this directory). Needs no server.
+    PATH is a project directory, a Compose file, or an env file beside one (default: this directory). Needs no server, unless
+    --app asks for the secrets that are missing, too.
     """
+    if app is None and (environment or node):
+        raise click.UsageError("--env and --node go with --app")
     if as_sarif + as_code_quality + as_json > 1:
         raise click.UsageError("give only one of --sarif, --code-quality and --json")
     from overseer.cli.lint_report import print_findings, reaches
-    from overseer.cli.project_lint import fix_projects, lint_projects, open_projects
+    from overseer.cli.project_lint import fix_projects, in_order, lint_projects, open_projects, unavailable_secrets
 
     projects = open_projects(paths or (Path(),), compose_files)
     if fix and fix_projects(projects):
         projects = open_projects(paths or (Path(),), compose_files)
     findings = lint_projects(projects)
+    if app is not None:
+        client = ctx.ensure_object(Connection).client()
+        findings = in_order([*findings, *unavailable_secrets(client, projects, Scope(app, environment, node))])
     if as_sarif:
         from overseer import __version__
         from overseer.compose.findings import sarif

@@ -100,7 +100,12 @@ def deploy(
     _check_targets(options["nodes"], options["labels"])
     content = given_stack(bundle, **{name: options.pop(name) for name in _STACK})
     if content is not None:
-        check_references(content, allow_persisting=allow_persisting)
+        from overseer.cli.stack_check import check_stack
+
+        labels = pairs(options["labels"], "a label")
+        check_stack(
+            client, content, app, options["environment"], options["nodes"], labels, allow_persisting=allow_persisting
+        )
         view = client.deployments.create_bundle(app, content)
         bundle = view.digest
         say(f"bundle {bundle[:12]}: {len(content.files)} files, {view.size} bytes, {len(view.references)} references")
@@ -141,24 +146,6 @@ def given_stack(
     if compose_files or more or profiles or variables:
         raise click.UsageError("-f, --with, --profile and --var go with STACK_DIR: a stored bundle is as it is stored")
     return None
-
-
-def check_references(content: BundleCreate, *, allow_persisting: bool) -> None:
-    """All that is wrong whatever secrets there are, at once: a bundle is stored before it is said what may persist.
-
-    Raises :class:`ReferencesRefused`. Only a service to people: the server decides by itself.
-    """
-    from overseer.compose.bundle import Bundle
-    from overseer.compose.references import find_references
-    from overseer.core.errors import ReferencesRefused
-
-    files = {
-        file.path: base64.b64decode(file.content_base64 or "") if file.content is None else file.content.encode("utf-8")
-        for file in content.files
-    }
-    problems = find_references(Bundle(files, content.compose_files), allow_persisting=allow_persisting).problems
-    if problems:
-        raise ReferencesRefused("the bundle cannot be deployed; nothing was changed", problems=problems)
 
 
 def read_bundle(

@@ -27,6 +27,7 @@ from overseer.server.services.bundle_scanning import beside, scan_bundle
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.deployment_places import MAX_NODES, authorised_places, check_nodes
 from overseer.server.services.deployment_planning import Place, Plan, plan_references
+from overseer.server.services.deployment_refusals import refuse_problems
 from overseer.server.services.deployment_views import deployment_resource, deployment_view
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
@@ -126,7 +127,7 @@ class DeploymentMaking:
                 await _guard(entry, place, await _asked(entry, body, place), decided + number)
             if bundle is not None:
                 await self._check_bundle(entry, body, places, bundle)
-            ordered = [await self._ordered(entry, body, place, bundle) for place in places]
+            ordered = await self._ordered(entry, places, bundle)
             for number, one in enumerate(ordered):
                 entry.events[decided + number] = replace(entry.events[decided + number], resource_id=one.id)
             await _claim(entry, [one.place for one in ordered])
@@ -211,18 +212,20 @@ class DeploymentMaking:
             raise InvalidInput(rule, problems=[Problem("body.bundle", rule, "unknown_bundle")])
         return row
 
-    async def _ordered(self, entry: Entry, body: DeploymentCreate, place: Place, bundle: _Opened | None) -> _Ordered:
-        deployment_id = new_id(entry.now)
+    async def _ordered(self, entry: Entry, places: Sequence[Place], bundle: _Opened | None) -> list[_Ordered]:
+        """What is about to be written for each place. :class:`ReferencesRefused` with the problems of all of them."""
+        ids = [new_id(entry.now) for _ in places]
         if bundle is None:
-            return _Ordered(deployment_id, place, [])
-        plan = await plan_references(entry, bundle.scan, place, deployment_id, self._opener)
-        if plan.problems:
-            where = "there" if body.node is not None else f"on {place.names.node}"
-            raise ReferencesRefused(f"the bundle cannot be deployed {where}; nothing was changed", problems=plan.problems)
-        used = {row.secret_id for row in plan.rows}
-        winners = [found[0] for found in plan.applying.values() if found and found[0].id in used]
-        await self._sources.judge(entry, winners, bundle.asked)
-        return _Ordered(deployment_id, place, plan.rows, plan)
+            return [_Ordered(one, place, []) for one, place in zip(ids, places, strict=True)]
+        plans = [
+            await plan_references(entry, bundle.scan, place, one, self._opener) for one, place in zip(ids, places, strict=True)
+        ]
+        refuse_problems(list(zip(places, plans, strict=True)))
+        for plan in plans:  # whether what comes from backends is fresh enough to be used
+            used = {row.secret_id for row in plan.rows}
+            winners = [found[0] for found in plan.applying.values() if found and found[0].id in used]
+            await self._sources.judge(entry, winners, bundle.asked)
+        return [_Ordered(one, place, plan.rows, plan) for one, place, plan in zip(ids, places, plans, strict=True)]
 
     async def _check_plan(self, entry: Entry, pinned: str, bundle: _Opened, one: _Ordered) -> None:
         """After the locks: what runs in the place cannot change any more before this deployment is written."""

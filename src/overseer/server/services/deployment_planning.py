@@ -92,8 +92,8 @@ async def plan_references(
     suggestions = await _suggestions(entry, refused, place)
     for reference, (rule, code) in refused.items():
         problems += _problems(reference, rule + suggestions.get(reference.name, ""), code, uses[reference], place)
-    if not problems and opener is not None:
-        problems = await _missing_fields(entry, uses, rows, opener)
+    if opener is not None:
+        problems += await _missing_fields(entry, uses, rows, opener)
     return Plan(rows, sorted(problems, key=lambda one: by_place(one.place)), applying)
 
 

@@ -1,8 +1,10 @@
 """Plans: what a deployment would change, before anybody makes it; never a value.
 
-Needs ``deployment:list`` at the place and ``secret:list`` on each secret that the bundle refers to. A ``stack`` that comes with
-the request needs ``app:bundle_write``, too: comparing it with what runs would let its sender guess at stored files, which whoever
-may write bundles can do anyway. The plan leaves one audit row, and one more for each reference that is refused.
+Needs ``deployment:list`` at the place and ``secret:list`` on each secret that the bundle refers to; one that is asked for as for
+a deployment (``deploying``) also ``app:deploy`` and ``secret:use``, so that it is refused for all that the deployment would be
+refused for. A ``stack`` that comes with the request needs ``app:bundle_write``, too: comparing it with what runs would let its
+sender guess at stored files, which whoever may write bundles can do anyway. The plan leaves one audit row, and one more for each
+reference that is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from overseer.compose.findings import RULES, Finding
 from overseer.compose.lint import lint_bundle
 from overseer.compose.references import BundleScan
 from overseer.core.access import Resource
-from overseer.core.audit_events import AuditAction
+from overseer.core.audit_events import AuditAction, Outcome
 from overseer.core.errors import Conflict, InvalidInput, Problem, ReferencesRefused, TooLarge
 from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
@@ -28,6 +30,7 @@ from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.plan_making import Comparison, Facts, Version, compare, facts_of, former_of
 from overseer.server.services.project_names import project_name
+from overseer.server.services.value_opener import ValueOpener
 from overseer.server.storage import deployment_rows
 from overseer.server.storage.plan_rows import keep_plan
 from overseer.server.storage.scope_rows import find_scope
@@ -48,8 +51,9 @@ from overseer.wire.secrets import ScopeView
 class PlanService:
     """See the module's text."""
 
-    def __init__(self, gate: Gate, keys: KeyService, bundles: BundleService) -> None:
+    def __init__(self, gate: Gate, keys: KeyService, bundles: BundleService, opener: ValueOpener) -> None:
         self._gate = gate
+        self._opener = opener
         self._keys = keys
         self._bundles = bundles
 
@@ -74,9 +78,11 @@ class PlanService:
             findings = await beside(partial(lint_bundle, content))
         async with self._gate.enter(caller, AuditAction.PLAN_CREATE) as entry:
             place = await _place(entry, body)
-            plan = await plan_references(entry, scan, place, new_id(entry.now), None)
+            plan = await plan_references(entry, scan, place, new_id(entry.now), self._opener if body.deploying else None)
             if plan.problems or facts is None:
                 raise ReferencesRefused("the bundle could not be deployed there", problems=plan.problems)
+            if body.deploying:
+                _forget_uses(entry)
             comparison = await compare(entry, place, digest, plan, facts)
             await keep_plan(entry.session, comparison.digest, comparison.content)
             references = _references(entry, comparison, plan, scan)
@@ -113,11 +119,18 @@ async def _place(entry: Entry, body: PlanCreate) -> Place:
         entry.missing(Resource("plan", body.app, scope_names=names))
     resource = Resource("plan", body.app, found.scope, scope_names=names)
     entry.authorise(Permission.DEPLOYMENT_LIST, resource, hide_without=Permission.DEPLOYMENT_LIST)
+    if body.deploying and not entry.permits(Permission.APP_DEPLOY, resource):
+        entry.deny("no_binding", f"you lack {Permission.APP_DEPLOY} there; ask an owner for a role that holds it")
     if body.stack is not None:
         app = Resource("plan", body.app, Scope(app=found.scope.app), scope_names=names)
         if not entry.permits(Permission.APP_BUNDLE_WRITE, app):
             entry.deny("no_binding", f"you lack {Permission.APP_BUNDLE_WRITE} for this app: plan a stored bundle (--bundle)")
     return Place(found.scope, names)
+
+
+def _forget_uses(entry: Entry) -> None:
+    """Each secret was judged as if it were used; a plan uses none, so its audit log says nothing of a use."""
+    entry.events[:] = [one for one in entry.events if one.action != AuditAction.SECRET_USE or one.outcome != Outcome.ALLOWED]
 
 
 def _references(entry: Entry, comparison: Comparison, plan: Plan, scan: BundleScan) -> list[PlannedReference]:
