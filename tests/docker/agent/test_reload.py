@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -73,15 +76,26 @@ def identity(node: Node, service: str) -> tuple[str, str]:
     return described["Id"], described["State"]["StartedAt"]
 
 
-def events(node: Node, service: str, since: float) -> dict[str, int]:
-    """When (ns) each kind of event first happened to the container that the service has now."""
-    chosen = ["--since", f"{since:.3f}", "--until", f"{time.time():.3f}", "--filter", f"container={node.container(service)}"]
-    lines = node.run("events", *chosen, "--format", "{{.TimeNano}} {{.Action}}").decode().splitlines()
-    found: dict[str, int] = {}
-    for line in lines:
-        moment, _, action = line.partition(" ")
-        found.setdefault(action, int(moment))
-    return found
+@contextmanager
+def recorded_events(node: Node) -> Iterator[list[tuple[str, str]]]:
+    """What happens to the project's containers, in order: service and action. The engine itself keeps only the last 256 events,
+    of all projects."""
+    told: list[tuple[str, str]] = []
+    chosen = ["--since", f"{time.time():.3f}", "--filter", f"label=com.docker.compose.project={node.project}"]
+    shape = '{{index .Actor.Attributes "com.docker.compose.service"}}/{{.Action}}'
+    command = [*node.docker, "events", *chosen, "--format", shape]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
+        try:
+            yield told
+            # An event of our own is the last: whatever came before it has been read by then.
+            node.run("rename", node.container("told"), f"{node.project}-renamed")
+            for line in listener.stdout or ():
+                service, _, action = line.strip().partition("/")
+                if (service, action) == ("told", "rename"):
+                    break
+                told.append((service, action))
+        finally:
+            listener.kill()
 
 
 def test_every_consumer_gets_the_new_value_in_its_own_way(node: Node) -> None:
@@ -90,8 +104,9 @@ def test_every_consumer_gets_the_new_value_in_its_own_way(node: Node) -> None:
     assert report.state == "succeeded", report.error + report.output
     services = ["told", "runs", "restarted", "quiet", "elsewhere", "variable-a", "variable-b"]
     before = {service: identity(node, service) for service in services}
-    values["pw"], began = "brand-new", time.time()
-    report = node.deploy({"compose.yaml": CONSUMERS}, values)
+    values["pw"] = "brand-new"
+    with recorded_events(node) as told:
+        report = node.deploy({"compose.yaml": CONSUMERS}, values)
     assert report.state == "succeeded", report.error + report.output
     after = {service: identity(node, service) for service in services}
     untouched = {service for service in services if after[service] == before[service]}
@@ -104,7 +119,7 @@ def test_every_consumer_gets_the_new_value_in_its_own_way(node: Node) -> None:
     assert node.inside("elsewhere", "ls", "/tmp") == b""  # nothing of it changed: it is not told
     assert node.environment("variable-a")["PW"] == "brand-new"
     # One at a time, after what it depends on: the second is made only when the first is healthy.
-    assert events(node, "variable-b", began)["health_status: healthy"] < events(node, "variable-a", began)["create"]
+    assert told.index(("variable-b", "health_status: healthy")) < told.index(("variable-a", "create"))
     assert node.matches(report, values) == {"pw": {True}, "unchanged": {True}}
     assert "brand-new" not in report.output
 

@@ -116,7 +116,7 @@ async def vaulted(world: World) -> AsyncIterator[Vaulted]:
             ttl=60,
             stale_if_error=600,
             max_age=3600,
-            timeout=2,
+            timeout=30,
         )
         corp = (await backends.create_backend(world.owner, body)).view
         yield Vaulted(world, backends, sourcing, corp, vault, engine)
