@@ -189,6 +189,12 @@ class AlreadyDone(Conflict):
     code = "already_done"
 
 
+class CredentialChanging(Conflict):
+    """A rotation is changing the credential at its source just now: no version becomes the active one meanwhile."""
+
+    code = "credential_changing"
+
+
 class BatchRefused(Conflict):
     """The present state forbids operations of a batch; ``problems`` lists each of them, and nothing was changed."""
 

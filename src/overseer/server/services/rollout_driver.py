@@ -16,7 +16,7 @@ from typing import Final
 from uuid import UUID
 
 from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
-from overseer.core.errors import Conflict, OverseerError
+from overseer.core.errors import Conflict, CredentialChanging, OverseerError
 from overseer.core.identifiers import new_id
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.rollout_decisions import NOT_TAKEN, Place, consumers, decide, places_of, returns
@@ -24,9 +24,11 @@ from overseer.server.services.work_signal import WorkSignal
 from overseer.server.storage import rollout_rows, secret_rows
 from overseer.server.storage.database import Session
 from overseer.server.storage.rollout_rows import RolloutRow
+from overseer.server.storage.secret_rotation_rows import calling
 from overseer.server.storage.secret_rows import SecretRow
 from overseer.server.storage.version_rows import begin_grace
 
+CALLING: Final = "a rotation is changing this credential at its source: try again in a moment"
 _LOG: Final = logging.getLogger("overseer.server")
 
 
@@ -76,7 +78,10 @@ class RolloutDriver:
         return bool(consumers(places_of(placed), candidate))
 
     async def check_none_runs(self, session: Session, secret_id: UUID) -> None:
-        """Raise :class:`Conflict` that names the rollout of the secret that is running."""
+        """Raise :class:`Conflict` that names the rollout of the secret that is running, and :class:`CredentialChanging` while a
+        rotation calls its source. The caller holds the secret's lock."""
+        if await calling(session, [secret_id]):
+            raise CredentialChanging(CALLING)
         running = await rollout_rows.running_rollout(session, secret_id)
         if running is not None:
             raise Conflict(

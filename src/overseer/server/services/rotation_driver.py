@@ -2,9 +2,9 @@
 
 Guarantees: a run is worked on under a lease of two minutes; the lock that takes it ends with that transaction, so none is
 held while a source is called; times that were missed come to one run; a failing step is tried again after 10 seconds and then
-twice as long each time, up to a quarter of an hour. A run begins only while those who set it up still may
-(``rotation_rights``). After six failures a run that has not given the new credential out goes back; one that has is tried for
-ever, for there is no way but forward. Either is an alarm (``alarm:rotation_failed``).
+twice as long each time, up to a quarter of an hour. A run begins, and goes on, only while those who set it up
+still may (``rotation_rights``). After six failures a run that has not given the new credential out goes back; one that has is
+tried for ever, for there is no way but forward. Either is an alarm (``alarm:rotation_failed``).
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from overseer.core.identifiers import new_id
 from overseer.core.rotation_policy import RotationPolicy
 from overseer.server.services.gate import Gate
 from overseer.server.services.rotation_events import run_event
-from overseer.server.services.rotation_rights import run_refusal
+from overseer.server.services.rotation_rights import refused_now
 from overseer.server.services.rotation_steps import Held, LeaseLost, RotationSteps
 from overseer.server.services.rotation_times import next_time
-from overseer.server.services.standing_rights import stopped_events
 from overseer.server.storage import secret_rotation_rows as rows
 from overseer.server.storage import secret_rows
 from overseer.server.storage.database import Session
@@ -36,7 +35,6 @@ AT_ONCE: Final = 4
 MOST_STEPS: Final = 200
 """Of one worker in one round, so that a round ends."""
 MOST_ATTEMPTS: Final = 6
-STOPPED: Final = "whoever set it up may not do it any more: set it again"
 LONGEST_PAUSE: Final = 900.0
 _CHUNK: Final = 200
 #: Until here nobody was given the new credential, so there is a way back.
@@ -97,17 +95,12 @@ class RotationDriver:
             secret = await secret_rows.secret_by_id(session, run.secret_id)
             if secret is None:
                 return False
-            present = await rows.rotation_of(session, secret.id)
-            setter, code = await run_refusal(session, secret, run, present)
-            before = "" if present is None else present.stopped
-            if code != before:
-                await rows.note_stopped(session, secret.id, code)
-            if not code or not await rows.lease_held(session, run.id, held.lease):
+            if not await rows.lease_held(session, run.id, held.lease):
                 return False
-            await rows.move_run(session, run.id, "failed", error=f"{STOPPED} ({code})", ends=True)
-            denied = run_event(AuditAction.ROTATION_RUN, secret, run, secret.active_version, code)
-            events.extend(stopped_events(denied, setter, code, first=not before))
-            return True
+            error = await refused_now(session, events, secret, run)
+            if error:
+                await rows.move_run(session, run.id, "failed", error=error, ends=True)
+            return bool(error)
 
     async def _carry(self, held: Held) -> None:
         """Step after step, until the run waits, ends or fails."""

@@ -1,20 +1,41 @@
-"""Whether a rotation may begin: whoever asked for it or set the schedule, and whoever set the rotator up, still may.
+"""Whether a rotation may begin, and go on: whoever asked for it or set the schedule, and whoever set the rotator up, still may.
 
-A run that has begun is not stopped: in the middle of it the source knows another credential than the consumers, or both.
+It is asked again in the transaction of each step that changes the world; what becomes of a run in its middle is said by the steps
+(``rotation_steps``), for there the source knows another credential than the consumers, or both.
 """
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
+from overseer.core.audit_events import AuditAction, AuditEvent
 from overseer.core.permissions import Permission
-from overseer.server.services.standing_rights import Wanted, standing_refusal
+from overseer.server.services.rotation_events import run_event
+from overseer.server.services.standing_rights import Wanted, standing_refusal, stopped_events
 from overseer.server.storage.database import Session
-from overseer.server.storage.secret_rotation_rows import RotationRow, RunRow
+from overseer.server.storage.secret_rotation_rows import RotationRow, RunRow, note_stopped, rotation_of
 from overseer.server.storage.secret_rows import SecretRow, secret_by_id
 
+STOPPED: Final = "whoever set it up may not do it any more: set it again"
 
-async def run_refusal(
+
+async def refused_now(session: Session, events: list[AuditEvent], secret: SecretRow, run: RunRow) -> str:
+    """Why the run may not go on, '' where it may. It is noted at the schedule; a refusal is a row, and an alarm when it begins.
+    The caller holds the run, and ends it or turns it back in this transaction."""
+    present = await rotation_of(session, secret.id)
+    setter, code = await _refusal(session, secret, run, present)
+    before = "" if present is None else present.stopped
+    if code != before:
+        await note_stopped(session, secret.id, code)
+    if not code:
+        return ""
+    denied = run_event(AuditAction.ROTATION_RUN, secret, run, secret.active_version, code)
+    events.extend(stopped_events(denied, setter, code, first=not before))
+    return f"{STOPPED} ({code})"
+
+
+async def _refusal(
     session: Session, secret: SecretRow, run: RunRow, present: RotationRow | None
 ) -> tuple[UUID | None, str]:
     """Who is refused, and the word why; the word is '' where the run may begin."""

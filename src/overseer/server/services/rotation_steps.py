@@ -5,6 +5,7 @@ Where a rotator changes the credential at its source the steps are:
     waiting → prepared (the new version is stored, nobody gets it) → applied (it works at the source) → verified (a login with it
     worked) → published (by a rollout, where containers use the secret) → acknowledged (every consumer has it) → succeeded
     (the old credential is dead). Where it goes wrong before that: → reverting → reverted (the old one works, the new one not).
+    Where whoever stands for the run may not any more, ``rotation_admission`` says what becomes of it.
 
 Without one: waiting → published → succeeded or reverted.
 
@@ -18,8 +19,7 @@ credential is a row that is committed before it is opened.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -31,10 +31,21 @@ from overseer.server.rotators.contract import Rotator
 from overseer.server.rotators.selection import make_rotator
 from overseer.server.services.gate import Gate
 from overseer.server.services.key_service import KeyService
-from overseer.server.services.rollout_decisions import OPEN_STATES
 from overseer.server.services.rollout_driver import RolloutDriver
+from overseer.server.services.rotation_admission import (
+    LOOK_SECONDS,
+    MEANWHILE,
+    Turn,
+    before_apply,
+    before_publish,
+    before_retire,
+    before_revert,
+    taken_by_hand,
+)
+from overseer.server.services.rotation_consumers import still_arriving, still_going_back
 from overseer.server.services.rotation_credentials import RotationCredentials
 from overseer.server.services.rotation_events import run_event
+from overseer.server.services.rotation_rights import refused_now
 from overseer.server.services.secret_input import CA_BY_HAND, NewValue
 from overseer.server.services.secret_storing import seal_version_at
 from overseer.server.services.secret_writing import rotation_generator
@@ -47,11 +58,9 @@ from overseer.server.storage.secret_rotation_rows import RunRow
 from overseer.server.storage.secret_rows import SecretRow
 from overseer.server.storage.version_rows import begin_grace, insert_version, stored_versions
 
-LOOK_SECONDS: Final = 5.0
-PATIENCE: Final = timedelta(minutes=10)
-"""How long a revert waits for consumers to go back where both credentials work meanwhile."""
 _TEXT_KINDS: Final = frozenset({"password", "passphrase", "token", "hex", "base64", "uuid"})
-MEANWHILE: Final = "another version became the active one meanwhile"
+
+Admission = Callable[[Session, list[AuditEvent], SecretRow, RunRow], Awaitable[Turn | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,13 @@ class Held:
 
     run: RunRow
     lease: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The step was not done: the run after the one that was taken instead, None as for :meth:`RotationSteps.go_on`."""
+
+    held: Held | None
 
 
 class RotationSteps:
@@ -111,6 +127,9 @@ class RotationSteps:
         await self._keys.prepare_to_encrypt()
         async with self._gate.own_work() as (session, events):
             secret = await self._locked(session, held)
+            error = await refused_now(session, events, secret, held.run)
+            if error:
+                return await self._moved(session, held, "failed", error=error, ends=True)
             version = secret.latest_version + 1
             await self._store(session, secret, version, NewValue(value, str(generator)), held.run.created_by)
             events.append(run_event(AuditAction.SECRET_ROTATE, secret, held.run, version, held.run.cause))
@@ -129,6 +148,9 @@ class RotationSteps:
             locked = await self._locked(session, held)
             if locked.active_version != secret.active_version:
                 raise Conflict(MEANWHILE)
+            error = await refused_now(session, events, locked, held.run)
+            if error:
+                return await self._moved(session, held, "failed", error=error, ends=True)
             version = locked.latest_version + 1
             await self._store(session, locked, version, NewValue(value, None), held.run.created_by)
             events.append(run_event(AuditAction.SECRET_ROTATE, locked, held.run, version, held.run.cause))
@@ -136,22 +158,29 @@ class RotationSteps:
             return await self._moved(session, held, "prepared", **versions)
 
     async def _apply(self, held: Held, rotator: Rotator) -> Held | None:
+        elsewhere = await self._admit(held, before_apply, "apply")
+        if elsewhere is not None:
+            return elsewhere.held
         await rotator.apply(await self._credentials.change(held.run, "apply"))
         return await self._move(held, "applied")
 
     async def _verify(self, held: Held, rotator: Rotator) -> Held | None:
+        elsewhere = await self._admit(held, before_apply)
+        if elsewhere is not None:
+            return elsewhere.held
         await rotator.verify(await self._credentials.change(held.run, "verify"))
         return await self._move(held, "verified")
 
     async def _publish(self, held: Held, _: Rotator) -> Held | None:
         async with self._gate.own_work() as (session, events):
             secret = await self._locked(session, held)
-            if await _taken_by_hand(session, secret, held.run):
-                if await self._consumers_wait(session, secret, held.run):
+            if await taken_by_hand(session, secret, held.run):
+                if await still_arriving(session, self._rollouts, secret, held.run):
                     return None
                 return await self._acknowledged(session, held, secret)
-            if secret.active_version != held.run.previous_version:
-                return await self._moved(session, held, "reverting", error=MEANWHILE)
+            turn = await before_publish(session, events, secret, held.run)
+            if turn is not None:
+                return await self._moved(session, held, **asdict(turn))
             assert held.run.candidate_version is not None  # noqa: S101  # prepared before
             return await self._give_out(session, events, held, secret, held.run.candidate_version)
 
@@ -173,45 +202,37 @@ class RotationSteps:
             return await self._moved(session, held, "reverted", error=error, ends=True)
 
     async def _retire(self, held: Held, rotator: Rotator) -> Held | None:
+        elsewhere = await self._admit(held, before_retire, "retire")
+        if elsewhere is not None:
+            return elsewhere.held
         await rotator.retire(await self._credentials.change(held.run, "retire"))
         return await self._move(held, "succeeded", ends=True)
 
     async def _revert(self, held: Held, rotator: Rotator) -> Held | None:
         async with self._gate.own_work() as (session, _):
-            if await _taken_by_hand(session, await _secret(session, held.run), held.run):
-                # To take it back would kill what is in force. The source may not have it yet, so from the beginning.
-                return await self._moved(session, held, "prepared", error=held.run.error, wait=LOOK_SECONDS)
-        if rotator.both_work and await self._still_going_back(held.run):
-            return None
+            if rotator.both_work and await still_going_back(session, held.run):
+                return None
+        elsewhere = await self._admit(held, before_revert, "revert")
+        if elsewhere is not None:
+            return elsewhere.held
         await rotator.revert(await self._credentials.change(held.run, "revert"))
         async with self._gate.own_work() as (session, events):
             secret = await _secret(session, held.run)
             events.append(run_event(AuditAction.ALARM_ROTATION_FAILED, secret, held.run, held.run.candidate_version, "reverted"))
             return await self._moved(session, held, "reverted", ends=True)
 
-    async def _consumers_wait(self, session: Session, secret: SecretRow, run: RunRow) -> bool:
-        """Whether containers still have another version than the one that was made the active one by hand: look again later."""
-        assert run.candidate_version is not None  # noqa: S101  # prepared before
-        running = await rollout_rows.running_rollout(session, secret.id)
-        if running is None and not await self._rollouts.would_start(session, secret.id, run.candidate_version):
-            return False
-        await rows.try_later(session, run.id, LOOK_SECONDS, None)
-        return True
-
-    async def _still_going_back(self, run: RunRow) -> bool:
-        """Whether consumers are on their way back to the old credential; the new one works as long, but not for ever."""
-        if run.rollout_id is None:
-            return False
-        async with self._gate.own_work() as (session, _):
-            rollout = await rollout_rows.rollout_by_id(session, run.rollout_id)
-            steps = await rollout_rows.steps_of(session, [run.rollout_id])
-            now = await session.fetchval("database_clock")
-            ended = rollout.finished_at if rollout is not None else None
-            open_steps = any(one.state in OPEN_STATES for one in steps)
-            if not open_steps or ended is None or ended + PATIENCE < now:
-                return False
-            await rows.try_later(session, run.id, LOOK_SECONDS, None)
-            return True
+    async def _admit(self, held: Held, before: Admission, call: str = "") -> Elsewhere | None:
+        """None where the step may be done; a ``call`` at the source is marked then, in the same transaction."""
+        async with self._gate.own_work() as (session, events):
+            secret = await self._locked(session, held)
+            turn = await before(session, events, secret, held.run)
+            if turn is not None:
+                return Elsewhere(await self._moved(session, held, **asdict(turn)))
+            if not await rows.lease_held(session, held.run.id, held.lease):
+                raise LeaseLost("another process goes on with this rotation")
+            if call:
+                await rows.begin_call(session, held.run.id, call)
+            return None
 
     async def _give_out(
         self, session: Session, events: list[AuditEvent], held: Held, secret: SecretRow, version: int
@@ -274,12 +295,6 @@ def _text_generator(secret: SecretRow) -> Generator:
     """What makes a password for a source: the policy's generator where it makes text, else the default one."""
     generator = parse_spec((secret.rotation or {}).get("generate") or DEFAULT_SPEC)
     return generator if generator.kind in _TEXT_KINDS else parse_spec(DEFAULT_SPEC)
-
-
-async def _taken_by_hand(session: Session, secret: SecretRow, run: RunRow) -> bool:
-    """Whether somebody made the new version the active one while the run had not, or is doing so by a rollout."""
-    rollout = await rollout_rows.running_rollout(session, secret.id)
-    return run.candidate_version in (secret.active_version, None if rollout is None else rollout.candidate_version)
 
 
 async def _secret(session: Session, run: RunRow) -> SecretRow:

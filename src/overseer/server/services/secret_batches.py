@@ -32,6 +32,7 @@ from overseer.server.services.secret_writing import SecretWriting, keep_guarded,
 from overseer.server.services.tagged import check_if_match
 from overseer.server.storage import batch_rows, secret_rows
 from overseer.server.storage.scope_rows import ensure_scope
+from overseer.server.storage.secret_rotation_rows import calling
 from overseer.server.storage.secret_rows import SecretRow
 from overseer.server.storage.version_rows import begin_grace, version_exists
 from overseer.wire.secret_batches import (
@@ -117,13 +118,14 @@ class SecretBatches(SecretWriting):
 
     async def _check(self, entry: Entry, items: Items) -> None:
         """What the present state says to each operation on a secret that exists."""
-        in_use = await used(entry, [item.row.id for item in items.all if item.row is not None])
+        known = [item.row.id for item in items.all if item.row is not None]
+        in_use, busy = await used(entry, known), await calling(entry.session, known)
         for item in items.good:
             if item.row is None:
                 continue
             try:
                 check_if_match(item.if_match, item.row.latest_version, item.row.revision)
-                await self._check_one(entry, item, item.row, in_use=item.row.id in in_use)
+                await self._check_one(entry, item, item.row, in_use=item.row.id in in_use, busy=item.row.id in busy)
             except OverseerError as error:
                 items.note(item, error)
 
@@ -165,7 +167,7 @@ class SecretBatches(SecretWriting):
             if await secret_rows.secrets_at(entry.session, place.scope, operation.name):
                 items.note(item, AlreadyExists(TAKEN))
 
-    async def _check_one(self, entry: Entry, item: Item, row: SecretRow, *, in_use: bool) -> None:
+    async def _check_one(self, entry: Entry, item: Item, row: SecretRow, *, in_use: bool, busy: bool) -> None:
         operation = item.operation
         if isinstance(operation, BatchDelete):
             if in_use and not operation.force:
@@ -183,7 +185,7 @@ class SecretBatches(SecretWriting):
                 raise no_such_version()
             if row.active_version == version and row.rollout is None:
                 return
-        if row.rollout is not None:
+        if row.rollout is not None or busy:
             await self._rollouts.check_none_runs(entry.session, row.id)
         activates = isinstance(operation, BatchActivate | BatchRotate) or operation.activate
         if in_use and activates and not operation.immediate and await self._rollouts.would_start(entry.session, row.id, version):

@@ -49,7 +49,7 @@ class RotationRow:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """``state`` is the last step that is known to be done."""
+    """``state`` is the last step that is known to be done; ``touched``: the source was called: it may know the new one."""
 
     id: UUID
     secret_id: UUID
@@ -65,6 +65,7 @@ class RunRow:
     creator: str | None
     created_at: datetime
     finished_at: datetime | None
+    touched: bool
 
 
 async def unscheduled(session: Session, limit: int, secret_id: UUID | None = None) -> list[Unscheduled]:
@@ -184,6 +185,17 @@ async def move_run(
 async def try_later(session: Session, run_id: UUID, seconds: float, error: str | None) -> None:
     """Give the run back until then; ``error`` counts an attempt that failed, None is just a wait."""
     await session.execute("rotation_run_later", run_id, error or "", seconds, error is not None)
+
+
+async def begin_call(session: Session, run_id: UUID, call: str) -> None:
+    """The source is about to be called (``apply``, ``revert``, ``retire``); the next step, or a failure, ends it. The caller
+    holds the lock of the secret."""
+    await session.execute("rotation_run_calls", run_id, call)
+
+
+async def calling(session: Session, secret_ids: Sequence[UUID]) -> set[UUID]:
+    """Those whose run is calling the source. The caller holds their locks."""
+    return {row["secret_id"] for row in await session.fetch("rotation_calling", list(secret_ids))}
 
 
 async def release_run(session: Session, run_id: UUID, lease: UUID) -> None:

@@ -649,7 +649,11 @@ CREATE TABLE secret_rotation_run (
     error             text NOT NULL DEFAULT '',
     created_by        uuid REFERENCES principal ON DELETE SET NULL,
     created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
-    finished_at       timestamptz
+    finished_at       timestamptz,
+    -- The call that the run is making at the source, '' between calls: meanwhile nobody makes a version the active one. touched: a
+    -- call was begun at some time, so that the source may know the new credential.
+    at_source         text NOT NULL DEFAULT '' CHECK (at_source IN ('', 'apply', 'revert', 'retire')),
+    touched           boolean NOT NULL DEFAULT false
 );
 CREATE UNIQUE INDEX secret_rotation_run_open ON secret_rotation_run (secret_id) WHERE finished_at IS NULL;
 CREATE INDEX secret_rotation_run_next ON secret_rotation_run (next_at) WHERE finished_at IS NULL;

@@ -86,7 +86,7 @@ RETURNING id;
 
 -- fragment: run_columns
 r.id, r.secret_id, r.cause, r.rotator::text AS rotator, r.state, r.previous_version, r.candidate_version, r.rollout_id, r.attempts,
-       r.error, r.created_by, p.name AS creator, r.created_at, r.finished_at
+       r.error, r.created_by, p.name AS creator, r.created_at, r.finished_at, r.touched
 
 -- name: rotation_run_by_id
 SELECT @{run_columns} FROM secret_rotation_run r LEFT JOIN principal p ON p.id = r.created_by WHERE r.id = $1;
@@ -108,7 +108,7 @@ SELECT EXISTS (SELECT FROM secret_rotation_run WHERE id = $1 AND lease = $2 FOR 
 -- $1 run, $2 state, $3 versions before and $4 after, $5 rollout, $6 seconds to the next step, $7 error, $8 whether it is the end.
 UPDATE secret_rotation_run
 SET state = $2, previous_version = COALESCE($3, previous_version), candidate_version = COALESCE($4, candidate_version),
-    rollout_id = COALESCE($5, rollout_id), attempts = 0, next_at = clock_timestamp() + $6::double precision * interval '1 second',
+    rollout_id = COALESCE($5, rollout_id), attempts = 0, at_source = '', next_at = clock_timestamp() + $6::double precision * interval '1 second',
     error = CASE WHEN $7 = '' THEN error ELSE $7 END,
     leased_until = CASE WHEN NOT $8 AND $6::double precision <= 0 THEN clock_timestamp() + interval '2 minutes' END, finished_at = CASE WHEN $8 THEN clock_timestamp() END
 WHERE id = $1;
@@ -116,9 +116,17 @@ WHERE id = $1;
 -- name: rotation_run_later
 -- A step that failed, or has to wait ($4 false): $2 error, $3 seconds until it is tried again.
 UPDATE secret_rotation_run
-SET attempts = attempts + CASE WHEN $4 THEN 1 ELSE 0 END, error = CASE WHEN $4 THEN $2 ELSE error END, leased_until = NULL,
+SET attempts = attempts + CASE WHEN $4 THEN 1 ELSE 0 END, error = CASE WHEN $4 THEN $2 ELSE error END, leased_until = NULL, at_source = '',
     next_at = clock_timestamp() + $3::double precision * interval '1 second'
 WHERE id = $1;
+
+-- name: rotation_run_calls
+-- The run is about to call the source, or its leader was killed while it did: the next step, or the failure of this one, ends it.
+UPDATE secret_rotation_run SET at_source = $2, touched = true WHERE id = $1;
+
+-- name: rotation_calling
+-- Those of $1 whose run is calling the source. Ask under the lock of the secret: the run marks itself under it.
+SELECT secret_id FROM secret_rotation_run WHERE secret_id = ANY ($1::uuid[]) AND finished_at IS NULL AND at_source <> '';
 
 -- name: rotation_run_release
 UPDATE secret_rotation_run SET leased_until = NULL WHERE id = $1 AND lease = $2;

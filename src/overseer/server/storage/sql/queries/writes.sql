@@ -91,6 +91,8 @@ WITH request AS MATERIALIZED (
 plain AS MATERIALIZED (
     SELECT r.* FROM request r
     WHERE NOT EXISTS (SELECT FROM rollout o WHERE o.secret_id = r.secret_id AND o.state = 'running')
+      AND NOT EXISTS (SELECT FROM secret_rotation_run o
+                      WHERE o.secret_id = r.secret_id AND o.finished_at IS NULL AND o.at_source <> '')
       AND (r.immediate OR NOT r.activate OR NOT EXISTS (SELECT @{placed} AND s.secret_id = r.secret_id))
 ),
 added AS (
