@@ -29,12 +29,13 @@ from overseer.agent.engine import Engine
 from overseer.agent.held_deployment import FORMAT, HeldDeployment, read_held, write_held
 from overseer.agent.identity import Identity
 from overseer.agent.injection.redaction import Redactor
-from overseer.agent.journal import COMPOSE, Entry, Journal, Phase, check_project
+from overseer.agent.journal import Entry, Journal, Phase, check_project
 from overseer.agent.preparation import Preparation, Prepared
 from overseer.agent.project_files import ProjectFiles
 from overseer.agent.project_update import ProjectUpdate
 from overseer.agent.release import Server, fetch_payload
 from overseer.agent.swarm_deployments import SwarmDeployments, concerns
+from overseer.compose.swarm import COMPOSE
 from overseer.core.errors import DecryptionFailed, Denied, InvalidInput, NodeProblem, NotReady, OverseerError
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.keys import HmacKey

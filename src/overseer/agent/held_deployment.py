@@ -35,7 +35,8 @@ class HeldPlace(msgspec.Struct, frozen=True, kw_only=True):
 
 class HeldDeployment(msgspec.Struct, frozen=True, kw_only=True):
     """``directories`` are those of secret files; ``model`` is the text for ``docker compose -f -``, with values; ``values`` are
-    kept to be taken out of what containers and Compose say."""
+    kept to be taken out of what containers and Compose say. ``granted``: of a stack, by service and reference, the names of the
+    Swarm's secrets."""
 
     format: int
     deployment_id: str
@@ -46,6 +47,7 @@ class HeldDeployment(msgspec.Struct, frozen=True, kw_only=True):
     reloads: dict[str, Reload]
     fingerprint_key: bytes
     places: list[HeldPlace]
+    granted: dict[str, dict[str, str]] = {}
 
     def __repr__(self) -> str:
         return f"HeldDeployment(deployment_id={self.deployment_id!r}, places={len(self.places)})"

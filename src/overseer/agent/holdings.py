@@ -1,11 +1,16 @@
 """What the containers of this node hold now, looked at and told to the server now and then, so that drift shows.
 
 Guarantees: fingerprints under each deployment's own key leave the node, nothing else; a project that is being changed is left
-out; one look asks the engine two questions, however many projects there are. What cannot be looked at now is looked at next time.
+out; one look asks the engine two questions, however many projects there are, and a few more for each stack of a Swarm. What
+cannot be looked at now is looked at next time.
+
+Of a stack the services are seen wherever their tasks run, and which secrets they are given; containers are looked into on this
+node alone.
 """
 
 from __future__ import annotations
 
+import base64
 import logging
 import random
 import threading
@@ -15,15 +20,20 @@ from pathlib import Path
 from typing import Final
 
 from overseer.agent import proof
-from overseer.agent.containers import containers_by_project
+from overseer.agent.containers import Container, containers_by_project
 from overseer.agent.engine import Engine
 from overseer.agent.held_deployment import HeldDeployment, read_held
-from overseer.agent.journal import Journal, Phase
+from overseer.agent.journal import Entry, Journal, Phase
 from overseer.agent.project_files import ProjectFiles
 from overseer.agent.session import Session
-from overseer.core.errors import OverseerError
+from overseer.agent.swarm_deployments import held_stack
+from overseer.agent.swarm_stack import SwarmStack
+from overseer.compose.swarm import SWARM
+from overseer.core.errors import NodeProblem, OverseerError
+from overseer.core.secret_value import SecretValue
+from overseer.crypto.fingerprints import fingerprint
 from overseer.crypto.keys import HmacKey
-from overseer.wire.agent import DeploymentHolding, HoldingsAnswer, HoldingsReport
+from overseer.wire.agent import DeploymentHolding, FingerprintReport, HoldingsAnswer, HoldingsReport
 
 log = logging.getLogger("overseer.agent")
 #: As the message allows.
@@ -40,30 +50,53 @@ class Holdings:
 
     def look(self) -> list[DeploymentHolding]:
         """One holding for each deployment that runs. :class:`NodeProblem` where the engine does not answer."""
-        deployed = dict(self._deployed())
-        if not deployed:
-            return []
-        found = containers_by_project(self.engine)
+        deployed = list(self._deployed())
+        composed = any(entry.target != SWARM for entry, _ in deployed)
+        found = containers_by_project(self.engine) if composed else {}
         holdings = []
-        for project, held in deployed.items():
-            containers = found.get(project, [])
-            prints = proof.collect(self.engine, held.places, containers, HmacKey(held.fingerprint_key))
+        for entry, held in deployed:
+            seen = self._stack(entry, held) if entry.target == SWARM else self._containers(held, found.get(entry.project, []))
             # What was changed while it was looked at says nothing about either deployment.
-            if not self.journal.is_locked(project) and self._held(project) == held.deployment_id:
-                services = [one.report() for one in containers]
-                holdings.append(DeploymentHolding(deployment_id=held.deployment_id, fingerprints=prints, services=services))
+            if seen is not None and not self.journal.is_locked(entry.project) and self._held(entry) == seen.deployment_id:
+                holdings.append(seen)
         return holdings
 
-    def _deployed(self) -> Iterator[tuple[str, HeldDeployment]]:
+    def _containers(self, held: HeldDeployment, containers: list[Container]) -> DeploymentHolding:
+        prints = proof.collect(self.engine, held.places, containers, HmacKey(held.fingerprint_key))
+        services = [one.report() for one in containers]
+        return DeploymentHolding(deployment_id=held.deployment_id, fingerprints=prints, services=services)
+
+    def _stack(self, entry: Entry, held: HeldDeployment) -> DeploymentHolding | None:
+        """None where the Swarm does not answer: other projects of this node are looked at all the same."""
+        stack, key = SwarmStack(self.engine, entry.project, self.root), HmacKey(held.fingerprint_key)
+        try:
+            services = stack.services()
+            prints = proof.collect(self.engine, held.places, stack.local_containers(), key)
+        except NodeProblem as problem:
+            log.info("stack %s was not looked at: %s", entry.project, problem.message)
+            return None
+        for service in services:
+            for reference, name in held.granted.get(service.name, {}).items():
+                if name not in service.secrets:  # nothing: no secret of a Swarm is empty, so this matches none
+                    nothing = base64.b64encode(fingerprint(key, reference, SecretValue(b""))).decode("ascii")
+                    prints.append(FingerprintReport(reference=reference, service=service.name, fingerprint=nothing))
+        states = [task.report() for service in services for task in service.tasks if task.wanted]
+        return DeploymentHolding(deployment_id=held.deployment_id, fingerprints=prints, services=states)
+
+    def _deployed(self) -> Iterator[tuple[Entry, HeldDeployment]]:
         for entry in self.journal.entries():
             if entry.phase is Phase.RUNNING and not self.journal.is_locked(entry.project):
-                held = read_held(ProjectFiles(self.root, entry.project).held)
+                held = self._kept(entry)
                 if held is not None:
-                    yield entry.project, held
+                    yield entry, held
 
-    def _held(self, project: str) -> str | None:
-        held = read_held(ProjectFiles(self.root, project).held)
+    def _held(self, entry: Entry) -> str | None:
+        held = self._kept(entry)
         return None if held is None else held.deployment_id
+
+    def _kept(self, entry: Entry) -> HeldDeployment | None:
+        files = ProjectFiles(self.root, entry.project)
+        return read_held(held_stack(files) if entry.target == SWARM else files.held)
 
 
 def report_forever(

@@ -20,12 +20,11 @@ from typing import Final
 import msgspec
 
 from overseer.agent.private_files import private_directory, read_private, write_private
+from overseer.compose.swarm import COMPOSE
 from overseer.core.errors import NodeProblem
 
 #: Compose's rule for the name of a project; also what makes it safe as a file name.
 PROJECT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,127}")
-COMPOSE: Final = "compose"
-SWARM: Final = "swarm"
 
 
 class Phase(StrEnum):

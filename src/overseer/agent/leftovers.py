@@ -12,8 +12,9 @@ from pathlib import Path
 
 from overseer.agent.containers import containers_of
 from overseer.agent.engine import Engine
-from overseer.agent.journal import SWARM, Entry, Journal, Phase
+from overseer.agent.journal import Entry, Journal, Phase
 from overseer.agent.project_files import ProjectFiles
+from overseer.compose.swarm import SWARM
 
 
 def heal(engine: Engine, root: Path, journal: Journal) -> list[str]:

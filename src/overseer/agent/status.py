@@ -18,6 +18,8 @@ from overseer.agent.journal import Entry, Journal
 from overseer.agent.key_rotation import open_session
 from overseer.agent.session import TOLERATED_SKEW
 from overseer.agent.settings import AgentSettings
+from overseer.agent.swarm_stack import SwarmStack
+from overseer.compose.swarm import COMPOSE, SWARM
 from overseer.core.errors import OverseerError
 
 LOCK: Final = ".agent.lock"
@@ -25,7 +27,10 @@ LOCK: Final = ".agent.lock"
 
 @dataclass(frozen=True, slots=True)
 class ProjectStatus:
-    """One project: its phase (``applying``, ``running``) and its containers as ``service: state``, with health where there is."""
+    """One project: its phase (``applying``, ``running``) and its containers as ``service: state``, with health where there is.
+
+    Of a stack (``target`` swarm) the services, wherever their tasks run: ``service: 2 of 3 running``.
+    """
 
     project: str
     app: str
@@ -33,6 +38,7 @@ class ProjectStatus:
     deployment_id: str
     phase: str
     containers: tuple[str, ...]
+    target: str = COMPOSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ def agent_status(settings: AgentSettings) -> AgentStatus:
         engine_version=_version(engine, "docker") if engine else "",
         compose_version=_version(engine, "compose") if engine else "",
         apps=tuple(sorted(settings.apps)),
-        projects=tuple(_project(entry, found.get(entry.project, [])) for entry in entries),
+        projects=tuple(_project(engine, settings, entry, found.get(entry.project, [])) for entry in entries),
     )
 
 
@@ -124,6 +130,22 @@ def _is_held(lock: Path) -> bool:
     return False
 
 
-def _project(entry: Entry, found: list[Container]) -> ProjectStatus:
-    states = tuple(f"{one.service}: {one.state}" + (f" ({one.health})" if one.health else "") for one in found)
-    return ProjectStatus(entry.project, entry.app, entry.environment, entry.deployment_id, entry.phase.value, states)
+def _project(engine: Engine | None, settings: AgentSettings, entry: Entry, found: list[Container]) -> ProjectStatus:
+    if entry.target == SWARM:
+        states = _stack(engine, settings, entry.project) if engine is not None else ()
+    else:
+        states = tuple(f"{one.service}: {one.state}" + (f" ({one.health})" if one.health else "") for one in found)
+    return ProjectStatus(
+        entry.project, entry.app, entry.environment, entry.deployment_id, entry.phase.value, states, entry.target
+    )
+
+
+def _stack(engine: Engine, settings: AgentSettings, project: str) -> tuple[str, ...]:
+    try:
+        services = SwarmStack(engine, project, settings.directory).services()
+    except OverseerError as error:
+        return (error.message,)
+    return tuple(
+        f"{one.name}: {one.needed} to complete" if one.job else f"{one.name}: {one.running} of {one.needed} running"
+        for one in sorted(services, key=lambda one: one.name)
+    )

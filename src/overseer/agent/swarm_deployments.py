@@ -25,22 +25,28 @@ import msgspec
 from overseer.agent import proof
 from overseer.agent.compose_project import StepFailed
 from overseer.agent.engine import Engine
-from overseer.agent.held_deployment import FORMAT, HeldDeployment, read_held, write_held
+from overseer.agent.held_deployment import FORMAT, HeldDeployment, HeldPlace, read_held, write_held
 from overseer.agent.injection.docker_secrets import SwarmSecret, create, prune
 from overseer.agent.injection.redaction import Redactor
-from overseer.agent.journal import SWARM, Entry, Journal, Phase
+from overseer.agent.journal import Entry, Journal, Phase
 from overseer.agent.preparation import Preparation, Prepared
 from overseer.agent.project_files import ProjectFiles
 from overseer.agent.swarm_model import stack_model
 from overseer.agent.swarm_stack import Service, SwarmStack, lock_note, require_manager
 from overseer.compose.grammar import Reference
 from overseer.compose.injection import Injection
+from overseer.compose.swarm import SWARM
 from overseer.core.errors import Conflict, NodeProblem, OverseerError
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.keys import HmacKey
 from overseer.wire.agent import DeploymentReport, ReleasePayload, Work
 
 _HELD: Final = "held-stack"
+
+
+def held_stack(files: ProjectFiles) -> Path:
+    """What is kept of the stack that runs; beside it nothing of a stack is in memory."""
+    return files.project_directory / _HELD
 
 
 def concerns(journal: Journal, work: Work) -> bool:
@@ -76,7 +82,7 @@ class SwarmDeployments:
             output = self._take_down(stack, files)
             return DeploymentReport(state="succeeded", output=output)
         payload = self.fetch(work.deployment_id)
-        former = read_held(files.project_directory / _HELD)
+        former = read_held(held_stack(files))
         known = [one.value for one in payload.values] + (former.values if former else [])
         redactor = Redactor([SecretValue(one) for one in known])
         files.make()
@@ -133,7 +139,7 @@ class SwarmDeployments:
             raise StepFailed(f"{message}\n{outcome}", said) from None
         key = HmacKey(payload.fingerprint_key)
         places = proof.places(prepared, key)
-        write_held(files.project_directory / _HELD, _held(work.deployment_id, payload, prepared))
+        write_held(held_stack(files), _held(work.deployment_id, payload, prepared, places, secrets))
         self._enter(work, Phase.RUNNING)
         prune(self.engine, work.project, {one.name for one in used})
         return DeploymentReport(
@@ -203,8 +209,17 @@ def _why(ill: list[Service]) -> str:
     return "\n".join(dict.fromkeys(lines)) + "\n"
 
 
-def _held(deployment_id: str, payload: ReleasePayload, prepared: Prepared) -> HeldDeployment:
+def _held(
+    deployment_id: str,
+    payload: ReleasePayload,
+    prepared: Prepared,
+    places: list[HeldPlace],
+    secrets: dict[str, SwarmSecret],
+) -> HeldDeployment:
     """``directories`` holds the names of the secrets that the stack uses."""
+    granted: dict[str, dict[str, str]] = {}
+    for one, _ in prepared.files:
+        granted.setdefault(one.service, {})[str(one.reference)] = secrets[str(one.reference)].name
     names = [str(one["name"]) for one in (prepared.injection.model.get("secrets") or {}).values()]
     return HeldDeployment(
         format=FORMAT,
@@ -215,5 +230,6 @@ def _held(deployment_id: str, payload: ReleasePayload, prepared: Prepared) -> He
         directories=names,
         reloads={},
         fingerprint_key=payload.fingerprint_key,
-        places=[],
+        places=places,
+        granted=granted,
     )

@@ -17,15 +17,11 @@ from overseer.compose.emit import dollars
 from overseer.compose.grammar import Reference
 from overseer.compose.injection import Injection
 from overseer.compose.model import Model
+from overseer.compose.swarm import NOT_BUILT, NOT_SHIPPED, ONLY_EXTERNAL
 from overseer.core.errors import Problem
 
 #: Read by every Docker command since 19.03; later ones ignore it.
 _FORMAT: Final = "3.8"
-_ONLY_EXTERNAL: Final = (
-    "a Swarm runs tasks on any node, and this file would lie on one: name the secret under 'secrets:' with 'external: true'"
-)
-_NOT_SHIPPED: Final = "a Swarm runs tasks on any node, and files of the bundle lie on one: use an image or a volume"
-_NOT_BUILT: Final = "a Swarm takes images from a registry: build and push it beforehand"
 
 
 def stack_model(injection: Injection, name_of: Callable[[Reference], str], services: str, bundle: str) -> Injection:
@@ -43,7 +39,7 @@ def stack_model(injection: Injection, name_of: Callable[[Reference], str], servi
         service = _service(entry, services)
         for file in injection.services.get(name, ()):
             if file.form != "external" or file.reference is None:
-                problems.append(Problem(f"services.{name}: {file.target}", _ONLY_EXTERNAL, "not_on_swarm"))
+                problems.append(Problem(f"services.{name}: {file.target}", ONLY_EXTERNAL, "not_on_swarm"))
                 continue
             key = f"overseer.{file.reference}"
             secrets[key] = {"external": True, "name": dollars(name_of(file.reference))}
@@ -52,7 +48,7 @@ def stack_model(injection: Injection, name_of: Callable[[Reference], str], servi
             service.setdefault("secrets", []).append(granted)
         model["services"][name] = service
     for section, one in _files(model):
-        problems.append(Problem(f"{section}.{one}", _NOT_SHIPPED, "not_on_swarm"))
+        problems.append(Problem(f"{section}.{one}", NOT_SHIPPED, "not_on_swarm"))
     if secrets:
         model["secrets"] = secrets
     return replace(injection, model=model, problems=tuple(dict.fromkeys(problems)))
@@ -60,11 +56,11 @@ def stack_model(injection: Injection, name_of: Callable[[Reference], str], servi
 
 def _refused(name: str, entry: Model, bundle: str) -> Iterator[Problem]:
     if "build" in entry:
-        yield Problem(f"services.{name}.build", _NOT_BUILT, "not_on_swarm")
+        yield Problem(f"services.{name}.build", NOT_BUILT, "not_on_swarm")
     for volume in entry.get("volumes") or []:
         source = str(volume.get("source", ""))
         if volume.get("type") == "bind" and (source == bundle or source.startswith(bundle + "/")):
-            yield Problem(f"services.{name}: {volume.get('target', '')}", _NOT_SHIPPED, "not_on_swarm")
+            yield Problem(f"services.{name}: {volume.get('target', '')}", NOT_SHIPPED, "not_on_swarm")
 
 
 def _files(model: Model) -> Iterator[tuple[str, str]]:

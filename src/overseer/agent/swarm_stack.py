@@ -55,7 +55,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """``needed``: how many tasks have to run, or (``job``) to have completed. ``given_up``: Swarm stopped its update."""
+    """``needed``: how many tasks have to run, or (``job``) to have completed. ``given_up``: Swarm stopped its update.
+
+    ``secrets``: the names of those that its tasks are given.
+    """
 
     name: str
     needed: int
@@ -63,6 +66,12 @@ class Service:
     updating: bool
     given_up: bool
     tasks: tuple[Task, ...]
+    secrets: frozenset[str] = frozenset()
+
+    @property
+    def running(self) -> int:
+        """How many tasks run, of whatever specification."""
+        return sum(one.wanted and one.state == "running" for one in self.tasks)
 
     @property
     def is_well(self) -> bool:
@@ -96,12 +105,12 @@ def lock_note(engine: Engine) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SwarmStack:
-    """``lock`` is a descriptor that holds the project for as long as a command runs."""
+    """``lock`` is a descriptor that holds the project for as long as a command that changes it runs; who only looks has none."""
 
     engine: Engine
     name: str
     root: Path
-    lock: int
+    lock: int = -1
     sleep: Callable[[float], None] = time.sleep
 
     def deploy(self, model: SecretValue, redactor: Redactor) -> str:
@@ -182,7 +191,9 @@ class SwarmStack:
         condition = (spec["TaskTemplate"].get("RestartPolicy") or {}).get("Condition", "any")
         job = kind.endswith("Job") or (condition != "any" and any(one.current and one.state == "complete" for one in found))
         update = (described.get("UpdateStatus") or {}).get("State", "")
-        return Service(name, needed, job, update == "updating", update in _GIVEN_UP, found)
+        given = (spec["TaskTemplate"].get("ContainerSpec") or {}).get("Secrets") or []
+        secrets = frozenset(str(one.get("SecretName", "")) for one in given)
+        return Service(name, needed, job, update == "updating", update in _GIVEN_UP, found, secrets)
 
     def _tasks(self, services: list[str]) -> dict[str, list[dict[str, Any]]]:
         listed = self.engine.run([*self.engine.docker, "service", "ps", "--quiet", "--no-trunc", *services], seconds=_SECONDS)

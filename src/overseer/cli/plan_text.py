@@ -9,14 +9,18 @@ from overseer.core.scopes import Scope
 from overseer.wire.plans import PlannedReference, PlannedService, PlanView
 from overseer.wire.secrets import ScopeView
 
-_SIGNS = {"create": "+", "recreate": "~", "restart": "~", "reload": "~", "nothing": "=", "remove": "-"}
-_COLOURS = {"create": "green", "recreate": "yellow", "restart": "yellow", "reload": "cyan", "nothing": "dim", "remove": "red"}
+_SIGNS = {"create": "+", "recreate": "~", "restart": "~", "reload": "~", "update": "~", "nothing": "=", "remove": "-"}
+_COLOURS = {
+    "create": "green", "recreate": "yellow", "restart": "yellow", "update": "yellow", "reload": "cyan", "nothing": "dim",
+    "remove": "red", "keep": "dim",
+}  # fmt: skip
 _SEVERITIES = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 def print_plan(plan: PlanView) -> None:
     """All of it, on stdout."""
     where = f"{plan.app}{f' ({plan.environment})' if plan.environment else ''} on {plan.node}"
+    where += "" if plan.target == "compose" else f", {printable(plan.target)}"
     print_line(f"{paint(where, 'bold', sys.stdout)}: project {plan.project}, bundle {plan.bundle[:12]}")
     running = plan.running
     if running is None:
@@ -35,6 +39,11 @@ def print_plan(plan: PlanView) -> None:
             ("REFERENCE", "VERSION", "FROM", "SHADOWS", "SERVICES", "ON DISK"),
             [_reference(one) for one in plan.references],
         )
+    if plan.swarm_secrets:
+        print_line("")
+        for secret in plan.swarm_secrets:
+            change = paint(secret.change.ljust(6), _COLOURS.get(secret.change, "bold"), sys.stdout)
+            print_line(f"  {change}  Swarm secret {printable(secret.name)}")
     if plan.findings:
         print_line("")
         for finding in plan.findings:

@@ -15,7 +15,8 @@ PLAN_FORMAT = 1
 class PlanCreate(Request, frozen=True):
     """What to plan: ``stack`` (files that need not be stored), a stored ``bundle`` by its digest, or neither: what runs there.
 
-    ``deploying``: refuse it for all that a deployment by the caller would be refused for (``app:deploy``, ``secret:use``, fields).
+    ``deploying``: refuse it for all that a deployment by the caller would be refused for (``app:deploy``, ``secret:use``,
+    fields). ``target``: ``compose`` or ``swarm``; left out, as the project runs there, else ``compose``.
     """
 
     app: str
@@ -25,6 +26,7 @@ class PlanCreate(Request, frozen=True):
     stack: BundleCreate | None = None
     allow_persisting: bool = False
     deploying: bool = False
+    target: str | None = None
 
 
 class RunningDeployment(Answer, frozen=True):
@@ -36,7 +38,7 @@ class RunningDeployment(Answer, frozen=True):
 
 
 class PlannedService(Answer, frozen=True):
-    """What becomes of a service: create, recreate, restart, reload, nothing or remove.
+    """What becomes of a service: create, recreate, restart, reload, nothing or remove; in a Swarm update, too (of its tasks).
 
     ``certain`` false: Compose decides, and may do that or less. ``because``: the reasons, for people.
     """
@@ -77,6 +79,15 @@ class PlannedReference(Answer, frozen=True):
     shadows: list[ShadowedSecret]
 
 
+class PlannedSwarmSecret(Answer, frozen=True):
+    """A secret of the Swarm: one ``version`` of ``secret``. ``change``: create, keep, or remove once no task uses it any more."""
+
+    name: str
+    secret: str
+    version: int
+    change: str
+
+
 class PlanFinding(Answer, frozen=True):
     """A finding of lint; ``severity`` is error, warning or note."""
 
@@ -92,7 +103,8 @@ class PlanView(Answer, frozen=True):
     """A plan. ``changes``: whether a container or a file in one would change.
 
     ``digest`` is the SHA-256, in hexadecimal, of the JSON of format, place, bundle, versions and effects, with sorted keys,
-    without blanks, in ASCII: the same digest means the same changes. ``notes`` say what makes the plan less sure.
+    without blanks, in ASCII: the same digest means the same changes; of a Swarm the JSON has its ``target``, too. ``notes`` say
+    what makes the plan less sure, and of a Swarm what the node would refuse.
     """
 
     format: int
@@ -108,3 +120,5 @@ class PlanView(Answer, frozen=True):
     notes: list[str]
     changes: bool
     digest: str
+    target: str = "compose"
+    swarm_secrets: list[PlannedSwarmSecret] = []

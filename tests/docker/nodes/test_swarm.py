@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +55,20 @@ class Swarm:
     def deploy(self, *, app: str = "mall", code: int = 0) -> str:
         return self.cluster.deploy(self.stack, app, "--node", "manager", "--target", "swarm", "--wait", "40s", code=code)
 
+    def plan(self, *more: str, app: str = "mall") -> Any:
+        """What a deployment of the stack would do now."""
+        command = ("plan", str(self.stack), "--app", app, "--node", "manager", *more, "--json")
+        return json.loads(self.cluster.overseer(*command, code=None).stdout)
+
+    def drift(self, app: str = "mall") -> set[tuple[str, str | None]]:
+        """Kind and secret of all that is not as it was deployed."""
+        return {(one["kind"], one["name"]) for one in self.cluster.json("drift", "--app", app)}
+
+    def said_here(self, app: str = "mall") -> Any:
+        """What the agent's own command says about the project."""
+        projects = json.loads(self.agent.overseer("agent", "status", "--json").stdout)["projects"]
+        return next(one for one in projects if one["app"] == app)
+
     def task(self, machine: Machine, app: str = "mall") -> str:
         """The container of the one service there, once the one before it has ended."""
         label = f"com.docker.stack.namespace={app}"
@@ -73,7 +89,7 @@ def swarm(
     manager.run("swarm", "init", "--advertise-addr", manager.address, "--listen-addr", f"{manager.address}:2377")
     token = manager.run("swarm", "join-token", "--quiet", "worker").decode().strip()
     worker.run("swarm", "join", "--token", token, "--advertise-addr", worker.address, f"{manager.address}:2377")
-    agent = make_agent(manager, "manager")
+    agent = make_agent(manager, "manager", OVERSEER_AGENT_HOLDINGS_SECONDS="1")
     assert agent.join(cluster.url, cluster.enrolment_token("manager")).returncode == 0
     agent.start()
     stack = tmp_path_factory.mktemp("stack")
@@ -88,7 +104,16 @@ def swarm(
         machine.run("swarm", "leave", "--force")
 
 
+def objects(plan: Any) -> dict[str, list[str]]:
+    """The Swarm's secrets of a plan, by what becomes of them."""
+    found: dict[str, list[str]] = {}
+    for one in plan["swarm_secrets"]:
+        found.setdefault(one["change"], []).append(one["name"])
+    return found
+
+
 def test_a_life_of_a_stack(swarm: Swarm, tmp_path: Path) -> None:
+    planned = swarm.plan("--target", "swarm")
     said = swarm.deploy()
     assert VALUES[0] not in said
     for machine in (swarm.manager, swarm.worker):
@@ -99,6 +124,10 @@ def test_a_life_of_a_stack(swarm: Swarm, tmp_path: Path) -> None:
         assert b"\nPLAIN=cost: 5$\n" in machine.run("exec", task, "env")
     first = swarm.secrets()
     assert [name.split(".")[:2] for name in first] == [["mall_api-token", "v1"], ["mall_password", "v1"]]
+    # The plan named what was made; what runs is known to be a stack.
+    assert ([one["effect"] for one in planned["services"]], objects(planned)) == (["create"], {"create": first})
+    same = swarm.plan()
+    assert (same["target"], same["changes"], objects(same)) == ("swarm", False, {"keep": first})
     # What the tasks on the manager's own engine hold is proven; the same file again changes nothing.
     before = [swarm.task(machine) for machine in (swarm.manager, swarm.worker)]
     deployment = swarm.cluster.json("deployment", "list", "--app", "mall")[0]
@@ -107,7 +136,10 @@ def test_a_life_of_a_stack(swarm: Swarm, tmp_path: Path) -> None:
     assert "this Swarm is not locked" in held["output"]
     swarm.deploy()
     assert [swarm.task(machine) for machine in (swarm.manager, swarm.worker)] == before
-    # A new version reaches both by an update, and what nothing uses any more goes.
+    status = swarm.said_here()
+    assert (status["target"], status["containers"]) == ("swarm", ["web: 2 of 2 running"])
+    assert swarm.drift() == set()
+    # A new version reaches both by an update, and what nothing uses any more goes: as the plan says that it would.
     swarm.cluster.overseer("secret", "rotate", "password", "--app", "mall", "--stdin", stdin=VALUES[1].encode())
     wait_for(lambda: swarm.secrets() not in (first, []) and len(swarm.secrets()) == 2, 60, swarm.agent.log)
     for machine in (swarm.manager, swarm.worker):
@@ -115,6 +147,27 @@ def test_a_life_of_a_stack(swarm: Swarm, tmp_path: Path) -> None:
         assert machine.secret_in(swarm.task(machine), "password") != VALUES[0].encode()
     assert [name.split(".")[1] for name in swarm.secrets()] == ["v1", "v2"]
     assert swarm.secrets()[0] == first[0]
+    wait_for(lambda: swarm.cluster.json("deployment", "list", "--app", "mall")[0]["state"] == "succeeded", 60, swarm.agent.log)
+    # Another version that is put to use at once is planned before it is deployed.
+    swarm.cluster.overseer("secret", "set", "api-token", "--app", "mall", "--stdin", "--immediate", stdin=b"another")
+    plan = swarm.plan("--target", "swarm")
+    [web] = plan["services"]
+    assert (web["effect"], web["certain"], plan["changes"]) == ("update", True, True)
+    assert web["because"] == [
+        "api-token 1 -> 2: it is another secret",
+        "its tasks are replaced: 2 at a time, each new one starts before the old one stops",
+    ]
+    changes = objects(plan)
+    assert (changes["remove"], changes["keep"]) == ([first[0]], [swarm.secrets()[1]])
+    swarm.deploy()
+    assert swarm.secrets() == sorted(changes["create"] + changes["keep"])
+    # What somebody else does to the services is drift: a secret that is taken away, a service that does not run any more.
+    token = changes["create"][0]
+    swarm.manager.run("service", "update", "--detach", "--quiet", "--secret-rm", token, "mall_web")
+    wait_for(lambda: swarm.drift() == {("mismatch", "api-token")}, 60, swarm.agent.log)
+    swarm.manager.run("service", "rm", "mall_web")
+    wait_for(lambda: ("gone", None) in swarm.drift(), 60, swarm.agent.log)
+    assert swarm.said_here()["containers"] == []
     swarm.cluster.overseer("undeploy", "--app", "mall", "--node", "manager")
     assert swarm.secrets() == []
     assert swarm.manager.run("service", "ls", "--quiet") == b""
@@ -136,6 +189,9 @@ def test_a_stack_that_does_not_get_well_becomes_the_former_one(swarm: Swarm) -> 
         for machine in (swarm.manager, swarm.worker):
             assert machine.secret_in(swarm.task(machine, "kiosk"), "password") == VALUES[0].encode()
         assert swarm.secrets("kiosk") == names
+        command = ("plan", str(swarm.stack), "--app", "kiosk", "--node", "manager", "--target", "compose")
+        planned = swarm.cluster.overseer(*command, code=75)
+        assert b"undeploy it before it is deployed with --target compose" in planned.stderr
         # A stack is not turned into a project of plain Compose under way.
         (swarm.stack / "compose.yaml").write_text(good)
         said = swarm.cluster.deploy(swarm.stack, "kiosk", "--node", "manager", code=76)
@@ -152,7 +208,10 @@ def test_what_only_one_node_has_is_refused_before_anything_changes(swarm: Swarm)
     (swarm.stack / "conf" / "a").write_text("a")
     try:
         (swarm.stack / "compose.yaml").write_text(bind)
+        notes = " ".join(swarm.plan("--target", "swarm")["notes"])
         said = swarm.deploy(code=76)
+        assert "name the secret under 'secrets:' with 'external: true'" in notes
+        assert "files of the bundle lie on one" in notes
         assert "name the secret under 'secrets:' with 'external: true'" in said
         assert "files of the bundle lie on one" in said
         (swarm.stack / "compose.yaml").write_text(COMPOSE.replace("init: true", "init: true\n    mem_limit: 64m"))

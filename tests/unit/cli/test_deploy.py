@@ -151,7 +151,9 @@ def _refusal(status: int, code: str, detail: str, problems: list[dict[str, str]]
     return Reply(status, {**more, "code": code, "detail": detail, "problems": problems}, media_type="application/problem+json")
 
 
-def test_what_no_server_could_allow_is_told_at_once_with_what_the_server_knows_and_nothing_is_stored(overseer: Overseer, tmp_path: Path) -> None:
+def test_what_no_server_could_allow_is_told_with_what_the_server_knows_and_nothing_is_stored(
+    overseer: Overseer, tmp_path: Path
+) -> None:
     text = "    labels: {a: '${SECRET:a}'}\n    ports: ['${SECRET:b}']\n    hostname: ${SECRET: c}\n"
     (tmp_path / "compose.yaml").write_text(f"services:\n  web:\n    image: x\n{text}")
     command = ["deploy", str(tmp_path), "--app", "shop", "--node", "local"]

@@ -13,8 +13,6 @@ locked (``docker swarm update --autolock=true``).
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -22,15 +20,13 @@ from typing import Final
 import msgspec
 
 from overseer.agent.engine import Engine
+from overseer.compose.swarm import secret_name
 from overseer.core.errors import NodeProblem
 from overseer.core.secret_value import SecretValue
 
-#: SwarmKit's own limits (api/validation): the length of a name, and of a value in bytes.
-MAX_NAME: Final = 64
+#: SwarmKit's own limit (api/validation) of a value.
 MAX_BYTES: Final = 511_999
 _SECONDS: Final = 60.0
-_UNFIT: Final = re.compile(r"[^A-Za-z0-9_.-]")
-_DIGEST: Final = 8
 _PROJECT: Final = "overseer.project"
 
 
@@ -47,10 +43,8 @@ class SwarmSecret:
 
     @property
     def name(self) -> str:
-        """``PROJECT_SECRET.vVERSION.DIGEST``, the front part cut to fit. The digest is of its identity, not of its value."""
-        identity = "\0".join((self.project, self.id, self.secret, str(self.version)))
-        end = f".v{self.version}.{hashlib.sha256(identity.encode()).hexdigest()[:_DIGEST]}"
-        return _UNFIT.sub("-", f"{self.project}_{self.secret}")[: MAX_NAME - len(end)] + end
+        """See :func:`overseer.compose.swarm.secret_name`."""
+        return secret_name(self.project, self.secret, self.version, self.id)
 
     @property
     def labels(self) -> dict[str, str]:

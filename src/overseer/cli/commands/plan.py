@@ -22,6 +22,7 @@ CHANGES = 2
 @click.option("--app", required=True, metavar="APP", help="The app.")
 @click.option("--env", "environment", metavar="ENV", help="The environment whose secrets apply.")
 @click.option("--node", required=True, metavar="NODE", help="The node to plan for.")
+@click.option("--target", type=click.Choice(["compose", "swarm"]), help="As deploy has it (default: as it runs there).")
 @json_option
 @pass_client
 def plan(
@@ -31,6 +32,7 @@ def plan(
     node: str,
     bundle: str | None,
     allow_persisting: bool,
+    target: str | None,
     as_json: bool,
     **stack: Any,
 ) -> None:
@@ -51,6 +53,7 @@ def plan(
         bundle=bundle,
         stack=given_stack(bundle, **stack),
         allow_persisting=allow_persisting,
+        target=target,
     )
     made = client.deployments.plan(request)
     if as_json:

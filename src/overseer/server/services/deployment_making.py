@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from overseer.compose.references import BundleScan
+from overseer.compose.swarm import COMPOSE, SWARM
 from overseer.core.access import Resource
 from overseer.core.approvals import Asked, Operation
 from overseer.core.audit_events import AuditAction
@@ -46,7 +47,7 @@ from overseer.wire.deployments import DeploymentCreate, DeploymentRollback, Depl
 MAX_WAIT_SECONDS: Final = 1800
 MAX_DECISIONS: Final = 20_000
 ACTIONS: Final = frozenset({"deploy", "undeploy"})
-TARGETS: Final = frozenset({"compose", "swarm"})
+TARGETS: Final = frozenset({COMPOSE, SWARM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class DeploymentMaking:
                 entry.events[decided + number] = replace(entry.events[decided + number], resource_id=one.id)
             await _claim(entry, [one.place for one in ordered])
             if body.plan is not None and bundle is not None:
-                await self._check_plan(entry, body.plan, bundle, ordered[0])
+                await self._check_plan(entry, body.plan, bundle, ordered[0], body.target)
             group = None
             if body.node is None:
                 group = new_id(entry.now)
@@ -140,7 +141,7 @@ class DeploymentMaking:
             options: dict[str, Any] = {"allow_persisting": body.allow_persisting, "wait_timeout": body.wait_timeout}
             if body.plan is not None:
                 options["plan"] = body.plan
-            if body.target != "compose":
+            if body.target != COMPOSE:
                 options["target"] = body.target
             for turn, one in enumerate(ordered):
                 await self._insert(entry, body.action, bundle.row.id if bundle else None, one, options, group, turn)
@@ -227,11 +228,11 @@ class DeploymentMaking:
             await self._sources.judge(entry, winners, bundle.asked)
         return [_Ordered(one, place, plan.rows, plan) for one, place, plan in zip(ids, places, plans, strict=True)]
 
-    async def _check_plan(self, entry: Entry, pinned: str, bundle: _Opened, one: _Ordered) -> None:
+    async def _check_plan(self, entry: Entry, pinned: str, bundle: _Opened, one: _Ordered, target: str) -> None:
         """After the locks: what runs in the place cannot change any more before this deployment is written."""
         assert one.plan is not None  # noqa: S101  # a deployment of a bundle without problems has both
         assert bundle.facts is not None  # noqa: S101
-        now = await compare(entry, one.place, bundle.row.digest, one.plan, bundle.facts)
+        now = await compare(entry, one.place, bundle.row.digest, one.plan, bundle.facts, bundle.scan, target)
         check_pinned(pinned, await plan_by_digest(entry.session, pinned), now)
 
     async def _insert(

@@ -170,11 +170,14 @@ def _running(services: Services | None) -> set[str]:
 
 
 def _completed(services: Services | None) -> set[str]:
-    """Services that ended well: a job that is done is not gone. What has a health check was to run on, and is no job."""
+    """Services that ended well: a job that is done is not gone. What has a health check was to run on, and is no job.
+
+    ``complete`` is Swarm's word for a task that ended well.
+    """
     return {
         one["service"]
         for one in services or []
-        if one["state"] == "exited" and one.get("exit_code") == 0 and not one.get("health")
+        if one["state"] in {"exited", "complete"} and one.get("exit_code") == 0 and not one.get("health")
     }
 
 

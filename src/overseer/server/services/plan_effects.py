@@ -21,6 +21,7 @@ class Effect(StrEnum):
     NOTHING = "nothing"
     RELOAD = "reload"
     RESTART = "restart"
+    UPDATE = "update"  # of a service of a Swarm, whose tasks are replaced
     RECREATE = "recreate"
     CREATE = "create"
     REMOVE = "remove"

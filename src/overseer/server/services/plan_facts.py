@@ -31,9 +31,13 @@ _NAMESPACES: Final = ("ipc", "network_mode", "pid")
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """See the module's text. ``ways``: by reference as written, how its value arrives; ``files``: digests of mounted files."""
+    """See the module's text. ``ways``: by reference as written, how its value arrives; ``files``: digests of mounted files.
+
+    ``task`` is the part of the definition that tasks of a Swarm are made of; ``rolling`` says how Swarm replaces them.
+    """
 
     definition: str = field(repr=False)
+    task: str = field(repr=False)
     count: str
     build: str = field(repr=False)
     files: dict[str, str]
@@ -42,6 +46,7 @@ class ServiceFacts:
     reload: str
     shares: frozenset[str]
     follows: frozenset[str]
+    rolling: str
 
 
 def service_facts(
@@ -116,6 +121,7 @@ class _Service:
             self.ways.setdefault(reference, set()).add(parts.RECREATE)
         return ServiceFacts(
             definition=canonical([compared, variables]),
+            task=canonical([{**compared, "bodies": [parts.of_task(body) for body in self.bodies]}, variables]),
             count=canonical([[body.get("scale"), parts.replicas(body)] for body in self.bodies]),
             build=self._build(),
             files=self.files,
@@ -124,6 +130,7 @@ class _Service:
             reload=self._reload(),
             shares=frozenset(self._shared()),
             follows=frozenset(self._followed()),
+            rolling=parts.rolling(self.bodies),
         )
 
     def _unsure(self, variables: bool) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from overseer.compose.references import BundleScan, find_references
+from overseer.compose.swarm import COMPOSE, SWARM
 from overseer.core.errors import Conflict, Problem, TooLarge
 from overseer.server.services.bundle_packing import PackedBundle
 from overseer.server.services.bundle_service import BundleService
@@ -21,10 +22,11 @@ from overseer.server.services.gate import Entry
 from overseer.server.services.plan_effects import Effect, NewValue, Outcome, judge
 from overseer.server.services.plan_facts import ServiceFacts, service_facts
 from overseer.server.services.plan_files import canonical
+from overseer.server.services.plan_swarm import judge_swarm, refusals, secret_changes
 from overseer.server.services.project_names import project_name
 from overseer.server.storage import deployment_rows
 from overseer.server.storage.deployment_rows import DeploymentRow, DeploymentSecretRow
-from overseer.wire.plans import PLAN_FORMAT
+from overseer.wire.plans import PLAN_FORMAT, PlannedSwarmSecret
 
 _HALF_WAY = "a deployment failed after the one that runs: containers may differ from what this plan compares with"
 _UNDER_WAY = "another deployment of this project is open: what runs may change before this plan is carried out"
@@ -36,6 +38,7 @@ class Former:
 
     id: UUID
     packed: PackedBundle
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Comparison:
     notes: list[str]
     content: dict[str, Any]
     open: int
+    swarm_secrets: list[PlannedSwarmSecret]
 
     @property
     def digest(self) -> str:
@@ -95,7 +99,7 @@ async def former_of(entry: Entry, bundles: BundleService, place: Place) -> Forme
     """What runs in the place now. :class:`Conflict` where that belongs to another app or environment."""
     running = await _running(entry, place)
     row = await deployment_rows.bundle_by_id(entry.session, running.bundle_id) if running and running.bundle_id else None
-    return None if running is None or row is None else Former(running.id, await bundles.open(row))
+    return None if running is None or row is None else Former(running.id, await bundles.open(row), target_of(running))
 
 
 def facts_of(former: Former | None, packed: PackedBundle, scan: BundleScan) -> Facts | TooLarge:
@@ -118,25 +122,42 @@ def _facts(former: Former | None, packed: PackedBundle, scan: BundleScan) -> Fac
     return Facts(former.id, running, coming)
 
 
-async def compare(entry: Entry, place: Place, digest: str, plan: Plan, facts: Facts | TooLarge) -> Comparison:
+def target_of(running: DeploymentRow) -> str:
+    """``compose`` or ``swarm``."""
+    return str(running.options.get("target", COMPOSE))
+
+
+async def compare(
+    entry: Entry, place: Place, digest: str, plan: Plan, facts: Facts | TooLarge, scan: BundleScan, target: str
+) -> Comparison:
     """What the deployment of a bundle (``digest`` is its address) with the references of ``plan`` would change there.
 
-    Raises :class:`Conflict` where something else runs there now than when the facts were found, :class:`TooLarge` kept in them.
+    Raises :class:`Conflict` where something else runs there now than when the facts were found or the project runs there with
+    another target, :class:`TooLarge` kept in the facts.
     """
     if isinstance(facts, TooLarge):
         raise facts
     running = await _running(entry, place)
     if (running.id if running else None) != facts.running_id:
         raise Conflict("what runs there changed at this moment; nothing was done: plan again")
+    if running is not None and target_of(running) != target:
+        runs, asked = f"with --target {target_of(running)}", f"with --target {target}"
+        raise Conflict(f"this project runs {runs} on this node: undeploy it before it is deployed {asked}")
     assert place.scope.node is not None  # noqa: S101  # a place of a deployment has a node
     project = project_name(place.names.app or "", place.names.environment)
     state = await deployment_rows.unsettled(entry.session, place.scope.node, project, facts.running_id)
     before = (await deployment_rows.secrets_of(entry.session, [running.id]))[running.id] if running else []
     versions = _versions(before, plan.rows)
     values = [NewValue(name, value_text(name, one)) for name, one in versions.items() if one.change not in {"same", "removed"}]
-    outcomes = judge(facts.running, facts.coming, values)
+    outcomes = (judge_swarm if target == SWARM else judge)(facts.running, facts.coming, values)
     notes = [text for count, text in zip(state, (_UNDER_WAY, _HALF_WAY), strict=True) if count]
-    return Comparison(running, versions, outcomes, notes, _content(place, project, digest, versions, outcomes), state[0])
+    content = _content(place, project, digest, versions, outcomes)
+    objects: list[PlannedSwarmSecret] = []
+    if target == SWARM:
+        notes += refusals(scan, facts.coming)
+        content["target"] = target
+        objects = secret_changes(project, before, plan.rows)
+    return Comparison(running, versions, outcomes, notes, content, state[0], objects)
 
 
 def _content(
@@ -201,7 +222,8 @@ def check_pinned(pinned: str, known: dict[str, Any] | None, now: Comparison) -> 
 
 def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[Problem]:
     problems = []
-    for key in ("format", "app", "environment", "node", "project", "bundle"):
+    before, after = {"target": COMPOSE, **before}, {"target": COMPOSE, **after}
+    for key in ("format", "app", "environment", "node", "project", "bundle", "target"):
         if before.get(key) != after[key]:
             rule = "the bundle is another one" if key == "bundle" else f"{before.get(key)} in the plan, {after[key]} now"
             problems.append(Problem(key, rule, "plan_changed"))

@@ -16,6 +16,13 @@ RECREATE, DIRECTORY, SINGLE_FILE = "recreate", "directory", "single_file"
 
 _MAPPINGS: Final = ("annotations", "environment", "extra_hosts", "labels", "sysctls")
 _NOT_COMPARED: Final = frozenset({"build", "depends_on", "profiles", "pull_policy", "scale"})
+#: What ``docker stack deploy`` says that it ignores (docker/cli, cli/compose/types: UnsupportedProperties, DeprecatedProperties).
+_NOT_ON_SWARM: Final = frozenset({
+    "cgroup_parent", "container_name", "devices", "domainname", "expose", "external_links", "ipc", "links", "mac_address",
+    "network_mode", "pid", "privileged", "restart", "security_opt", "userns_mode",
+})  # fmt: skip
+#: What Swarm keeps of the service, and not of its tasks.
+_OF_SERVICE: Final = frozenset({"labels", "mode", "replicas", "rollback_config", "update_config"})
 
 
 def compared(body: dict[str, Any]) -> dict[str, Any]:
@@ -26,6 +33,27 @@ def compared(body: dict[str, Any]) -> dict[str, Any]:
     if isinstance(deploy, dict):
         kept["deploy"] = {key: value for key, value in deploy.items() if key != "replicas"}
     return kept
+
+
+def of_task(body: dict[str, Any]) -> dict[str, Any]:
+    """What of :func:`compared` tasks of a Swarm are made of: where it changes, Swarm replaces them."""
+    kept = {key: value for key, value in compared(body).items() if key not in _NOT_ON_SWARM}
+    if isinstance(kept.get("deploy"), dict):
+        kept["deploy"] = {key: value for key, value in kept["deploy"].items() if key not in _OF_SERVICE}
+    return kept
+
+
+def rolling(bodies: list[dict[str, Any]]) -> str:
+    """How Swarm replaces tasks by the services' ``update_config``, in words; the later file wins."""
+    found: dict[str, Any] = {}
+    for body in bodies:
+        deploy = body.get("deploy")
+        config = deploy.get("update_config") if isinstance(deploy, dict) else None
+        found |= config if isinstance(config, dict) else {}
+    count, order = str(found.get("parallelism", 1)), str(found.get("order", "stop-first"))
+    many = "all at once" if count == "0" else f"{count} at a time" if count.isdigit() else "as its update_config says"
+    first = {"start-first": "each new one starts before the old one stops", "stop-first": "each old one stops first"}
+    return many + (f", {first[order]}" if order in first else "")
 
 
 def written(body: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from functools import partial
 from overseer.compose.findings import RULES, Finding
 from overseer.compose.lint import lint_bundle
 from overseer.compose.references import BundleScan
+from overseer.compose.swarm import COMPOSE, SWARM
 from overseer.core.access import Resource
 from overseer.core.audit_events import AuditAction, Outcome
 from overseer.core.errors import Conflict, InvalidInput, Problem, ReferencesRefused, TooLarge
@@ -66,6 +67,9 @@ class PlanService:
         # First all that takes long, with no transaction open and no lock held; then everything is decided anew.
         async with self._gate.enter(caller, AuditAction.PLAN_CREATE) as entry:
             place = await _place(entry, body)
+            if body.target not in {None, COMPOSE, SWARM}:
+                rule = f"target is {COMPOSE} or {SWARM}"
+                raise InvalidInput(rule, problems=[Problem("body.target", rule, "bad_target")])
             packed, digest = await self._bundle(entry, place, body)
             content = packed.bundle()
             former = await former_of(entry, self._bundles, place)
@@ -83,7 +87,8 @@ class PlanService:
                 raise ReferencesRefused("the bundle could not be deployed there", problems=plan.problems)
             if body.deploying:
                 _forget_uses(entry)
-            comparison = await compare(entry, place, digest, plan, facts)
+            target = body.target or (former.target if former else COMPOSE)
+            comparison = await compare(entry, place, digest, plan, facts, scan, target)
             await keep_plan(entry.session, comparison.digest, comparison.content)
             references = _references(entry, comparison, plan, scan)
         return _view(place, digest, comparison, references, findings)
@@ -206,4 +211,6 @@ def _view(
         notes=comparison.notes,
         changes=comparison.changes,
         digest=comparison.digest,
+        target=comparison.content.get("target", COMPOSE),
+        swarm_secrets=comparison.swarm_secrets,
     )

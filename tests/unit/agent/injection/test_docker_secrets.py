@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overseer.agent.engine import Engine
-from overseer.agent.injection.docker_secrets import MAX_BYTES, MAX_NAME, SwarmSecret, create, prune
+from overseer.agent.injection.docker_secrets import MAX_BYTES, SwarmSecret, create, prune
+from overseer.compose.swarm import MAX_NAME
 from overseer.core.errors import NodeProblem
 from overseer.core.secret_value import SecretValue
 
