@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.ports import free_port
 from tests.unit.server.certificate import self_signed
 from tests.vault_administration import READY_SECONDS, VaultAdministrator
 
@@ -66,8 +66,7 @@ class OpenBao(VaultAdministrator):
         certificate, key_file = self_signed(folder)
         self._audit_file = folder / "audit.log"
         self._seen = 0
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         super().__init__(f"https://{address}", certificate)
         values = {"address": address, "url": self.url, "certificate": certificate, "key": key_file}
         (folder / "bao.hcl").write_text(_CONFIGURATION.format(**values, audit=self._audit_file))

@@ -19,7 +19,7 @@ import httpx
 
 from tests.e2e.canary.processes import ProcessWatch
 from tests.e2e.canary.search import Finding, Search
-from tests.integration.server_process.installation import free_port
+from tests.ports import free_port
 from tests.postgres_server import binaries
 
 READY_SECONDS = 90.0

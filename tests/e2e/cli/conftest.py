@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-START_SECONDS = 60.0
+from tests.ports import free_port
+
+START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,6 @@ class Overseer:
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "overseer.cli.main", *arguments]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def own_environment(home: Path, port: int) -> dict[str, str]:

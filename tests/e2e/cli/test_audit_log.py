@@ -14,7 +14,8 @@ import pytest
 from overseer.crypto.checkpoints import Checkpoint, key_chain, signer_of
 from overseer.crypto.signed_notes import VerifierKey
 from overseer.server.storage.embedded import EmbeddedPostgres
-from tests.e2e.cli.conftest import Overseer, free_port
+from tests.e2e.cli.conftest import Overseer
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.postgres]
 NOWHERE = {"OVERSEER_URL": "", "OVERSEER_TOKEN": ""}

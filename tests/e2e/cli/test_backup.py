@@ -18,7 +18,8 @@ import pytest
 
 from overseer.crypto.checkpoints import Checkpoint
 from overseer.crypto.signed_notes import VerifierKey
-from tests.e2e.cli.conftest import START_SECONDS, Overseer, command, free_port, own_environment
+from tests.e2e.cli.conftest import START_SECONDS, Overseer, command, own_environment
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.postgres]
 

@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from overseer.server.storage.embedded import EmbeddedPostgres
-from tests.e2e.cli.conftest import Overseer, free_port
+from tests.e2e.cli.conftest import Overseer
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.postgres]
 

@@ -21,8 +21,9 @@ import pytest
 
 from tests.doubles.oidc_provider import CLIENT_ID, CLIENT_SECRET
 from tests.doubles.provider_process import ProviderProcess, oidc_provider
-from tests.e2e.cli.conftest import Overseer, command, free_port, own_environment, wait_ready
+from tests.e2e.cli.conftest import Overseer, command, own_environment, wait_ready
 from tests.e2e.cli.test_terminal import on_terminal
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.postgres]
 

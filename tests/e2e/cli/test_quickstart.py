@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cli.conftest import Overseer, command, free_port, own_environment
+from tests.e2e.cli.conftest import Overseer, command, own_environment
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.postgres]
 

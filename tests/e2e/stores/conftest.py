@@ -21,9 +21,10 @@ import pytest
 
 from tests import openbao_server, postgres_server
 from tests.contract.backends.arrangements import moto_server
-from tests.e2e.cli.conftest import Overseer, command, free_port, own_environment
+from tests.e2e.cli.conftest import Overseer, command, own_environment
 from tests.e2e.stores.how_to import HowTo, Reader
 from tests.openbao_server import OpenBao
+from tests.ports import free_port
 
 READY_SECONDS = 60.0
 CANARY = "canary-77c0"

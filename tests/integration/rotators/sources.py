@@ -21,16 +21,10 @@ import asyncpg
 import pymysql
 
 from tests import postgres_server
+from tests.ports import free_port
 
 READY_SECONDS = 60.0
 ADMIN_PASSWORD = "Admin-of-the-source-1"
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Source(ABC):

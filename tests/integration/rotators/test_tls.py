@@ -20,7 +20,8 @@ from overseer.server.address_rules import AddressRule
 from overseer.server.rotators.contract import Change
 from overseer.server.rotators.selection import make_rotator
 from tests.integration.rotators.rotating import OLD
-from tests.integration.rotators.sources import Mariadb, Redis, Source, free_port, own
+from tests.integration.rotators.sources import Mariadb, Redis, Source, own
+from tests.ports import free_port
 
 RULE = AddressRule.parse(["127.0.0.0/8", "::1/128"], "a test")  # none of them without TLS
 CA_ID = "0190f3c2-0000-7000-8000-000000000000"

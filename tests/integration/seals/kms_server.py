@@ -18,7 +18,7 @@ import botocore.session
 import httpx
 import pytest
 
-from tests.integration.server_process.installation import free_port
+from tests.ports import free_port
 
 REGION = "eu-central-1"
 READY_SECONDS = 60.0

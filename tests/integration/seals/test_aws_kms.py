@@ -13,7 +13,7 @@ from overseer.core.errors import ConfigurationProblem, KeyProblem, NotReady, Ove
 from overseer.core.secret_value import SecretValue
 from overseer.server.seals.selection import make_seal
 from tests.integration.seals.kms_server import REGION, KmsServer, refusing_server
-from tests.integration.server_process.installation import free_port
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("anyone")]
 INSTANCE = uuid4()

@@ -14,8 +14,8 @@ from overseer.core.secret_value import SecretValue
 from overseer.server.seals.contract import Seal
 from overseer.server.seals.selection import make_seal
 from tests.doubles.vault_system import DoubleVault, double_vault
-from tests.integration.server_process.installation import free_port
 from tests.openbao_server import OpenBao
+from tests.ports import free_port
 from tests.unit.server.certificate import self_signed
 from tests.vault_administration import VaultAdministrator
 

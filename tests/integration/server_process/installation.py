@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from overseer.core.secret_value import SecretValue
 from overseer.server.services.bootstrap import SealSetting, initialise
 from overseer.server.services.owner_token import owner_token_file
 from overseer.server.storage.embedded import EmbeddedPostgres
+from tests.ports import free_port
 
 RUN = "import sys; from overseer.server.supervisor import run_server; from overseer.server.settings import load_settings; "
 RUN += "sys.exit(run_server(load_settings()))"
@@ -75,14 +75,14 @@ class RunningServer:
 
     def request(self, method: str, path: str, token: str | None = None, **options: Any) -> httpx.Response:
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        return httpx.request(method, self.url + path, headers=headers | options.pop("headers", {}), timeout=30, **options)
+        return httpx.request(method, self.url + path, headers=headers | options.pop("headers", {}), timeout=90, **options)
 
-    def wait_for(self, path: str, status: int, seconds: float = READY_SECONDS) -> httpx.Response:
+    def wait_for(self, path: str, status: int, token: str | None = None, seconds: float = READY_SECONDS) -> httpx.Response:
         """The first answer with that status; fails with the server's log."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                answer = self.get(path)
+                answer = self.get(path, token)
             except httpx.TransportError:
                 time.sleep(0.05)
                 continue
@@ -94,18 +94,36 @@ class RunningServer:
     def workers(self) -> list[int]:
         """Process ids of the living workers."""
         children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        pids = [int(pid) for path in children for pid in path.read_text().split()]
-        return [pid for pid in pids if b"overseer.server.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        pids = [int(pid) for path in children for pid in _content(path).split()]
+        return [pid for pid in pids if b"overseer.server.worker" in _content(Path(f"/proc/{pid}/cmdline"))]
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")
 
+    def replaced(self, workers: list[int]) -> None:
+        """Wait until all of ``workers`` have ended and as many others are there."""
+        until(lambda: len(now := self.workers()) >= len(workers) and not set(now) & set(workers))
+
+    def kill_worker(self) -> None:
+        """``kill -9`` of one worker; returns when another one is there."""
+        killed, *others = self.workers()
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: killed not in (now := self.workers()) and len(now) > len(others))
+
+    def kill(self) -> None:
+        """``kill -9`` of the supervisor and all workers."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+        for worker in self.workers():
+            os.kill(worker, signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
+
     def stop(self, sign: int = signal.SIGTERM) -> int:
-        """The exit code after the signal; the process is killed where it does not end within 40 seconds."""
+        """The exit code after the signal; the process is killed where it does not end within 90 seconds."""
         if self.process.poll() is None:
             self.process.send_signal(sign)
         try:
-            return self.process.wait(40)
+            return self.process.wait(90)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -114,15 +132,17 @@ class RunningServer:
             self._output.close()
 
 
-def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+def _content(path: Path) -> bytes:
+    """Of a file below ``/proc``; nothing where its process or thread has just ended."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def until(condition: Callable[[], object], seconds: float = READY_SECONDS) -> None:
     """Wait for a state, not for a time: a machine that is busy gets there later, and a quick one does not wait."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"it did not happen within {seconds:.0f} s"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -23,7 +23,8 @@ from overseer.client.retries import RetryPolicy
 from overseer.core.errors import NotReady, OverseerError
 from overseer.core.secret_value import SecretValue
 from overseer.wire.agent import PollAnswer, PollRequest
-from tests.integration.server_process.installation import Installation, RunningServer, free_port, until
+from tests.integration.server_process.installation import Installation, RunningServer, until
+from tests.ports import free_port
 from tests.unit.server.certificate import self_signed
 
 pytestmark = pytest.mark.postgres
@@ -68,7 +69,7 @@ def front(haproxy: str, installation: Installation, run: Run, tmp_path: Path) ->
         yield Front(f"https://127.0.0.1:{port}", certificate, pair)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def local(port: int, certificate: Path, first: str, second: str) -> str:
@@ -87,8 +88,8 @@ def local(port: int, certificate: Path, first: str, second: str) -> str:
 
 
 def wait_ready(url: str, ca_file: Path, log: Path) -> None:
-    deadline = time.monotonic() + 15
-    with httpx.Client(verify=ssl.create_default_context(cafile=ca_file)) as http:
+    deadline = time.monotonic() + 90
+    with httpx.Client(verify=ssl.create_default_context(cafile=ca_file), timeout=90) as http:
         while time.monotonic() < deadline:
             try:
                 if http.get(f"{url}/health/ready").status_code == 200:
@@ -116,7 +117,7 @@ def test_an_address_that_a_client_claims_is_not_believed(front: Front, installat
     claimed = "203.0.113.9"
     headers = {"authorization": f"Bearer {installation.owner_token}", "x-forwarded-for": claimed}
     headers |= {"forwarded": f"for={claimed}", "x-real-ip": claimed}
-    with httpx.Client(verify=ssl.create_default_context(cafile=front.ca_file)) as http:
+    with httpx.Client(verify=ssl.create_default_context(cafile=front.ca_file), timeout=90) as http:
         answer = http.post(f"{front.url}/api/secrets", json={"name": "through-the-proxy", "value": "v"}, headers=headers)
         assert answer.status_code == 201
         assert "strict-transport-security" in answer.headers
@@ -165,7 +166,7 @@ def test_requests_go_on_when_a_replica_is_killed_and_end_when_none_is_left(front
     finally:
         ended.set()
     for thread in readers:
-        thread.join(40)
+        thread.join(120)
     assert wrong == []
     assert front.replicas[1].stop() == 0
     with (

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import threading
 import time
 from collections import Counter
@@ -48,7 +46,7 @@ class Writer:
 
     def stop(self) -> dict[str, str]:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(120)
         return self.made
 
 
@@ -75,7 +73,7 @@ def test_it_ends_with_nothing_under_the_old_term_and_loses_nothing(installation:
     assert servers[1].request("POST", "/api/keys/rotate", token).status_code == 409
     before = len(writers[0].made)
     until(lambda: len(writers[0].made) > before + 10)  # the rotation is under way, and new rows come
-    kill(servers[0])
+    servers[0].kill()
     finished = wait_finished(servers[1], token)
     assert finished["unreadable"] == 0
     written = writers[0].stop() | writers[1].stop()
@@ -90,17 +88,8 @@ def test_it_ends_with_nothing_under_the_old_term_and_loses_nothing(installation:
     assert (answer["unreadable"], answer["checked"] >= len(written)) == ([], True)
 
 
-def kill(server: RunningServer) -> None:
-    """``kill -9`` of the supervisor and all workers."""
-    os.kill(server.process.pid, signal.SIGSTOP)
-    for worker in server.workers():
-        os.kill(worker, signal.SIGKILL)
-    server.process.kill()
-    server.process.wait()
-
-
 def wait_finished(server: RunningServer, token: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         rotation: dict[str, Any] = server.get("/api/keys", token).json()["rotation"]
         if rotation["state"] == "finished":

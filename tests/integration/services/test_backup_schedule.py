@@ -42,8 +42,8 @@ from overseer.server.storage.database import Database
 from overseer.server.storage.service_session import session_setup
 from overseer.wire.backups import BackupCreate
 from tests import postgres_server
-from tests.integration.server_process.installation import free_port
 from tests.integration.services.world import Looking, World
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import signal
-import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from overseer.server.storage.postgres_account import server_account
+from tests.ports import free_port
 
 PASSWORD = "long-and-used-in-tests-only"
 RULES = "local all postgres trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
@@ -59,9 +59,7 @@ class TlsServer:
     def __init__(self, home: Path, authority: Authority, programs: Path) -> None:
         self.home, self.authority, self.programs = home, authority, programs
         self.account = server_account()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
 
     def start(self) -> None:
         data = self.home / "data"

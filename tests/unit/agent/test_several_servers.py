@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,6 +16,7 @@ from overseer.agent.journal import Journal
 from overseer.agent.session import Session
 from overseer.core.errors import Conflict, NotReady
 from overseer.wire.agent import PAYLOAD_FORMAT, PayloadFile, PollAnswer, PollRequest, ReleasePayload
+from tests.ports import free_port
 from tests.unit.agent.agent_server import AgentServer
 from tests.unit.client.scripted_server import Reply, ScriptedServer, problem, scripted_server
 
@@ -37,9 +37,7 @@ def deployer(identity: Identity, tmp_path: Path, pauses: list[float]) -> Deploye
 
 
 def test_a_node_joins_at_the_replica_that_answers_and_keeps_all(agent_server: AgentServer, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        gone = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    gone = f"http://127.0.0.1:{free_port()}"
     with scripted_server(agent_server.answer) as one:
         join(agent_server.token(), f"{gone}, {one.url}", tmp_path / "agent")
         found = load_identity(tmp_path / "agent")

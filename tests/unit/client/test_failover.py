@@ -15,6 +15,7 @@ from overseer.client import http as http_module
 from overseer.client.http import HttpClient
 from overseer.client.retries import RetryingClient, RetryPolicy
 from overseer.core.errors import ConfigurationProblem, NotReady, Sealed, Unreachable
+from tests.ports import free_port
 from tests.unit.client.scripted_server import Reply, ScriptedServer, problem, scripted_server
 from tests.unit.server.certificate import self_signed
 
@@ -23,9 +24,7 @@ SEALED = problem("sealed", 503)
 
 
 def closed_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 @contextmanager
