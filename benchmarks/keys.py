@@ -32,7 +32,8 @@ from overseer.server.seals.file import FileSeal
 from overseer.server.services.bootstrap import SealSetting, initialise
 from overseer.server.services.gate import Gate
 from overseer.server.services.idempotency import IdempotencyKeeper
-from overseer.server.services.key_rotation import BATCH, KeyRotation
+from overseer.server.services.key_rewrapping import BATCH
+from overseer.server.services.key_rotation import KeyRotation
 from overseer.server.services.key_service import KeyService
 from overseer.server.storage.connection import service_arguments
 from overseer.server.storage.database import Database

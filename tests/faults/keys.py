@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
+from overseer.server.services.key_rewrapping import BATCH
 from tests.faults.stage import Background, Stage
 from tests.faults.table import fault, require
 
 #: More rows than two batches, so that a kill can come in the first, in the middle and in the last.
-ROWS = 450
-BATCH = 200
+ROWS = 1100
 #: Lets a batch come to its last statement and wait there, once more rows than the limit are done.
 WAIT_IN_BATCH = (
     "CREATE TABLE fault_limit AS SELECT 0 AS rows",

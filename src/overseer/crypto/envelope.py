@@ -145,7 +145,7 @@ def encrypt(value: SecretValue, context: RecordContext, kek: Kek) -> EncryptedVa
     associated = context.associated()
     key = DataKey.generate().reveal()
     ciphertext = Aead(key).seal(value.reveal(), associated)
-    return EncryptedValue(FORMAT, kek.term, kek.cipher.seal(key, _wrap_associated(associated, kek.term)), ciphertext)
+    return EncryptedValue(FORMAT, kek.term, kek.cipher.seal(key, associated + kek.framed_term), ciphertext)
 
 
 def decrypt(encrypted: EncryptedValue, context: RecordContext, keyring: Keyring) -> SecretValue:
@@ -160,14 +160,15 @@ def decrypt(encrypted: EncryptedValue, context: RecordContext, keyring: Keyring)
 
 def rewrap(encrypted: EncryptedValue, context: RecordContext, keyring: Keyring, new_kek: Kek) -> EncryptedValue:
     """The same record under ``new_kek``; the ciphertext stays as it is. One wrap of ``new_kek``. Errors as :func:`decrypt`."""
-    associated = context.associated()
-    key = _unwrap(encrypted, context, associated, keyring)
-    wrapped = new_kek.cipher.seal(key, _wrap_associated(associated, new_kek.term))
+    wrapped = rewrap_key(encrypted, context, keyring, new_kek)
     return EncryptedValue(encrypted.format, new_kek.term, wrapped, encrypted.ciphertext)
 
 
-def _wrap_associated(associated: bytes, term: int) -> bytes:
-    return associated + frame(term.to_bytes(4, "big"))
+def rewrap_key(encrypted: EncryptedValue, context: RecordContext, keyring: Keyring, new_kek: Kek) -> bytes:
+    """The ``wrapped_dek`` of :func:`rewrap` alone, for whoever has read no ciphertext."""
+    associated = context.associated()
+    key = _unwrap(encrypted, context, associated, keyring)
+    return new_kek.cipher.seal(key, associated + new_kek.framed_term)
 
 
 def _unwrap(encrypted: EncryptedValue, context: RecordContext, associated: bytes, keyring: Keyring) -> bytes:
@@ -177,7 +178,7 @@ def _unwrap(encrypted: EncryptedValue, context: RecordContext, associated: bytes
         )
     kek = keyring.kek(encrypted.term)
     try:
-        return kek.cipher.open(encrypted.wrapped_dek, _wrap_associated(associated, kek.term))
+        return kek.cipher.open(encrypted.wrapped_dek, associated + kek.framed_term)
     except DecryptionFailed:
         raise _damaged(context, "data key") from None
 

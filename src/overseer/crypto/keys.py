@@ -13,6 +13,7 @@ from typing import NoReturn, Self
 
 from overseer.core.secret_value import REDACTED, SecretValue
 from overseer.crypto.aead import KEY_BYTES, Aead
+from overseer.crypto.framing import frame
 
 
 class Key(SecretValue):
@@ -57,14 +58,18 @@ class HmacKey(Key):
 
 
 class Kek:
-    """A key-encryption key with its term number (1, 2, …), ready for use; each ``seal`` counts against the term's budget."""
+    """A key-encryption key with its term number (1, 2, …), ready for use; each ``seal`` counts against the term's budget.
 
-    __slots__ = ("cipher", "term")
+    ``framed_term`` is the term as every wrap under the key authenticates it.
+    """
+
+    __slots__ = ("cipher", "framed_term", "term")
 
     def __init__(self, key: Key, term: int) -> None:
         if term < 1:
             raise ValueError("terms are counted from 1")
         self.term = term
+        self.framed_term = frame(term.to_bytes(4, "big"))
         self.cipher = Aead(key.reveal())
 
     def __repr__(self) -> str:

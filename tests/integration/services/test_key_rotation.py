@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -28,6 +27,12 @@ from tests.integration.services.world import World, text, together
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 FLIP_A_WRAP = "UPDATE secret_version SET wrapped_dek = set_byte(wrapped_dek, 20, get_byte(wrapped_dek, 20) # 1)"
+#: The last step of a batch fails where more rows are done than these.
+FAIL_AFTER = """CREATE FUNCTION fail_in_batch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.rewrapped > {done} THEN RAISE EXCEPTION 'the end' USING ERRCODE = 'admin_shutdown'; END IF;
+    RETURN NEW;
+END $$"""
+FAIL = "CREATE TRIGGER fail_in_batch BEFORE UPDATE OF rewrapped ON key_rotation FOR EACH ROW EXECUTE FUNCTION fail_in_batch()"
 TABLES = tuple(table.name for table in wrapped_tables.WRAPPED_TABLES)
 
 
@@ -59,6 +64,17 @@ async def filled(world: World, count: int = 10) -> dict[UUID, str]:
 async def settle(world: World) -> None:
     """As if the rotation had begun long ago: no process can be late any more."""
     await world.sql("UPDATE key_rotation SET started_at = started_at - interval '1 minute'")
+
+
+async def fails_after(world: World, rotation: KeyRotation, done: int) -> None:
+    """A run whose batch dies in its last step as soon as more than ``done`` rows would be done."""
+    await world.sql(FAIL_AFTER.format(done=done))
+    try:
+        await world.sql(FAIL)
+        with pytest.raises(StoreUnavailable):
+            await rotation.run()
+    finally:
+        await world.sql("DROP FUNCTION fail_in_batch CASCADE")
 
 
 async def terms(world: World) -> set[int]:
@@ -105,30 +121,45 @@ async def test_everything_goes_to_the_new_term_and_nothing_else_changes(world: W
 
 
 async def test_a_kill_at_any_batch_loses_nothing_and_does_nothing_twice(world: World, rotation: KeyRotation) -> None:
-    """The process dies before the commit of each batch in turn, and another one goes on."""
+    """The last step of each batch in turn fails, as it does where the process or the database dies in it, and another process
+    goes on."""
     values = await filled(world)
     await rotation.rotate(world.owner)
     await settle(world)
     seen: dict[object, bytes] = {}
-    for _ in range(30):
-        dying = KeyRotation(world.gate, await replica(world), world.idempotency, batch=4)
-        with pytest.MonkeyPatch.context() as patch:
-
-            async def killed(*_: object, **__: object) -> None:
-                raise asyncio.CancelledError
-
-            patch.setattr("overseer.server.storage.rotation_rows.move", killed)
-            patch.setattr("overseer.server.storage.rotation_rows.finish", killed)
-            with pytest.raises(asyncio.CancelledError):
-                await dying.run()
-        heir = KeyRotation(world.gate, await replica(world), world.idempotency, batch=4)
-        more = await heir._batch()
+    for done in range(0, 21, 4):
+        await fails_after(world, KeyRotation(world.gate, await replica(world), world.idempotency, batch=4), done)
         for row in await world.sql("SELECT id, wrapped_dek FROM secret_version WHERE kek_term = 2"):
             assert seen.setdefault(row["id"], row["wrapped_dek"]) == row["wrapped_dek"], "re-wrapped twice"
-        if not more:
-            break
+        assert (len(seen), (await latest(world))["rewrapped"]) == (min(done, 20), done)
+    await rotation.run()
     row = await latest(world)
     assert (row["state"], row["rewrapped"]) == ("finished", 21)
+    await all_readable(world, values)
+
+
+async def test_a_batch_that_another_process_was_quicker_with_is_not_written(
+    world: World, rotation: KeyRotation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was read and wrapped before the other one wrote it."""
+    values = await filled(world, 3)
+    await rotation.rotate(world.owner)
+    await settle(world)
+    rewrap, heir = wrapped_tables.WrappedTable.rewrap, KeyRotation(world.gate, await replica(world), world.idempotency, batch=4)
+
+    async def late(*arguments: Any) -> bool:
+        monkeypatch.undo()
+        await heir.run()
+        wraps.extend(await world.sql(columns))
+        return await rewrap(*arguments)
+
+    wraps: list[Any] = []
+    columns = "SELECT id, kek_term, wrapped_dek FROM secret_version ORDER BY id"
+    monkeypatch.setattr(wrapped_tables.WrappedTable, "rewrap", late)
+    await rotation.run()
+    row = await latest(world)
+    assert (row["state"], row["rewrapped"]) == ("finished", 7)
+    assert await world.sql(columns) == wraps
     await all_readable(world, values)
 
 
@@ -240,7 +271,7 @@ async def test_a_locked_row_is_left_to_the_next_pass(world: World, rotation: Key
     await settle(world)
     async with world.connection() as connection, connection.transaction():
         await connection.execute("UPDATE secret_version SET readable_until = now() WHERE version = 2")
-        await asyncio.wait_for(rotation.run(), 5)
+        await asyncio.wait_for(rotation.run(), 90)
         assert (await latest(world))["state"] == "running"
     await rotation.run()
     assert (await latest(world))["state"] == "finished"
@@ -266,27 +297,37 @@ async def test_a_row_that_does_not_open_is_left_and_counted(world: World, rotati
     assert len(await world.sql("SELECT 1 FROM key_rotation")) == 1, "it goes round for ever"
 
 
-async def test_a_secret_that_is_moved_at_the_moment_it_is_read(
+async def test_a_row_that_changes_between_its_reading_and_its_writing_keeps_the_change(
     world: World, rotation: KeyRotation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lock waits for the row's newest form, while its secret is still seen where it was: such a row opens when read again."""
+    """It is encrypted anew for another place meanwhile: what was wrapped for the old place must not come over it."""
     values = await filled(world, 3)
-    due, stale = wrapped_tables.WrappedTable.due, 1
+    secret = next(iter(values))
+    rewrap, sealed = wrapped_tables.WrappedTable.rewrap, await replica(world)
+    old = await world.sql(
+        "SELECT v.id, s.scope_id FROM secret_version v JOIN secret s ON s.id = secret_id WHERE s.id = $1", secret
+    )
 
-    async def seen_before(table: wrapped_tables.WrappedTable, *arguments: Any) -> list[wrapped_tables.WrappedRow]:
-        nonlocal stale
-        rows = await due(table, *arguments)
-        if stale and rows:
-            stale -= 1
-            rows[0] = replace(rows[0], context=ValueContext(world.instance_id, uuid4(), rows[0].id, uuid4()))
-        return rows
+    async def changed_before(*arguments: Any) -> bool:
+        monkeypatch.undo()
+        for row in old:
+            context = ValueContext(world.instance_id, secret, row["id"], row["scope_id"])
+            new = sealed.encrypt(SecretValue(values[secret]), context)
+            change = "UPDATE secret_version SET wrapped_dek = $2, ciphertext = $3, kek_term = $4 WHERE id = $1"
+            await world.sql(change, row["id"], new.wrapped_dek, new.ciphertext, new.term)
+        return await rewrap(*arguments)
 
-    monkeypatch.setattr(wrapped_tables.WrappedTable, "due", seen_before)
+    await sealed.prepare_to_encrypt(10)  # it has not heard of the new term
     await rotation.rotate(world.owner)
     await settle(world)
+    monkeypatch.setattr(wrapped_tables.WrappedTable, "rewrap", changed_before)
+    await rotation.run()
+    await all_readable(world, values)
+    assert (await latest(world))["state"] == "running", "the changed rows are still under the old term"
     await rotation.run()
     row = await latest(world)
-    assert (stale, row["state"], row["rewrapped"], row["unreadable"]) == (0, "finished", 7, 0)
+    assert (row["state"], row["rewrapped"], row["unreadable"]) == ("finished", 7, 0)
+    assert await terms(world) == {2}
     await all_readable(world, values)
 
 
@@ -417,7 +458,7 @@ async def test_a_term_is_not_deleted_under_somebody_who_writes(world: World, rot
         await transaction.start()
         await connection.execute(copy)
         retiring = asyncio.create_task(rotation.retire(world.owner, "1"))
-        await asyncio.sleep(0.3)
+        await world.somebody_waits()
         assert not retiring.done()
         await transaction.commit()
         with pytest.raises(Conflict, match="in use by 1"):
@@ -429,7 +470,7 @@ async def test_the_database_away_in_the_middle(world: World, rotation: KeyRotati
     values = await filled(world, 4)
     await rotation.rotate(world.owner)
     await settle(world)
-    assert await rotation._batch()
+    await fails_after(world, rotation, 4)
     await world.sql("ALTER TABLE secret_version RENAME TO elsewhere")
     try:
         with pytest.raises(StoreUnavailable):

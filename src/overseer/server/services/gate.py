@@ -282,6 +282,12 @@ class Gate:
             yield session, events
             await insert_events(session, events)
 
+    @asynccontextmanager
+    async def own_statements(self) -> AsyncIterator[Session]:
+        """For work of the server itself whose every step is one statement, a transaction of its own and without audit rows."""
+        async with self._database.session(one_statement=True) as session:
+            yield session
+
     async def append(self, events: Iterable[AuditEvent]) -> None:
         """Commit rows of their own, for what is found out after a commit (a value that did not decrypt)."""
         async with self._database.work() as session:
@@ -375,6 +381,7 @@ class Gate:
             raise RateLimited("too many refused requests; wait and mend them", retry_after=self._limits.retry_after)
 
 
+@lru_cache(maxsize=1024)
 @lru_cache(maxsize=1024)
 def peer_address(peer: str) -> str:
     """``peer`` in its normal form, '' where it is no address: the database casts it, and one bad row would abort a batch."""

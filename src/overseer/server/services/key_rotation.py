@@ -1,8 +1,8 @@
 """Rotation of the key-encryption key: a new term, then every data key is re-wrapped under it, while everybody goes on working.
 
 How it goes: the new term and a row of ``key_rotation`` are committed together; from then on everything new is encrypted under it.
-The leader's job re-wraps what is under older terms in batches, each one transaction that also moves the cursor, so a kill at any
-point loses at most the batch under way and does nothing twice. At the end of a pass the rows under old terms are counted: where
+The leader's job re-wraps what is under older terms in batches, each one statement that also moves the cursor, so a kill at any
+point does nothing twice (``key_rewrapping``). At the end of a pass the rows under old terms are counted: where
 some are left (a replica that had not read the new term yet, a row that somebody had locked) another pass follows.
 
 Why it can end: a process encrypts only with a keyring that it compared with the database within the last seconds
@@ -18,15 +18,13 @@ What it will not do: change the root key (that is a change of seal), or decrypt 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from overseer.core.access import Resource
 from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
-from overseer.core.errors import Conflict, DecryptionFailed, InvalidInput, KeyProblem, Problem
+from overseer.core.errors import Conflict, InvalidInput, Problem
 from overseer.core.identifiers import new_id
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
@@ -34,27 +32,17 @@ from overseer.crypto.keyring import Keyring, Purpose
 from overseer.server.services.gate import Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.key_limits import DEFAULT_LIMITS, KeyLimits
+from overseer.server.services.key_rewrapping import BATCH, KeyRewrapping
 from overseer.server.services.key_service import FRESH_SECONDS, KeyService
 from overseer.server.services.key_views import newest_kek, rotation_view
-from overseer.server.services.pacing import Pacing
 from overseer.server.storage import rotation_rows
 from overseer.server.storage.database import Session
 from overseer.server.storage.instance_rows import insert_keys
 from overseer.server.storage.keyring_rows import load_keys, lock_keyring, remove_key
-from overseer.server.storage.rotation_rows import RotationRow
-from overseer.server.storage.wrapped_tables import (
-    NO_ID,
-    WRAPPED_TABLES,
-    WrappedRow,
-    WrappedTable,
-    freeze_all,
-    rows_on_old_terms,
-    table_named,
-)
+from overseer.server.storage.rotation_rows import Place
+from overseer.server.storage.wrapped_tables import freeze_all, rows_on_old_terms
 from overseer.wire.keys import RotationView
 
-#: Rows of one batch: short enough that requests of the same process do not wait for it.
-BATCH: Final = 200
 #: A look at the keyring may be this old when a write begins, and the write's transaction (10 s a statement) ends after it.
 SETTLE_SECONDS: Final = FRESH_SECONDS + 10.0
 #: Long beyond every transaction and every process that was stopped in the middle of one.
@@ -72,7 +60,7 @@ class KeyRotation:
         self._keys = keys
         self._idempotency = idempotency
         self._limits = limits
-        self._batch_size = batch
+        self._rewrapping = KeyRewrapping(gate, keys, batch)
 
     async def rotate(self, caller: Caller, idempotency: Idempotency | None = None) -> RotationView:
         """Begin a rotation; the leader carries it out. Needs ``key:write``. Raises :class:`Conflict` while one runs."""
@@ -114,11 +102,13 @@ class KeyRotation:
         """One round: begin what is due, then batches until none is left. Raises :class:`StoreUnavailable` and the like."""
         if self._keys.sealed or not await self._wanted():
             return
-        more, pacing = True, Pacing()
-        while more:
-            began = time.monotonic()
-            more = await self._batch()
-            await pacing.rest(time.monotonic() - began)
+        async with self._gate.own_work() as (session, _):
+            rotation = await rotation_rows.newest_rotation(session)
+        if rotation is None or not rotation.running:
+            return
+        end = await self._rewrapping.carry_on(rotation)
+        if end is not None:
+            await self._end_pass(rotation.id, end)
 
     async def _begin(self, session: Session, rotation_id: UUID, reason: str, actor: UUID | None) -> Keyring:
         """A new term and the rotation to it, in the caller's transaction; the keyring is published after it."""
@@ -155,66 +145,20 @@ class KeyRotation:
             self._keys.publish(keyring)
         return True
 
-    async def _batch(self) -> bool:
-        """One transaction of the running rotation; False where nothing is left to do for now."""
-        await self._keys.prepare_to_encrypt(self._batch_size)
-        async with self._gate.own_work() as (session, events):
-            rotation = await rotation_rows.take_running(session)
-            if rotation is None:
-                return False
-            newest = self._keys.keyring.newest_term
-            if newest < rotation.term:  # it began this moment, elsewhere; the next round has read the keyring
-                return False
-            table = table_named(rotation.at_table) or WRAPPED_TABLES[0]
-            place = (rotation.at_term, rotation.at_id) if rotation.at_table else (0, NO_ID)
-            due = await table.due(session, self._keys.instance_id, newest, place, self._batch_size)
-            if due:
-                wraps = await self._rewrapped(session, table, due)
-                await table.rewrap(session, newest, wraps)
-                reached = (due[-1].encrypted.term, due[-1].id)
-                counts = {"rewrapped": len(wraps), "unreadable": len(due) - len(wraps)}
-                await rotation_rows.move(session, rotation.id, table.name, reached, **counts)
-                return True
-            following = _after(table)
-            if following is not None:
-                await rotation_rows.move(session, rotation.id, following.name, (0, NO_ID))
-                return True
-            return await self._end_pass(session, events, rotation, newest)
-
-    async def _rewrapped(
-        self, session: Session, table: WrappedTable, due: Sequence[WrappedRow]
-    ) -> list[tuple[UUID, bytes]]:
-        """The new wraps of those rows that open."""
-        wraps = []
-        for row in due:
-            wrap = self._wrap(row) or await self._wrap_again(session, table, row)
-            if wrap is not None:
-                wraps.append((row.id, wrap))
-        return wraps
-
-    def _wrap(self, row: WrappedRow) -> bytes | None:
-        try:
-            return self._keys.rewrap(row.encrypted, row.context).wrapped_dek
-        except (DecryptionFailed, KeyProblem):
-            return None  # changed, moved, or of a term that is gone: nothing here can mend it
-
-    async def _wrap_again(self, session: Session, table: WrappedTable, row: WrappedRow) -> bytes | None:
-        """Read a row that did not open once more: the lock gave its newest form, but its place may have been the one before a
-        move that was committed at that moment."""
-        before = (row.encrypted.term, UUID(int=max(0, row.id.int - 1)))
-        again = await table.due(session, self._keys.instance_id, self._keys.keyring.newest_term, before, 1)
-        return self._wrap(again[0]) if again and again[0].id == row.id else None
-
-    async def _end_pass(self, session: Session, events: list[AuditEvent], rotation: RotationRow, newest: int) -> bool:
+    async def _end_pass(self, rotation_id: UUID, end: Place) -> None:
         """Finish, or begin the next pass with the next round: whoever holds a lock or a late write needs a moment."""
-        left = sum((await rows_on_old_terms(session, newest)).values())
-        settled = await session.fetchval("database_clock") - rotation.started_at >= timedelta(seconds=SETTLE_SECONDS)
-        if settled and left <= rotation.unreadable:
-            await rotation_rows.finish(session, rotation.id, left)
-            events.append(_event(AuditAction.KEY_ROTATED, newest, f"unreadable:{left}" if left else "", failed=bool(left)))
-        else:
-            await rotation_rows.begin_pass(session, rotation.id)
-        return False
+        async with self._gate.own_work() as (session, events):
+            rotation = await rotation_rows.hold(session, rotation_id, end)
+            if rotation is None:  # another process is at it
+                return
+            left = sum((await rows_on_old_terms(session, rotation.term)).values())
+            settled = await session.fetchval("database_clock") - rotation.started_at >= timedelta(seconds=SETTLE_SECONDS)
+            if settled and left <= rotation.unreadable:
+                await rotation_rows.finish(session, rotation.id, left)
+                code = f"unreadable:{left}" if left else ""
+                events.append(_event(AuditAction.KEY_ROTATED, rotation.term, code, failed=bool(left)))
+            else:
+                await rotation_rows.begin_pass(session, rotation.id)
 
     async def _check_unused(self, session: Session, term: int, since: datetime, now: datetime) -> None:
         if await rotation_rows.rotation_is_running(session):
@@ -226,11 +170,6 @@ class KeyRotation:
         rows = (await rows_on_old_terms(session, term + 1)).get(term, 0)
         if rows:
             raise Conflict(f"term {term} is in use by {rows} row(s): rotate, and see what `overseer key verify` finds")
-
-
-def _after(table: WrappedTable) -> WrappedTable | None:
-    number = WRAPPED_TABLES.index(table) + 1
-    return WRAPPED_TABLES[number] if number < len(WRAPPED_TABLES) else None
 
 
 def _event(action: AuditAction, term: int, code: str, *, failed: bool = False) -> AuditEvent:

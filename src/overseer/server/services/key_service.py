@@ -13,18 +13,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
 from overseer.core.access import Resource
 from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
-from overseer.core.errors import KeyProblem, NotReady, Sealed
+from overseer.core.errors import DecryptionFailed, KeyProblem, NotReady, Sealed
 from overseer.core.permissions import Permission
 from overseer.core.principals import Caller
 from overseer.core.secret_value import SecretValue
-from overseer.crypto.envelope import EncryptedValue, RecordContext, encrypt, rewrap
+from overseer.crypto.envelope import EncryptedValue, RecordContext, encrypt, rewrap_key
 from overseer.crypto.keyring import Keyring, Purpose, WrappedKey
 from overseer.crypto.keys import RootKey
 from overseer.crypto.wrap_budget import WrapBudget
@@ -143,17 +143,22 @@ class KeyService:
         """``value`` sealed for ``context`` under the newest term; costs one wrap. Raises :class:`Sealed`."""
         return encrypt(value, context, self._take().newest_kek)
 
-    def rewrap(self, encrypted: EncryptedValue, context: RecordContext) -> EncryptedValue:
-        """The same record under the newest term; costs one wrap. Raises :class:`DecryptionFailed` and :class:`KeyProblem`."""
-        keyring = self._take()
-        return rewrap(encrypted, context, keyring, keyring.newest_kek)
+    def rewrap(self, records: Sequence[tuple[EncryptedValue, RecordContext]], term: int) -> list[bytes | None]:
+        """The data keys of ``records`` wrapped under ``term``, None for each that does not open; costs a wrap for each.
 
-    def _take(self) -> Keyring:
-        """The keyring, after one wrap was taken from the budget of its newest term."""
+        Raises :class:`NotReady` as :meth:`encrypt` does, and where ``term`` is not the newest (any more).
+        """
+        keyring = self._take(max(1, len(records)))
+        if keyring.newest_term != term:
+            raise NotReady("a newer key-encryption key came into use this moment; try again", retry_after=1)
+        return [_rewrapped(encrypted, context, keyring) for encrypted, context in records]
+
+    def _take(self, count: int = 1) -> Keyring:
+        """The keyring, after ``count`` wraps were taken from the budget of its newest term."""
         keyring = self.keyring
         if not self._looked_within(STALE_SECONDS):
             raise NotReady("this process was frozen and has to read the keyring again; try again", retry_after=1)
-        if self._budget is None or not self._budget.take():
+        if self._budget is None or not self._budget.take(count):
             # The block ran out between prepare_to_encrypt and here: once in a million writes, and only under concurrency.
             raise NotReady("the key's next block of encryptions is being reserved; try again", retry_after=1)
         return keyring
@@ -210,6 +215,13 @@ class KeyService:
         if total is None:
             raise KeyProblem(f"key-encryption key term {term} is not in the database any more; restart this process")
         return total
+
+
+def _rewrapped(encrypted: EncryptedValue, context: RecordContext, keyring: Keyring) -> bytes | None:
+    try:
+        return rewrap_key(encrypted, context, keyring, keyring.newest_kek)
+    except (DecryptionFailed, KeyProblem):
+        return None  # changed, moved, or of a term that is gone: nothing here can mend it
 
 
 def wrapped_keys(rows: Iterable[KeyRow]) -> list[WrappedKey]:

@@ -8,6 +8,9 @@ from uuid import UUID
 
 from overseer.server.storage.database import Session
 
+#: How far a pass came: table, term and id; it begins before the first entry of ``wrapped_tables``.
+Place = tuple[str, int, UUID]
+
 
 @dataclass(frozen=True, slots=True)
 class RotationRow:
@@ -31,6 +34,10 @@ class RotationRow:
     def running(self) -> bool:
         return self.state == "running"
 
+    @property
+    def place(self) -> Place:
+        return self.at_table, self.at_term, self.at_id
+
 
 async def newest_rotation(session: Session) -> RotationRow | None:
     """The one that began last, running or not."""
@@ -52,17 +59,10 @@ async def insert_rotation(session: Session, rotation_id: UUID, term: int, reason
     await session.execute("key_rotation_insert", rotation_id, term, reason, started_by)
 
 
-async def take_running(session: Session) -> RotationRow | None:
-    """The running rotation, locked for one batch; None where none runs, or another process is at it."""
-    row = await session.fetchrow("key_rotation_take")
+async def hold(session: Session, rotation_id: UUID, place: Place) -> RotationRow | None:
+    """The rotation, locked, where it runs and its pass is at ``place``; None else, and where another process has it locked."""
+    row = await session.fetchrow("key_rotation_hold", rotation_id, *place)
     return RotationRow(**dict(row)) if row else None
-
-
-async def move(
-    session: Session, rotation_id: UUID, table: str, place: tuple[int, UUID], *, rewrapped: int = 0, unreadable: int = 0
-) -> None:
-    """Note how far the pass came, in the transaction of the batch."""
-    await session.execute("key_rotation_move", rotation_id, table, *place, rewrapped, unreadable)
 
 
 async def begin_pass(session: Session, rotation_id: UUID) -> None:

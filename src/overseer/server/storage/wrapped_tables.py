@@ -3,8 +3,9 @@
 A new table joins by one entry in :data:`WRAPPED_TABLES` and its five statements in ``queries/wrapped_tables.sql``; a test finds
 tables with a column ``kek_term`` that are not in the list, because a term whose rows nobody counts could be deleted.
 
-Guarantees: ``due`` gives locked rows, so what is re-wrapped from them cannot have changed in between; rows that somebody else has
-locked are left out and found by a later pass. What it will not do: open a key.
+Guarantees: ``rewrap`` gives a row its new wrap only where it still has the one that was read, and moves the place of the pass in
+the same statement, so a row that changed in between keeps what it has, and nothing of a batch is done without the rest. Rows
+that somebody has locked are left out; a later pass finds them. What it will not do: open a key.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from uuid import UUID
 from overseer.crypto.envelope import PACK_PATH, BundleFileContext, EncryptedValue, RecordContext, TotpContext, ValueContext
 from overseer.server.storage.backend_rows import backend_context
 from overseer.server.storage.database import Record, Session
+from overseer.server.storage.rotation_rows import Place
 
 NO_ID: Final = UUID(int=0)
 
@@ -31,6 +33,22 @@ class WrappedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RewrappedRows:
+    """Rows ``ids`` that had the wraps ``before`` and get ``wrapped`` under ``term``.
+
+    They and the ``unreadable`` ones are all that was under old terms between two places of a pass.
+    """
+
+    start: Place
+    end: Place
+    unreadable: int
+    term: int
+    ids: Sequence[UUID]
+    before: Sequence[bytes]
+    wrapped: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class WrappedTable:
     """``context`` gives the place that a row's envelope is bound to, from the instance's id and the row."""
 
@@ -40,14 +58,15 @@ class WrappedTable:
     async def due(
         self, session: Session, instance_id: UUID, newest: int, after: tuple[int, UUID], limit: int
     ) -> list[WrappedRow]:
-        """Rows under older terms than ``newest`` after (term, id), by term and id, locked until the transaction ends."""
+        """Rows under older terms than ``newest`` after (term, id), by term and id, as they are at this moment."""
         rows = await session.fetch(f"wrapped_{self.name}_due", newest, *after, limit)
         return [self._row(instance_id, row) for row in rows]
 
-    async def rewrap(self, session: Session, term: int, wraps: Sequence[tuple[UUID, bytes]]) -> int:
-        """Give rows their wraps under ``term``; how many there were."""
-        ids, wrapped = [one for one, _ in wraps], [one for _, one in wraps]
-        return await session.execute(f"wrapped_{self.name}_rewrap", term, ids, wrapped)
+    async def rewrap(self, session: Session, rotation_id: UUID, batch: RewrappedRows) -> bool:
+        """One batch of a pass. False, and nothing is done, where the rotation is not at ``batch.start`` (any more)."""
+        moved = (rotation_id, *batch.start, *batch.end, batch.unreadable)
+        wraps = (batch.term, batch.ids, batch.before, batch.wrapped)
+        return bool(await session.execute(f"wrapped_{self.name}_rewrap", *moved, *wraps))
 
     async def page(self, session: Session, instance_id: UUID, after: UUID, limit: int, most_bytes: int) -> list[WrappedRow]:
         """Whole rows after an id, by id: at least one where there is one, else at most ``limit`` and about ``most_bytes``."""
