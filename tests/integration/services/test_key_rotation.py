@@ -141,25 +141,28 @@ async def test_a_kill_at_any_batch_loses_nothing_and_does_nothing_twice(world: W
 async def test_a_batch_that_another_process_was_quicker_with_is_not_written(
     world: World, rotation: KeyRotation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was read and wrapped before the other one wrote it."""
+    """It was read and wrapped before the other one wrote it, and dies in the batch after."""
     values = await filled(world, 3)
+    await world.sql(f"{FLIP_A_WRAP} WHERE id = (SELECT id FROM secret_version ORDER BY id LIMIT 1)")
     await rotation.rotate(world.owner)
     await settle(world)
     rewrap, heir = wrapped_tables.WrappedTable.rewrap, KeyRotation(world.gate, await replica(world), world.idempotency, batch=4)
+    columns, wraps = "SELECT id, kek_term, wrapped_dek FROM secret_version ORDER BY id", []
 
     async def late(*arguments: Any) -> bool:
         monkeypatch.undo()
-        await heir.run()
+        await fails_after(world, heir, 3)
         wraps.extend(await world.sql(columns))
         return await rewrap(*arguments)
 
-    wraps: list[Any] = []
-    columns = "SELECT id, kek_term, wrapped_dek FROM secret_version ORDER BY id"
     monkeypatch.setattr(wrapped_tables.WrappedTable, "rewrap", late)
     await rotation.run()
     row = await latest(world)
-    assert (row["state"], row["rewrapped"]) == ("finished", 7)
+    assert (row["state"], row["rewrapped"], row["unreadable"]) == ("running", 3, 1)
     assert await world.sql(columns) == wraps
+    await rotation.run()
+    row = await latest(world)
+    assert (row["state"], row["rewrapped"], row["unreadable"]) == ("finished", 6, 1)
     await all_readable(world, values)
 
 
