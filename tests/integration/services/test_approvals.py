@@ -224,11 +224,7 @@ async def test_one_that_is_being_used_is_waited_for_and_then_gone(world: World, 
         again = reveal_of(entry, row, 1), [secret_place(Operation.REVEAL, row)], [Permission.SECRET_REVEAL]
         assert isinstance(await refusal_of(entry, *again), ApprovalRequired)
         late = asyncio.create_task(reveal(office, dev, secret))
-        for _ in range(2000):
-            [held] = await world.sql("SELECT count(*) AS up FROM pg_locks WHERE NOT granted")
-            if held["up"] or late.done():
-                break
-            await asyncio.sleep(0.005)
+        await world.somebody_waits()
     with pytest.raises(ApprovalRequired):
         await late
 

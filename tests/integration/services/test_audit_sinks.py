@@ -173,7 +173,7 @@ async def test_no_transaction_is_open_while_a_target_hangs(world: World) -> None
             await asyncio.sleep(3600)
 
     work = asyncio.create_task(sink(world, Hangs()).run())
-    await asyncio.wait_for(hanging.wait(), 5)
+    await asyncio.wait_for(hanging.wait(), 90)
     [busy] = await world.sql(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'"
     )

@@ -13,7 +13,7 @@ from overseer.server.services.deployment_watch import DeploymentWatch, Update, W
 from overseer.wire.agent import DeploymentReport, PollRequest
 from overseer.wire.deployments import DeploymentCreate
 from tests.integration.services.delivery import Agent, Delivery
-from tests.integration.services.world import World
+from tests.integration.services.world import World, eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -31,8 +31,9 @@ async def reported(delivery: Delivery, agent: Agent, deployment_id: str, state: 
     await delivery.agents.report(agent.again(), UUID(deployment_id), report)
 
 
-async def seen(watch: DeploymentWatch, *, most: int = 100) -> list[Update]:
-    found = []
+async def seen(watch: DeploymentWatch, *, most: int = 100, into: list[Update] | None = None) -> list[Update]:
+    """The updates until the watch ends; ``into`` has those that have come so far."""
+    found = [] if into is None else into
     updates = watch.updates()
     async for update in updates:
         if update is not None:
@@ -50,12 +51,14 @@ def told(updates: list[Update]) -> list[tuple[str, str, str, int]]:
 async def test_every_state_and_the_growing_output(delivery: Delivery) -> None:
     agent = await delivery.enrolled()
     made = await delivery.deploy(COMPOSE)
-    watching = asyncio.create_task(seen(await delivery.deployments.watch(delivery.world.owner, UUID(made.id))))
+    found: list[Update] = []
+    watch = await delivery.deployments.watch(delivery.world.owner, UUID(made.id))
+    watching = asyncio.create_task(seen(watch, into=found))
     await delivery.agents.poll(agent.again(), PollRequest(wait_seconds=0))
-    for state, output in (("applying", "one"), ("applying", "one two"), ("succeeded", "one two three")):
-        await asyncio.sleep(0.1)
+    for count, state, output in ((1, "applying", "one"), (3, "applying", "one two"), (4, "succeeded", "one two three")):
+        await eventually(lambda count=count: len(found) == count)
         await reported(delivery, agent, made.id, state, output)
-    assert told(await asyncio.wait_for(watching, 10)) == [
+    assert told(await asyncio.wait_for(watching, 90)) == [
         ("state", "queued", "", 0),
         ("state", "applying", "", 0),
         ("output", "applying", "one", 0),
@@ -92,12 +95,13 @@ async def test_a_group_is_watched_as_one(delivery: Delivery) -> None:
     body = DeploymentCreate(app="shop", environment="prod", bundle=bundle.digest, nodes=["n1", "n2"])
     made = await delivery.deployments.create_deployment(delivery.world.owner, body)
     watch = await delivery.deployments.watch_group(delivery.world.owner, UUID(made.group or ""))
-    watching = asyncio.create_task(seen(watch))
-    await asyncio.sleep(0.1)
+    found: list[Update] = []
+    watching = asyncio.create_task(seen(watch, into=found))
+    await eventually(lambda: len(found) == 2)
     await one.carry_out()
-    await asyncio.sleep(0.1)
+    await eventually(lambda: [u.event.state for u in found].count("succeeded") == 1)
     await two.carry_out()
-    found = await asyncio.wait_for(watching, 10)
+    await asyncio.wait_for(watching, 90)
     assert [(u.event.node, u.event.state) for u in found if u.event.state != "released"] == [
         ("n1", "queued"),
         ("n2", "queued"),
@@ -113,7 +117,7 @@ async def test_waiting_holds_no_connection_and_beats(delivery: Delivery, monkeyp
     watches = [(await delivery.deployments.watch(delivery.world.owner, UUID(made.id))).updates() for _ in range(30)]
     for updates in watches:  # more than the pool has connections
         assert await anext(updates) is not None
-    assert await asyncio.wait_for(asyncio.gather(*(anext(updates) for updates in watches)), 10) == [None] * 30
+    assert await asyncio.wait_for(asyncio.gather(*(anext(updates) for updates in watches)), 90) == [None] * 30
     for updates in watches:
         await updates.aclose()
 
@@ -122,7 +126,7 @@ async def test_there_is_an_end_to_watching(delivery: Delivery, monkeypatch: pyte
     monkeypatch.setattr(deployment_watch, "LONGEST_SECONDS", 0.1)
     made = await delivery.deploy(COMPOSE)
     watch = await delivery.deployments.watch(delivery.world.owner, UUID(made.id))
-    assert told(await asyncio.wait_for(seen(watch), 10)) == [("state", "queued", "", 0)]
+    assert told(await asyncio.wait_for(seen(watch), 90)) == [("state", "queued", "", 0)]
 
 
 async def test_too_many_watchers_are_refused_until_one_leaves() -> None:

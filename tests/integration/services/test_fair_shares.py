@@ -20,7 +20,7 @@ from overseer.server.services.request_batches import BATCHES_AT_ONCE, RequestBat
 from overseer.server.services.token_holders import TURNS_AT_ONCE
 from overseer.server.storage import principal_rows
 from overseer.wire.secrets import ResolveRequest, SecretCreate, SecretUpdate, ValueRequest
-from tests.integration.services.world import World
+from tests.integration.services.world import World, eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 TOKENS, EACH, BATCH = 20, 6, 4
@@ -47,14 +47,6 @@ async def entered(world: World, token_hash: bytes | None) -> None:
         entry.accept(Resource("secret"))
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(30_000):
-        if holds():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it did not come")
-
-
 async def place_in_line(
     queue: RequestBatches[Any, Any], monkeypatch: pytest.MonkeyPatch, flood: Callable[[int], Any], other: Callable[[], Any]
 ) -> int:
@@ -76,9 +68,9 @@ async def place_in_line(
     monkeypatch.setattr(queue, "_most_in_batch", BATCH)
     monkeypatch.setattr(queue, "ask", arriving)
     crowd = [asyncio.create_task(flood(number)) for number in range(TOKENS * EACH)]
-    await until(lambda: len(arrived) == TOKENS * EACH)
+    await eventually(lambda: len(arrived) == TOKENS * EACH)
     mine = asyncio.create_task(other())
-    await until(lambda: len(arrived) > TOKENS * EACH)
+    await eventually(lambda: len(arrived) > TOKENS * EACH)
     going.set()
     await mine
     await asyncio.gather(*crowd)
@@ -139,7 +131,7 @@ async def test_the_gate_leaves_connections_to_others(world: World) -> None:
             entry.accept(Resource("secret"))
 
     crowd = [asyncio.create_task(held(digest)) for digest in digests]
-    await until(lambda: len(inside) == TURNS_AT_ONCE)
+    await eventually(lambda: len(inside) == TURNS_AT_ONCE)
     await entered(world, other.token_hash)
     assert len(inside) == TURNS_AT_ONCE
     going.set()
@@ -160,7 +152,7 @@ async def test_who_waits_for_its_own_requests_is_told_after_a_while(world: World
 
     await entered(world, world.owner.token_hash)
     crowd = [asyncio.create_task(held()) for _ in range(TURNS_AT_ONCE)]
-    await until(lambda: len(inside) == TURNS_AT_ONCE)
+    await eventually(lambda: len(inside) == TURNS_AT_ONCE)
     with pytest.raises(NotReady) as refused:
         await entered(world, world.owner.token_hash)
     assert refused.value.retry_after == 1

@@ -191,9 +191,7 @@ async def test_a_lost_connection_is_an_error_and_the_next_batch_works(world: Wor
         waiting = [
             asyncio.create_task(batches.release(world.caller(world.owner.token_hash), UUID(secret.id), None)) for _ in range(5)
         ]
-        await asyncio.sleep(0.2)
-        await other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        found = await asyncio.gather(*waiting, return_exceptions=True)
+        found = await world.cut_off(*waiting)
         await other.execute("ROLLBACK")
     assert all(isinstance(one, NotReady) for one in found)
     assert await batches.release(world.caller(world.owner.token_hash), UUID(secret.id), None) is not None

@@ -26,11 +26,11 @@ from overseer.server.services.bootstrap import SealSetting, open_keyring
 from overseer.server.services.gate import Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.seal_migration import Moved, migrate_seal
-from overseer.server.services.seal_succession import AGAIN_SECONDS, SealSuccession
+from overseer.server.services.seal_succession import SealSuccession
 from overseer.server.storage.database import Database, Session
 from overseer.server.storage.keyring_rows import load_instance
 from overseer.wire.secrets import ValueRequest
-from tests.integration.services.world import World, text
+from tests.integration.services.world import World, eventually, text
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -271,7 +271,7 @@ async def test_a_key_that_is_added_meanwhile_is_not_lost(place: Place) -> None:
         async with connection.transaction():
             await connection.execute("SELECT id FROM instance FOR UPDATE")
             moving = asyncio.create_task(place.move(place.target("shamir")))
-            await asyncio.sleep(0.3)
+            await place.world.somebody_waits()
             assert not moving.done()
             insert = "INSERT INTO keyring_key (purpose, term, wrapped) VALUES ($1, $2, $3)"
             await connection.execute(insert, row.purpose, row.term, row.wrapped)
@@ -281,6 +281,20 @@ async def test_a_key_that_is_added_meanwhile_is_not_lost(place: Place) -> None:
     assert (await place.opens(place.present)).has_same_keys(keyring)
 
 
+async def heard(place: Place, beside: int = 0) -> list[asyncpg.Record]:
+    """Until the news of the seal are listened for, by another connection than ``beside``; that connection."""
+    listening = "SELECT pid FROM pg_stat_activity WHERE application_name = 'overseer seal news' AND state = 'idle' AND pid <> $1"
+    listening += " AND datname = current_database() AND query NOT LIKE 'SET %'"
+    found: list[asyncpg.Record] = []
+
+    async def look() -> bool:
+        found[:] = await place.world.sql(listening, beside)
+        return bool(found)
+
+    await eventually(look)
+    return found
+
+
 async def test_running_replicas_learn_it_and_go_on(place: Place) -> None:
     taken = asyncio.Queue[RootKey]()
     take = taken.put
@@ -288,10 +302,10 @@ async def test_running_replicas_learn_it_and_go_on(place: Place) -> None:
     succession = SealSuccession(place.world.database, place.world.keys, take)
     listening = asyncio.create_task(succession.run())
     try:
-        await asyncio.sleep(0.3)
+        await heard(place)
         for kind in ("shamir", "passphrase"):
             await place.move(place.target(kind))
-            await asyncio.wait_for(taken.get(), 5)
+            await asyncio.wait_for(taken.get(), 90)
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
@@ -306,12 +320,12 @@ async def test_a_lost_connection_is_made_anew_at_once(place: Place) -> None:
     taken = asyncio.Queue[RootKey]()
     listening = asyncio.create_task(SealSuccession(place.world.database, place.world.keys, taken.put).run())
     try:
-        await asyncio.sleep(0.3)
+        [before] = await heard(place)
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'overseer seal news'"
         assert len(await place.world.sql(ended)) == 1
-        await asyncio.sleep(AGAIN_SECONDS + 0.7)
+        await heard(place, beside=before["pid"])
         await place.move(place.target("shamir"))
-        await asyncio.wait_for(taken.get(), 5)
+        await asyncio.wait_for(taken.get(), 90)
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
@@ -328,14 +342,25 @@ async def test_news_that_are_not_from_a_migration_are_not_believed(place: Place,
     assert place.world.keys.keyring is keyring
 
 
-async def test_a_replica_that_missed_it_says_so_once_and_serves_on(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_replica_that_missed_it_says_so_once_and_serves_on(
+    place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def never(root_key: RootKey) -> None:
         raise AssertionError
 
     await place.move(place.target("passphrase"))
     succession = SealSuccession(place.world.database, place.world.keys, never, look=0.05)
+    looks = 0
+    warned = SealSuccession._look_for_missed
+
+    async def look(one: SealSuccession) -> None:
+        nonlocal looks
+        await warned(one)
+        looks += 1
+
+    monkeypatch.setattr(SealSuccession, "_look_for_missed", look)
     listening = asyncio.create_task(succession.run())
-    await asyncio.sleep(0.6)
+    await eventually(lambda: looks > 3)
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
     said = [record.message for record in caplog.records if "start it again with the new OVERSEER_SEAL" in record.message]
@@ -349,7 +374,7 @@ async def test_the_hand_over_is_sent_and_in_no_table(place: Place) -> None:
     try:
         await connection.add_listener("overseer_seal", lambda *event: seen.put_nowait(event[3]))
         await place.move(place.target("passphrase"))
-        sent = await asyncio.wait_for(seen.get(), 5)
+        sent = await asyncio.wait_for(seen.get(), 90)
         assert len(bytes.fromhex(sent)) == 60
         for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
             content = await connection.fetchval(f"SELECT string_agg(t::text, '') FROM \"{row[0]}\" t")

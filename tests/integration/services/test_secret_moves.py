@@ -209,7 +209,7 @@ async def test_a_change_that_was_authorised_elsewhere_does_not_reach_a_secret_th
         async with connection.transaction():
             await connection.execute("SELECT FROM secret WHERE id = $1 FOR UPDATE", one)
             call = asyncio.ensure_future(calls[change]())
-            await asyncio.sleep(0.3)
+            await world.somebody_waits()
             assert not call.done()
             if moved == "scope":
                 await connection.execute("UPDATE secret SET scope_id = $2 WHERE id = $1", one, scope)

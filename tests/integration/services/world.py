@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -41,6 +42,7 @@ from overseer.server.storage.service_session import session_setup
 from overseer.wire.secrets import SecretCreate, SecretView
 
 PEER = "192.0.2.7"
+_WAITING: Final = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 BESIDE = ["alarm:decrypt_failed", "alarm:node_key_mismatch", "alarm:unseal_failed"]
 
 
@@ -187,6 +189,20 @@ class World:
         async with self.looking.connection() as connection:
             return await connection.fetch(statement, *arguments)
 
+    async def somebody_waits(self) -> None:
+        """Until a statement of this database waits for a lock that another one holds."""
+        await eventually(lambda: self.sql(f"SELECT {_WAITING}"))
+
+    async def cut_off(self, *calls: asyncio.Task[Any]) -> list[Any]:
+        """End each connection that waits for a lock, until all ``calls`` have ended; their results or exceptions."""
+
+        async def ended() -> bool:
+            await self.sql(f"SELECT pg_terminate_backend(pid) {_WAITING}")
+            return all(call.done() for call in calls)
+
+        await eventually(ended)
+        return await together(*calls)
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """A connection of its own as the database's owner: for what holds locks or settings."""
@@ -296,6 +312,16 @@ async def _empty(connection: asyncpg.Connection) -> None:
 def text(value: SecretValue) -> str:
     """The plaintext of a test's value."""
     return value.reveal().decode()
+
+
+async def eventually(holds: Callable[[], Any], seconds: float = 90.0) -> None:
+    """Wait for a state, not for a time: until ``holds``, which may be asynchronous, answers with something true."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = holds()
+            if await found if inspect.isawaitable(found) else found:
+                return
+            await asyncio.sleep(0.01)
 
 
 async def together(*calls: Any) -> list[Any]:
