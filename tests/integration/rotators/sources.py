@@ -23,7 +23,7 @@ import pymysql
 from tests import postgres_server
 from tests.ports import free_port
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 ADMIN_PASSWORD = "Admin-of-the-source-1"
 
 
@@ -77,7 +77,7 @@ class Source(ABC):
         if self._process is not None:
             self._process.terminate()
             try:
-                self._process.wait(20)
+                self._process.wait(60)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -136,7 +136,7 @@ class Postgresql(Source):
     def _ask(self, username: str, password: str, statement: str) -> None:
         async def ask() -> None:
             connection = await asyncpg.connect(
-                host="127.0.0.1", port=self.port, user=username, password=password, database="postgres", ssl=False, timeout=5
+                host="127.0.0.1", port=self.port, user=username, password=password, database="postgres", ssl=False, timeout=60
             )
             try:
                 await connection.execute(statement)
@@ -184,7 +184,7 @@ class Mariadb(Source):
         self._ask("admin", ADMIN_PASSWORD, f"CREATE USER {username}@'%' IDENTIFIED BY '{password or 'nobody-knows-1'}'{locked}")
 
     def _ask(self, username: str, password: str, statement: str) -> None:
-        connection = pymysql.connect(host="127.0.0.1", port=self.port, user=username, password=password, connect_timeout=5)
+        connection = pymysql.connect(host="127.0.0.1", port=self.port, user=username, password=password, connect_timeout=60)
         try:
             with connection.cursor() as cursor:
                 cursor.execute(statement)
@@ -215,7 +215,7 @@ class Redis(Source):
     def _ask(self, *words: str, signed_in: bool = False) -> str:
         login = ["--user", "admin", "--pass", ADMIN_PASSWORD, "--no-auth-warning"] if signed_in else []
         done = subprocess.run(
-            ["redis-cli", "-p", str(self.port), *login, *words], capture_output=True, text=True, check=False, timeout=10
+            ["redis-cli", "-p", str(self.port), *login, *words], capture_output=True, text=True, check=False, timeout=60
         )
         return done.stdout
 
@@ -251,7 +251,7 @@ class Rabbitmq(Source):
         super().stop()
         # Erlang's own daemon outlives the server; this one is ours, by its port.
         kill = ["epmd", "-port", self._epmd, "-kill"]
-        subprocess.run(kill, env=self._environment, capture_output=True, check=False, timeout=20)
+        subprocess.run(kill, env=self._environment, capture_output=True, check=False, timeout=90)
 
     def works(self, username: str, password: str) -> bool:
         """By AMQP 0-9-1, as a consumer does: the server answers a right login with connection.tune (10, 30)."""
@@ -262,8 +262,8 @@ class Rabbitmq(Source):
         start = b"\x00\x0a\x00\x0b" + len(properties).to_bytes(4, "big") + properties
         body = start + b"\x05PLAIN" + len(plain).to_bytes(4, "big") + plain + b"\x05en_US"
         try:
-            with socket.create_connection(("127.0.0.1", self.amqp), 5) as one:
-                one.settimeout(5)
+            with socket.create_connection(("127.0.0.1", self.amqp), 60) as one:
+                one.settimeout(60)
                 one.sendall(b"AMQP\x00\x00\x09\x01")
                 if not _frame(one).startswith(b"\x00\x0a\x00\x0a"):
                     return False
@@ -281,10 +281,10 @@ class Rabbitmq(Source):
         import httpx
 
         address = f"http://127.0.0.1:{self.port}/api/{path}"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while True:
             try:
-                answer = httpx.request(method, address, json=body, auth=("admin", ADMIN_PASSWORD), trust_env=False)
+                answer = httpx.request(method, address, json=body, auth=("admin", ADMIN_PASSWORD), trust_env=False, timeout=60)
                 answer.raise_for_status()
                 return
             except httpx.HTTPError:  # the management plugin is ready a moment after AMQP
