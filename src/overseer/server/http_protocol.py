@@ -4,19 +4,73 @@ around a body, and no connection that outlives an answer to half a request.
 Without them anybody could hold connections open with heads that never end, or fill memory: the parser keeps every field, and
 every byte of an unfinished one, wherever in the request it stands. Fields behind a chunked body (trailers, RFC 9110, section 6.5)
 are refused: nothing here would read them.
+
+It also writes the head of an answer with one look at the whole of it where uvicorn looks at each name and value.
 """
 
 from __future__ import annotations
 
+import re
 from asyncio import TimerHandle, Transport
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from overseer.server.joined_writes import JoinedWrites
 
 HEAD_SECONDS: Final = 20.0
 HEAD_BYTES: Final = 64 * 1024
+ARRIVED: Final = "overseer.arrived"
+"""In a scope: a function that says whether the whole body is there, so that nobody has to wait for it."""
+
+_CONTROLS: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+#: What says how an answer is framed, or is not ours: uvicorn's own code looks at it.
+_FRAMING: Final = frozenset({b"connection", b"transfer-encoding"})
+
+
+class _Cycle(RequestResponseCycle):
+    """One request and its answer."""
+
+    def arrived(self) -> bool:
+        return not (self.more_body or self.disconnected or self.waiting_for_100_continue)
+
+    async def send(self, message: Any) -> None:
+        """As the base class. An answer of known length in one piece is written here; names are this program's, in lower case."""
+        if self.response_started and not message.get("more_body", False) and self._is_plain(message):
+            self.transport.write(message["body"])
+            self.expected_content_length, self.response_complete = 0, True
+            self.message_event.set()
+            self.on_response()
+            return None
+        if self.response_started or self.disconnected or self.flow.write_paused or not self.keep_alive:
+            return await super().send(message)
+        headers = message.get("headers", ())
+        length = None
+        parts = [STATUS_LINE[message["status"]]]
+        for pair in self.default_headers:
+            parts += (pair[0], b": ", pair[1], b"\r\n")
+        for name, value in headers:
+            if name == b"content-length":
+                length = value
+            elif name in _FRAMING:
+                return await super().send(message)
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"\r\n")
+        head = b"".join(parts)
+        lines = 2 + len(headers) + len(self.default_headers)
+        if length is None or not head.count(b"\r") == head.count(b"\n") == lines or _CONTROLS.search(head):
+            return await super().send(message)  # which says what is wrong with it, or how it is framed
+        self.response_started, self.waiting_for_100_continue = True, False
+        self.expected_content_length, self.chunked_encoding = int(length), False
+        self.transport.write(head)
+        return None
+
+    def _is_plain(self, message: Any) -> bool:
+        """Whether all that is left to do is to write the body and to end."""
+        if self.response_complete or self.disconnected or self.flow.write_paused or not self.keep_alive:
+            return False
+        length = len(message.get("body", b""))
+        return length > 0 and length == self.expected_content_length and self.scope["method"] != "HEAD"
 
 
 class LimitedHttp(HttpToolsProtocol):
@@ -42,14 +96,14 @@ class LimitedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(data)
-            if self._head_timer is None:
-                self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
         else:
             self._framing_bytes += len(data)
         super().data_received(data)
         # Looked at after parsing: a whole request with its body may come in one piece.
         if self.transport.is_closing():
             return
+        if self._in_head and self._head_bytes and self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
         if self._trailer:
             self._refuse(b"400 Bad Request")
         elif (self._head_bytes if self._in_head else self._framing_bytes) > HEAD_BYTES:
@@ -57,7 +111,11 @@ class LimitedHttp(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:
-            super().on_header(name, value)
+            name = name.lower()
+            if name == b"expect":
+                super().on_header(name, value)
+            else:
+                self.headers.append((name, value))
         else:
             self._trailer = True
 
@@ -69,6 +127,8 @@ class LimitedHttp(HttpToolsProtocol):
         self._in_head, self._framing_bytes = False, 0
         self._stop_timer()
         super().on_headers_complete()
+        self.cycle.__class__ = _Cycle  # uvicorn names the class of its cycles itself; its task has not begun
+        self.scope[ARRIVED] = self.cycle.arrived  # type: ignore[typeddict-unknown-key, attr-defined]
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

@@ -9,7 +9,9 @@ It will not decide who may read them (``services/metrics_service.py``).
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections import Counter as Tally
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
@@ -91,6 +93,7 @@ class _Extra(Collector):
 
 def exposition(extra: Iterable[Metric] = ()) -> bytes:
     """The numbers of all workers and ``extra`` families in Prometheus' text format 0.0.4."""
+    _write()
     several = os.environ.get(DIRECTORY_VARIABLE)
     registry = REGISTRY
     if several:
@@ -103,11 +106,32 @@ def exposition(extra: Iterable[Metric] = ()) -> bytes:
 
 def note_request(method: str, route: str, status: int, seconds: float | None, code: str | None) -> None:
     """Count one answer; ``seconds`` is None where it waited for an event, ``code`` that of a problem document."""
-    _requests(method, route, status).inc()
+    _held[method, route, status] += 1
+    _write_soon()
     if seconds is not None:
         _seconds(route).observe(seconds)
     if code is not None:
         PROBLEMS.labels(code).inc()
+
+
+def note_batch(kind: str, size: int, waiting: int) -> None:
+    """Count one batch of statements of ``size`` requests; ``waiting`` of that kind were left."""
+    _batch_size(kind).observe(size)
+    _batch_waiting(kind).set(waiting)
+
+
+def begin_request() -> None:
+    """One more request is being answered."""
+    global _in_flight  # noqa: PLW0603  # a process has one count
+    _in_flight += 1
+    _write_soon()
+
+
+def end_request() -> None:
+    """One less."""
+    global _in_flight  # noqa: PLW0603
+    _in_flight -= 1
+    _write_soon()
 
 
 def forget_worker(pid: int, directory: str) -> None:
@@ -125,3 +149,39 @@ def _requests(method: str, route: str, status: int) -> Counter:
 @cache
 def _seconds(route: str) -> Histogram:
     return REQUEST_SECONDS.labels(route)
+
+
+@cache
+def _batch_size(kind: str) -> Histogram:
+    return BATCH_SIZE.labels(kind)
+
+
+@cache
+def _batch_waiting(kind: str) -> Gauge:
+    return BATCH_WAITING.labels(kind)
+
+
+# Each count is a write into a file in memory under a lock: those of one turn of the event loop are written together.
+_held: Final[Tally[tuple[str, str, int]]] = Tally()
+_in_flight = 0
+_due = False
+
+
+def _write_soon() -> None:
+    global _due  # noqa: PLW0603
+    if _due:
+        return
+    try:
+        asyncio.get_running_loop().call_soon(_write)
+        _due = True
+    except RuntimeError:  # without a loop nothing turns
+        _write()
+
+
+def _write() -> None:
+    global _due  # noqa: PLW0603
+    _due = False
+    IN_FLIGHT.set(_in_flight)
+    for key, count in _held.items():
+        _requests(*key).inc(count)
+    _held.clear()

@@ -53,10 +53,10 @@ async def place_in_line(
     """How many requests a batch took before the one that came behind the whole flood."""
     run, going, order, arrived = queue._run_batch, asyncio.Event(), list[Any](), list[Any]()
 
-    async def recorded(requests: Any) -> Any:
+    async def recorded(*arguments: Any) -> Any:
         await going.wait()
-        order.extend(requests)
-        return await run(requests)
+        order.extend(arguments[-1])
+        return await run(*arguments)
 
     ask = queue.ask
 

@@ -46,6 +46,11 @@ class Incoming:
             self._finished = True
         return message
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing of the body is left."""
+        return self._finished
+
     async def discard_rest(self) -> bool:
         """Read what is left of the body, within the limits above; False where more may come."""
         left = DISCARD_BYTES
@@ -57,8 +62,8 @@ class Incoming:
         return self._finished
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int, *, media: bytes = JSON) -> bytes:
-    """The whole body, at most ``limit`` bytes, of the media type ``media``.
+async def read_body(headers: Headers, receive: Receive, limit: int, *, media: bytes = JSON, arrived: bool = False) -> bytes:
+    """The whole body, at most ``limit`` bytes, of the media type ``media``. ``arrived``: all of it is there, and none waits.
 
     An announced length is checked before reading, the real one while reading.
 
@@ -67,11 +72,14 @@ async def read_body(headers: Headers, receive: Receive, limit: int, *, media: by
     for announced in headers.get(b"content-length", []):
         if announced.isdigit() and int(announced[:20]) > limit:
             raise _too_large(limit)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            body = await _collect(receive, limit)
-    except TimeoutError:
-        raise InvalidInput(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
+    if arrived:
+        body = await _collect(receive, limit)
+    else:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _collect(receive, limit)
+        except TimeoutError:
+            raise InvalidInput(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
     if body:
         _check_media(headers, media)
     return body

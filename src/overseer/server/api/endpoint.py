@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,11 +31,12 @@ from overseer.server.api.error_responses import Headers, problem_response
 from overseer.server.api.event_stream import last_event_id, send_events
 from overseer.server.api.front import CODE, FACTS, HEADERS, ROUTE, WAITS, Receive, Scope, Send, respond
 from overseer.server.api.parameters import path_arguments, query_argument
-from overseer.server.api.request_limits import RequestLimits
+from overseer.server.api.request_limits import RequestLimits, Use
 from overseer.server.api.route import BODY_METHODS, SMALL_BODY, Open, Route
 from overseer.server.api.session_cookies import credential_hash
 from overseer.server.api.throttle import Throttle
 from overseer.server.api.validation import decode_body
+from overseer.server.http_protocol import ARRIVED
 from overseer.server.services.idempotency import Idempotency
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _ENCODER: Final = msgspec.json.Encoder()
 _JSON: Final = (b"content-type", b"application/json")
 _MAX_ETAGS: Final = 256
+_NOT_LARGE: Final = nullcontext()
 FORWARDING: Final = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"})
 
 
@@ -79,21 +81,24 @@ class Endpoint:
             headers.append((b"allow", self._allow))
         else:
             scope[ROUTE], scope[WAITS] = found.path, found.held or found.streams
+            places: list[Use] = []  # in the limits, for as long as it is answered
             try:
-                with ExitStack() as place:  # in the limits, for as long as it is answered
-                    answer = await self._answer(found, scope, receive, place)
-                    if isinstance(answer, EventStream):
-                        await send_events(answer, method, receive, send, self._edge.draining)
-                        return
-                    status, headers, body = render(found, answer)
+                answer = await self._answer(found, scope, receive, places)
+                if isinstance(answer, EventStream):
+                    await send_events(answer, method, receive, send, self._edge.draining)
+                    return
+                status, headers, body = render(found, answer)
             except ClientGone:
                 raise
             except Exception as error:  # noqa: BLE001  # every failure is a problem document; a defect says nothing of itself
                 scope[CODE] = error.code if isinstance(error, OverseerError) else OverseerError.code
                 status, headers, body = problem_response(error, facts.request_id)
+            finally:
+                for place in places:
+                    place.leave(waits=scope[WAITS])
         await respond(send, status, headers, body)
 
-    async def _answer(self, route: Route, scope: Scope, receive: Receive, place: ExitStack) -> Any:
+    async def _answer(self, route: Route, scope: Scope, receive: Receive, places: list[Use]) -> Any:
         arguments = path_arguments(route.parameters, scope.get("path_params", {}))
         query = query_argument(route, scope["query_string"])
         facts: RequestFacts = scope[FACTS]
@@ -104,9 +109,9 @@ class Endpoint:
         if route.limited:
             throttle.admit(facts.peer, shown)
             holder = throttle.holder(facts.peer, token_hash)
-            place.enter_context(self._edge.limits.take(holder, waits=route.held or route.streams))
+            places.append(self._edge.limits.enter(holder, waits=route.held or route.streams))
         try:
-            with throttle.large_body(token_hash) if _may_be_large(route, scope[HEADERS]) else nullcontext():
+            with throttle.large_body(token_hash) if _may_be_large(route, scope[HEADERS]) else _NOT_LARGE:
                 answer = await self._call(route, scope, receive, arguments, query, token_hash)
         except Unauthenticated:
             throttle.failed(shown)
@@ -125,7 +130,10 @@ class Endpoint:
         if not route.while_sealed and self._edge.sealed():
             raise Sealed("the server is sealed; unseal it with `overseer seal unseal`", retry_after=5)
         headers = scope[HEADERS]
-        raw = await read_body(headers, receive, route.body_limit if route.body else 0) if route.method in BODY_METHODS else b""
+        raw = b""
+        if route.method in BODY_METHODS:
+            arrived = ARRIVED in scope and scope[ARRIVED]()
+            raw = await read_body(headers, receive, route.body_limit if route.body else 0, arrived=arrived)
         body = None if route.body is None else decode_body(raw or b"{}", route.body)
         call = Call(
             services=self._edge.services,
@@ -168,7 +176,11 @@ def render(route: Route, answer: Any) -> tuple[int, Headers, bytes]:
     if isinstance(answer, Document):
         policy = [(b"content-security-policy", answer.policy.encode())] if answer.policy else []
         return route.status, [(b"content-type", answer.media_type.encode()), *policy], answer.content
-    reply = answer if isinstance(answer, Reply) else Reply(answer)
+    if not isinstance(answer, Reply):
+        if route.location is None and route.returns is not None and not route.may_be_empty:
+            return route.status, [_JSON], _ENCODER.encode(answer)
+        answer = Reply(answer)
+    reply: Reply[Any] = answer
     status = 204 if route.may_be_empty and reply.body is None else reply.status or route.status
     headers: Headers = []
     if reply.etag is not None:

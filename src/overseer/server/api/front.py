@@ -20,6 +20,7 @@ from overseer.server.api.bodies import ClientGone, Incoming
 from overseer.server.api.error_responses import Headers, problem_response
 from overseer.server.api.hosts import HostRule
 from overseer.server.api.peers import PeerRule
+from overseer.server.log_format import note_info
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -65,11 +66,11 @@ class Front:
         for name, value in scope["headers"]:
             headers.setdefault(name, []).append(value)
         agent = user_agent(headers)
-        facts = RequestFacts(request_id(headers), self._peers.peer(dict(scope)), client_product(agent), agent)
+        facts = RequestFacts(request_id(headers), self._peers.peer(scope), client_product(agent), agent)
         scope[FACTS], scope[HEADERS] = facts, headers
         incoming = Incoming(receive, headers)
         answer = _Answer(send, facts.request_id, incoming)
-        measures.IN_FLIGHT.inc()
+        measures.begin_request()
         try:
             self._hosts.check(scope, headers)
             await self._app(scope, incoming.receive, answer.send)
@@ -79,7 +80,7 @@ class Front:
             scope[CODE] = error.code if isinstance(error, OverseerError) else OverseerError.code
             await _refuse(answer, error, facts.request_id)
         finally:
-            measures.IN_FLIGHT.dec()
+            measures.end_request()
             seconds = time.perf_counter() - began
             if answer.status:  # nobody was answered where the client left
                 method = scope["method"] if scope["method"] in METHODS else "other"
@@ -102,13 +103,13 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            complete = await self._incoming.discard_rest()
+            complete = self._incoming.finished or await self._incoming.discard_rest()
             self.status = message["status"]
             headers = [*message.get("headers", ()), (b"x-request-id", self._request_id)]
             if not complete:
                 headers.append((b"connection", b"close"))
-            said = {name for name, _ in headers}
-            headers += SECURITY_HEADERS if not said & _OVERRIDDEN else [pair for pair in SECURITY_HEADERS if pair[0] not in said]
+            said = [name for name, _ in headers if name in _OVERRIDDEN]
+            headers += SECURITY_HEADERS if not said else [pair for pair in SECURITY_HEADERS if pair[0] not in said]
             message = {**message, "headers": headers}
         else:
             self.size += len(message.get("body", b""))
@@ -132,17 +133,17 @@ async def _refuse(answer: _Answer, error: Exception, request_id: str) -> None:
 
 
 def _log(scope: Scope, facts: RequestFacts, answer: _Answer, seconds: float) -> None:
-    if _ACCESS.isEnabledFor(logging.INFO):
-        _ACCESS.info(
-            "request",
-            extra={
-                "request_id": facts.request_id,
-                "method": scope["method"],
-                "route": scope.get(ROUTE, "-"),
-                "status": answer.status,
-                "bytes": answer.size,
-                "ms": round(seconds * 1000, 2),
-                "peer": facts.peer,
-                "client": facts.client,
-            },
-        )
+    note_info(
+        _ACCESS,
+        "request",
+        {
+            "request_id": facts.request_id,
+            "method": scope["method"],
+            "route": scope.get(ROUTE, "-"),
+            "status": answer.status,
+            "bytes": answer.size,
+            "ms": round(seconds * 1000, 2),
+            "peer": facts.peer,
+            "client": facts.client,
+        },
+    )

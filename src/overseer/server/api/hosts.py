@@ -10,6 +10,7 @@ the connection's, or https where that comes from a trusted proxy, which ends TLS
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -42,8 +43,11 @@ class HostRule:
             raise WrongHost("this server does not answer to that Host; add it to OVERSEER_ALLOWED_HOSTS if it should")
         if scope["method"] in _SAFE_METHODS:
             return
+        origins = headers.get(b"origin")
+        if not origins:
+            return
         own = origin_of(f"{self._scheme(scope)}://{host}")
-        for text in headers.get(b"origin", []):
+        for text in origins:
             origin = origin_of(text.decode("latin-1"))
             if origin is None or origin != own:
                 same = origin is not None and own is not None and origin[1] == own[1]
@@ -65,6 +69,7 @@ def origin_of(text: str) -> tuple[str, str, int] | None:
     return parts.scheme, host, DEFAULT_PORTS[parts.scheme] if port is None else port
 
 
+@lru_cache(maxsize=1024)
 def host_of(netloc: str) -> str:
     """Name or address in ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``; '' where it is none of these."""
     if netloc.startswith("["):

@@ -26,6 +26,8 @@ def path_arguments(parameters: Mapping[str, type], found: Mapping[str, Any]) -> 
 
 def query_argument(route: Route, query_string: bytes) -> Any:
     """The route's typed query, None where it declares none. An unknown or a repeated parameter is refused."""
+    if not query_string and route.query is None:
+        return None
     if len(query_string) > MAX_QUERY_BYTES:
         raise _refused("query", f"is longer than {MAX_QUERY_BYTES:,} bytes", "too_long")
     try:

@@ -29,7 +29,7 @@ class PeerRule:
         direct = parse_address(client[0]) if client else None
         return direct is not None and self._is_trusted(direct)
 
-    def peer(self, scope: dict[str, Any]) -> str:
+    def peer(self, scope: Mapping[str, Any]) -> str:
         """The peer's address, '' where the connection has none (a Unix socket)."""
         client = scope.get("client")
         direct = parse_address(client[0]) if client else None

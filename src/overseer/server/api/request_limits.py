@@ -40,10 +40,17 @@ class Limits:
 
 
 @dataclass(slots=True)
-class _Use:
+class Use:
+    """What one key has in flight, and how many of those wait for an event."""
+
     bucket: Bucket
     in_flight: int = 0
     waiting: int = 0
+
+    def leave(self, *, waits: bool) -> None:
+        """Give back what :meth:`RequestLimits.enter` took."""
+        self.in_flight -= 1
+        self.waiting -= waits
 
 
 class RequestLimits:
@@ -52,11 +59,19 @@ class RequestLimits:
     def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = monotonic) -> None:
         self._limits = limits or Limits()
         self._clock = clock
-        self._uses: dict[Holder | bytes, _Use] = {}
+        self._uses: dict[Holder | bytes, Use] = {}
 
     @contextmanager
     def take(self, key: Holder | bytes, *, waits: bool) -> Iterator[None]:
         """Hold a place of ``key`` for as long as its request is answered. Raises :class:`RateLimited` (429)."""
+        use = self.enter(key, waits=waits)
+        try:
+            yield
+        finally:
+            use.leave(waits=waits)
+
+    def enter(self, key: Holder | bytes, *, waits: bool) -> Use:
+        """As :meth:`take`, until :meth:`Use.leave` is called."""
         use = self._uses.get(key) or self._add(key)
         if use.in_flight >= self._limits.in_flight or (waits and use.waiting >= self._limits.waiting):
             raise RateLimited("too many requests of yours are being answered at once; wait for some to end", retry_after=1)
@@ -64,17 +79,13 @@ class RequestLimits:
             use.bucket.take(self._clock(), "too many requests in a second; slow down")
         use.in_flight += 1
         use.waiting += waits
-        try:
-            yield
-        finally:
-            use.in_flight -= 1
-            use.waiting -= waits
+        return use
 
-    def _add(self, key: Holder | bytes) -> _Use:
+    def _add(self, key: Holder | bytes) -> Use:
         if len(self._uses) >= MAX_KEYS:
             self._forget()
         rate = self._limits.per_second
-        use = self._uses[key] = _Use(Bucket(2.0 * rate, float(rate or 1), 2.0 * rate, self._clock()))
+        use = self._uses[key] = Use(Bucket(2.0 * rate, float(rate or 1), 2.0 * rate, self._clock()))
         return use
 
     def _forget(self) -> None:

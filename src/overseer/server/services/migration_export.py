@@ -123,7 +123,7 @@ class MigrationExports:
     async def _write(self, writer: ArchiveWriter, one: _Leaving, instance_id: UUID) -> None:
         writer.secret(_secret_line(one))
         for known, stored, event in one.versions:
-            value = await self._opener.open(stored, event)
+            value = (await self._opener.open_all([(stored, event)]))[0]
             creator = known.creator or (f"{known.maker} at {instance_id}" if known.maker else "")
             writer.version(MovedVersion(known.id, known.version, known.created_at, creator, known.readable_until, value))
 

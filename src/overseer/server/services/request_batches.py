@@ -1,7 +1,8 @@
 """Requests of one kind that arrive together, gathered into batches without a timer.
 
-A batch runs at once while fewer than two are under way; what arrives meanwhile is the next one. So nothing waits for others to
-come, and whatever a batch reads was written before or after all of its requests arrived.
+A batch runs at once while fewer than two are under way; what arrives meanwhile is the next one. It is made up when it can be
+sent, and whoever ran one runs the next with the connection that it holds: under load, batches are larger and cost less each.
+So nothing waits for others to come, and whatever a batch reads was written before or after all of its requests arrived.
 
 Guarantees: each request gets exactly one result or error. One bad row of data, which aborts a statement for all, is found by
 halving and fails alone. Any other error is everybody's: after a lost connection it is not known whether the batch was committed,
@@ -17,20 +18,24 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from overseer.core.errors import InvalidInput, NotReady, OverseerError
 from overseer.server import measures
 
 BATCHES_AT_ONCE: Final = 2
 MOST_WAITING: Final = 4096
+BATCHES_IN_A_ROW: Final = 64
+"""Then what was lent is given back, so that nothing is kept for good however busy it is."""
+_NOTHING: Final = frozenset[Hashable]()
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Waiting(Generic[Request, Result]):
     request: Request
     answer: asyncio.Future[Result]
@@ -46,16 +51,22 @@ class RequestBatches(Generic[Request, Result]):
 
     def __init__(
         self,
-        run: Callable[[Sequence[Request]], Awaitable[Sequence[Result]]],
+        run: Callable[..., Awaitable[Sequence[Result]]],
         *,
+        lend: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
         most_in_batch: int = 256,
         most_waiting: int = MOST_WAITING,
         touches: Callable[[Request], Iterable[Hashable]] | None = None,
         whose: Callable[[Request], Hashable] | None = None,
         kind: str = "",
     ) -> None:
-        """``kind`` is what the metrics call it; without one it is not measured."""
+        """``kind`` is what the metrics call it; without one it is not measured. ``lend`` gives what ``run`` gets in front of the
+        requests, a connection for instance, for several batches in a row."""
         self._kind = kind
+        self._lend = lend or nullcontext
+        self._lends = lend is not None
+        self._beginning = False
+        self._vain = False
         self._run_batch = run
         self._most_in_batch = most_in_batch
         self._most_waiting = most_waiting
@@ -71,7 +82,7 @@ class RequestBatches(Generic[Request, Result]):
         holder = self._whose(request) if self._whose else None
         if self._count >= self._most_waiting:
             self._make_room(holder)
-        touches = frozenset(self._touches(request)) if self._touches else frozenset[Hashable]()
+        touches = frozenset(self._touches(request)) if self._touches else _NOTHING
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._lines.setdefault(holder, deque()).append(_Waiting(request, answer, touches))
         self._count += 1
@@ -83,13 +94,12 @@ class RequestBatches(Generic[Request, Result]):
         await asyncio.gather(*self._running)
 
     def _start(self) -> None:
-        while self._count and len(self._running) < BATCHES_AT_ONCE:
-            batch = self._take()
-            if not batch:
-                return  # everything that waits waits for what is under way
-            task = asyncio.create_task(self._run(batch))
+        """One more task where there is work and room: it takes what waits when it comes to run, so one at a time is enough."""
+        if self._count and not self._beginning and len(self._running) < BATCHES_AT_ONCE:
+            self._beginning = True
+            task = asyncio.create_task(self._work())
             self._running.add(task)
-            task.add_done_callback(lambda done, batch=batch: self._ended(done, batch))  # type: ignore[misc]
+            task.add_done_callback(self._ended)
 
     def _make_room(self, holder: Hashable) -> None:
         """Send away the newest of whoever has the most waiting. Raises :class:`NotReady` where that is ``holder``."""
@@ -132,31 +142,59 @@ class RequestBatches(Generic[Request, Result]):
             held.append(one)
         return None
 
-    def _ended(self, task: asyncio.Task[None], batch: Sequence[_Waiting[Request, Result]]) -> None:
-        self._running.discard(task)
-        for one in batch:
-            self._touched -= one.touches
-        self._start()
-
-    async def _run(self, batch: Sequence[_Waiting[Request, Result]]) -> None:
-        if self._kind:
-            measures.BATCH_SIZE.labels(self._kind).observe(len(batch))
-            measures.BATCH_WAITING.labels(self._kind).set(self._count)
+    async def _work(self) -> None:
+        """Batches one after another, until nothing waits or one failed as a whole."""
+        batch: list[_Waiting[Request, Result]] = []
         try:
-            results = await self._run_batch([one.request for one in batch])
-        except InvalidInput as error:
-            # One row that PostgreSQL cannot take aborts the statement, so nothing of it happened: find that row alone.
-            if len(batch) > 1:
-                half = len(batch) // 2
-                await self._run(batch[:half])
-                await self._run(batch[half:])
-            else:
-                _fail(batch, error)
+            async with self._lend() as lent:
+                for number in range(BATCHES_IN_A_ROW):
+                    batch = self._take()
+                    self._begun()
+                    if not batch:
+                        self._vain = not number  # all that waits touches what is under way, whose end looks at it again
+                        break
+                    await self._run(batch, (lent,) if self._lends else ())
+                    self._let_go(batch)
+                    batch = []
         except OverseerError as error:
+            batch = batch or self._take()  # without one nothing was lent
             _fail(batch, error)
         except BaseException:
             _fail(batch, OverseerError("internal error"))
             raise
+        finally:
+            self._let_go(batch)
+            self._begun()
+
+    def _begun(self) -> None:
+        if self._beginning:
+            self._beginning = False
+            self._start()
+
+    def _let_go(self, batch: Sequence[_Waiting[Request, Result]]) -> None:
+        if self._touches is not None:
+            for one in batch:
+                self._touched -= one.touches
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        vain, self._vain = self._vain, False
+        if not vain:
+            self._start()
+
+    async def _run(self, batch: Sequence[_Waiting[Request, Result]], lent: tuple[Any, ...]) -> None:
+        if self._kind:
+            measures.note_batch(self._kind, len(batch), self._count)
+        try:
+            results = await self._run_batch(*lent, [one.request for one in batch])
+        except InvalidInput as error:
+            # One row that PostgreSQL cannot take aborts the statement, so nothing of it happened: find that row alone.
+            if len(batch) > 1:
+                half = len(batch) // 2
+                await self._run(batch[:half], lent)
+                await self._run(batch[half:], lent)
+            else:
+                _fail(batch, error)
         else:
             for one, result in zip(batch, results, strict=True):
                 if not one.answer.done():

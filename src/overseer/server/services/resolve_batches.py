@@ -43,10 +43,10 @@ class ResolveBatches:
     """One instance a server process, used by one event loop."""
 
     def __init__(self, database: Database, gate: Gate) -> None:
-        self._database = database
         self._gate = gate
         self._batches: RequestBatches[ResolveWanted, Resolved | None] = RequestBatches(
-            self._run,
+            lambda session, requests: resolve_batch(session, requests, BITS),
+            lend=lambda: database.session(one_statement=True),
             most_in_batch=MOST_IN_BATCH,
             whose=lambda wanted: gate.holders.whose(wanted.caller),
             kind="resolve",
@@ -66,10 +66,6 @@ class ResolveBatches:
             return None
         self._gate.note_use(caller, resolved.principal_id, resolved.token_id, resolved.now)
         return _released(caller, resolved)
-
-    async def _run(self, requests: Sequence[ResolveWanted]) -> list[Resolved | None]:
-        async with self._database.session(one_statement=True) as session:
-            return await resolve_batch(session, requests, BITS)
 
 
 def _released(caller: Caller, resolved: Resolved) -> list[ReleasedName]:

@@ -11,7 +11,7 @@ what a batch had no room for.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -31,24 +31,28 @@ from overseer.server.storage.version_rows import StoredVersion
 SLOW_SECONDS: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Released:
-    """An envelope whose ``allowed`` row is committed; ``event`` is that row, for a correction where it does not open."""
+    """An envelope whose ``allowed`` row is committed, with that row's code; ``event`` gives the row, for a correction where it
+    does not open."""
 
     name: str
     stored: StoredVersion
-    event: AuditEvent
+    code: str
+    event: Callable[[], AuditEvent]
 
 
 class RevealBatches:
     """One instance a server process, used by one event loop."""
 
     def __init__(self, database: Database, gate: Gate, clock: Callable[[], float] = time.monotonic) -> None:
-        self._database = database
         self._gate = gate
         self._clock = clock
         self._batches: RequestBatches[RevealRequest, RevealResult] = RequestBatches(
-            self._run, whose=lambda request: gate.holders.whose(request.caller), kind="reveal"
+            reveal_batch,
+            lend=lambda: database.session(one_statement=True),
+            whose=lambda request: gate.holders.whose(request.caller),
+            kind="reveal",
         )
         self._slow: dict[Holder, float] = {}
 
@@ -64,17 +68,13 @@ class RevealBatches:
         request = RevealRequest(caller if peer == caller.peer else replace(caller, peer=peer), secret_id, version)
         return self._judge(request, await self._batches.ask(request))
 
-    async def _run(self, requests: Sequence[RevealRequest]) -> list[RevealResult]:
-        async with self._database.session(one_statement=True) as session:
-            return await reveal_batch(session, requests)
-
     def _judge(self, request: RevealRequest, result: RevealResult) -> Released | None:
         if result.outcome is RevealOutcome.REFUSED and result.code != ENROLLING:
             self._gate.holders.forget(request.caller.token_hash)
         elif result.token_id is not None and result.principal_id is not None and result.outcome is not RevealOutcome.REFUSED:
             self._gate.note_use(request.caller, result.principal_id, result.token_id, result.now)
         if result.outcome is RevealOutcome.ALLOWED and result.stored is not None:
-            return Released(result.name, result.stored, _event(request, result))
+            return Released(result.name, result.stored, result.code, lambda: _event(request, result))
         if result.outcome is RevealOutcome.LATER:
             return None
         self._count_denial(request, result)

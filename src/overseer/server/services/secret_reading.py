@@ -100,7 +100,7 @@ class SecretReading:
         if released is None:
             released = await self._release_alone(caller, secret_id, body.version)
         value = await self._opener.open(released.stored, released.event)
-        stale = released.event.code == STALE
+        stale = released.code == STALE
         return Revealed(str(secret_id), released.name, released.stored.version, value, stale)
 
     async def _release_alone(self, caller: Caller, secret_id: UUID, wanted: int | None) -> Released:
@@ -128,7 +128,8 @@ class SecretReading:
         await self._sources.judge(entry, [row], asked)
         await guard_reveal(entry, row, version)
         entry.amend(version=version)
-        return Released(row.name, found[row.id, version], entry.events[-1])
+        event = entry.events[-1]
+        return Released(row.name, found[row.id, version], event.code, lambda: event)
 
     async def versions(
         self, caller: Caller, secret_id: UUID, cursor: str | None = None, limit: int = 100

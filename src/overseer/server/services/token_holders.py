@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 from uuid import UUID
@@ -91,6 +92,7 @@ class Turns:
                 del self._lines[holder]
 
 
+@lru_cache(maxsize=1024)
 def network_of(peer: str) -> str:
     """What counts as one peer: an IPv4 address, the first 64 bits of an IPv6 address, anything else as it is."""
     try:

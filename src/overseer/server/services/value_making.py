@@ -75,4 +75,4 @@ class ValueMaking:
             wanted = (row.id, row.active_version)
             stored = (await stored_versions(entry.session, [wanted]))[wanted]
             entry.amend(version=row.active_version, code=SIGNS)
-        return await self._opener.open(stored, entry.events[-1])
+        return await self._opener.open(stored, lambda: entry.events[-1])

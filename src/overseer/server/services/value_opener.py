@@ -7,7 +7,7 @@ is the audit's error. What it will not do: decide, or read rows: call it with wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
@@ -37,9 +37,14 @@ class ValueOpener:
         self._keys = keys
         self._gate = gate
 
-    async def open(self, stored: StoredVersion, released: AuditEvent) -> SecretValue:
-        """The value of one version; ``released`` is its committed row. Raises :class:`DecryptionFailed`."""
-        return (await self.open_all([(stored, released)]))[0]
+    async def open(self, stored: StoredVersion, released: Callable[[], AuditEvent]) -> SecretValue:
+        """The value of one version; ``released`` gives its committed row, asked for where it does not open. Raises
+        :class:`DecryptionFailed`."""
+        keyring = await self._keys.keyring_for((stored.kek_term,))
+        try:
+            return open_stored(stored, keyring)
+        except DecryptionFailed:
+            return (await self.open_all([(stored, released())]))[0]
 
     async def open_all(self, versions: Sequence[tuple[StoredVersion, AuditEvent]]) -> list[SecretValue]:
         """The values in order, all or none; :class:`DecryptionFailed` lists every secret that did not open, by id."""
