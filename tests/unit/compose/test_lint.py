@@ -191,6 +191,7 @@ def test_rule_ids_are_stable() -> None:
         "OVS010": "environment-persists",
         "OVS011": "literal-in-env-file",
         "OVS012": "command-as-text",
+        "OVS013": "unavailable-secret",
     }
     assert {rule.severity for rule in RULES.values()} == set(Severity)
     assert {rule for rule, _ in [(rule, 0) for rule in CASES]} <= set(RULES)
