@@ -82,12 +82,15 @@ def pass_client(function: Function) -> Function:
 
     @click.pass_context
     def wrapped(ctx: click.Context, /, *args: Any, **kwargs: Any) -> Any:
+        client = ctx.ensure_object(Connection).client()
         try:
-            return function(ctx.ensure_object(Connection).client(), *args, **kwargs)
+            return function(client, *args, **kwargs)
         except OverseerError as error:
             from overseer.cli.request_fields import name_options
+            from overseer.cli.similar_names import add_hints
 
             name_options(error, ctx.command)
+            add_hints(error, client, ctx)
             raise
 
     return update_wrapper(wrapped, function)  # type: ignore[return-value]

@@ -130,12 +130,20 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(shown, widths, strict=True)).rstrip()
 
 
+class Hint(str):
+    """A note of an error that people get to read whoever is at fault: what was perhaps meant."""
+
+    __slots__ = ()
+
+
 def report(error: OverseerError) -> None:
-    """One line for the error, one line for each of its problems; the request's id where the server is at fault."""
+    """One line for the error, one line for each of its problems and hints; the request's id where the server is at fault."""
     say(f"overseer: {paint('error:', 'red', sys.stderr)} {printable(one_line(error.message))}")
     for problem in error.problems:
         if error.message not in (str(problem), problem.rule):  # the same again, with the field of a request, helps nobody
             say(printable(str(problem)))
-    if error.status >= 500:
-        for note in getattr(error, "__notes__", ()):
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, Hint):
+            say(printable(note))
+        elif error.status >= 500:
             say(f"  ({printable(note)})")

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from overseer.client.pages import every
 from overseer.client.retries import IDEMPOTENCY_KEY, RetryingClient
+from overseer.core.durations import span
 from overseer.core.errors import NotReady
 from overseer.wire.backups import BackupCreate, BackupTargetView, BackupView
 from overseer.wire.messages import Page
@@ -45,5 +46,5 @@ class Backups:
             if view.state in ("succeeded", "failed"):
                 return view
             if time.monotonic() >= deadline:
-                raise NotReady(f"the backup is {view.state} after {timeout:.0f} s: look again with 'overseer backup list'")
+                raise NotReady(f"the backup is {view.state} after {span(timeout)}: look again with 'overseer backup list'")
             sleep(pause)

@@ -12,6 +12,7 @@ import msgspec
 from overseer.client.events import read_events
 from overseer.client.pages import every
 from overseer.client.retries import IDEMPOTENCY_KEY, RetryingClient
+from overseer.core.durations import span
 from overseer.core.errors import ConfigurationProblem, NotReady, RateLimited
 from overseer.wire.deployments import (
     BundleCreate,
@@ -171,7 +172,7 @@ class _Following:
         if self._idle is not None:
             self._idle()
         if time.monotonic() >= self._deadline:
-            raise NotReady(f"{what} after {self._timeout:.0f} s: look again with 'overseer deployment {command}'")
+            raise NotReady(f"{what} after {span(self._timeout)}: look again with 'overseer deployment {command}'")
 
     def _tell(self, event: DeploymentEvent) -> None:
         self._states[event.deployment] = event.state

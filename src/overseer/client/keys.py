@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 from overseer.client.retries import IDEMPOTENCY_KEY, RetryingClient
+from overseer.core.durations import span
 from overseer.core.errors import NotReady
 from overseer.wire.keys import KeyringView, KeyVerification, KeyVerify, RotationView
 
@@ -46,7 +47,7 @@ class Keys:
             if seen is not None:
                 seen(rotation)
             if time.monotonic() >= deadline:
-                raise NotReady(f"the rotation is still running after {timeout:.0f} s: look again with 'overseer key status'")
+                raise NotReady(f"the rotation is still running after {span(timeout)}: look again with 'overseer key status'")
             sleep(pause)
 
     def verify(self) -> Iterator[KeyVerification]:

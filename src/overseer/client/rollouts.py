@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from overseer.client.pages import every
 from overseer.client.retries import RetryingClient
+from overseer.core.durations import span
 from overseer.core.errors import NotReady
 from overseer.wire.messages import Page
 from overseer.wire.rollouts import RolloutView
@@ -51,7 +52,7 @@ class Rollouts:
                 return view
             if time.monotonic() >= deadline:
                 raise NotReady(
-                    f"the rollout is still running after {timeout:.0f} s: "
+                    f"the rollout is still running after {span(timeout)}: "
                     f"look again with 'overseer rollout show {rollout_id}'"
                 )
             sleep(pause)

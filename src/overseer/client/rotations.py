@@ -10,6 +10,7 @@ import msgspec
 
 from overseer.client.pages import every
 from overseer.client.retries import RetryingClient
+from overseer.core.durations import span
 from overseer.core.errors import NotReady
 from overseer.wire.messages import Page
 from overseer.wire.rotations import RotationRunView, RotationSet, RotationView
@@ -68,5 +69,5 @@ class Rotations:
             if run.state in _ENDED:
                 return run
             if time.monotonic() >= deadline:
-                raise NotReady(f"the rotation is at '{run.state}' after {timeout:.0f} s; it goes on by itself")
+                raise NotReady(f"the rotation is at '{run.state}' after {span(timeout)}; it goes on by itself")
             time.sleep(pause)

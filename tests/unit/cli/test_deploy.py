@@ -175,7 +175,7 @@ def test_what_no_server_could_allow_is_told_with_what_the_server_knows_and_nothi
 @pytest.mark.parametrize(
     ("last_seen_at", "said"),
     [
-        ("2026-01-01T11:48:00Z", "node local was last seen 12 minutes ago"),
+        ("2026-01-01T11:48:00Z", "node local was last seen 12 minutes ago (2026-01-01 11:48:00Z)"),
         ("2025-12-29T12:00:00Z", "node local was last seen 3 days ago"),
         (None, "node local was never seen"),
         ("2026-01-01T11:59:40Z", ""),

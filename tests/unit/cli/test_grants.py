@@ -129,6 +129,7 @@ def test_a_group_holds_what_a_principal_could(overseer: Overseer) -> None:
         assert overseer("binding", "create", "group:ops", "viewer", *parts, url=server.url).code == 0
         ended = overseer("break-glass", "create", "ci", "owner", "--for", "1h", *parts, url=server.url)
     assert ended.code == 0
+    assert " for 1 hour at a time; " in ended.err
     first, second = (asked.json for asked in server.asked)
     assert (first["principal"], first["group"], first["active_seconds"]) == (None, "ops", None)
     assert (second["principal"], second["group"], second["active_seconds"]) == ("ci", None, 3600)

@@ -10,6 +10,7 @@ import click
 from overseer.cli.options import DURATION, json_option, pass_client, scope_options, yes_option
 from overseer.cli.output import moment, print_fields, print_json, print_line, print_table, say
 from overseer.cli.values import read_credential
+from overseer.core.durations import span
 from overseer.core.errors import BackendRefused, InvalidInput
 from overseer.core.scopes import Scope
 from overseer.core.secret_value import SecretValue
@@ -198,6 +199,6 @@ def _tell(view: BackendView, as_json: bool) -> None:
         return
     fields = [("id", view.id), ("name", view.name), ("kind", view.kind), ("description", view.description)]
     fields += [(name, text.splitlines()[0] + " …" if "\n" in text else text) for name, text in view.settings.items() if text]
-    fields += [(name, f"{getattr(view, name)} s") for name in ("ttl", "stale_if_error", "max_age", "timeout")]
+    fields += [(name, span(getattr(view, name))) for name in ("ttl", "stale_if_error", "max_age", "timeout")]
     fields += [("secrets", f"{view.secrets}, {view.failing} failing"), ("changed", moment(view.updated_at))]
     print_fields(fields)

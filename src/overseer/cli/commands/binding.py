@@ -10,6 +10,7 @@ import click
 from overseer.cli.binding_text import GROUP, end_of, holder_of, place_of, state_of, warn_of_emergencies
 from overseer.cli.options import DURATION, json_option, pass_client
 from overseer.cli.output import moment, print_fields, print_json, print_table, say
+from overseer.core.durations import span
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -153,7 +154,7 @@ def create_emergency(
     if as_json:
         print_json(view)
     else:
-        say(f"{holder_of(view)} can be {view.role} over {place_of(view)} for {active_seconds} s at a time; binding {view.id}")
+        say(f"{holder_of(view)} can be {view.role} over {place_of(view)} for {span(active_seconds)} at a time; binding {view.id}")
 
 
 @break_glass.command("list")
@@ -170,7 +171,7 @@ def list_emergencies(client: Client, mine: bool, as_json: bool) -> None:
     print_table(
         ("ID", "HOLDER", "ROLE", "APP", "ENV", "NODE", "NAME", "LASTS", "STATE"),
         [
-            (v.id, holder_of(v), v.role, v.app, v.environment, v.node, v.name, f"{v.active_seconds} s", state_of(v))
+            (v.id, holder_of(v), v.role, v.app, v.environment, v.node, v.name, span(v.active_seconds or 0), state_of(v))
             for v in views
         ],
         empty="no binding for an emergency that you may list",

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
 
-_UNITS: Final = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+from overseer.core.durations import UNITS, span
 
-
-def span(seconds: int) -> str:
-    """Whole ``seconds`` in the largest unit that divides them: 300 is ``5 minutes``, 90 is ``90 seconds``."""
-    word, size = next((unit for unit in _UNITS if seconds and seconds % unit[1] == 0), _UNITS[-1])
-    count = seconds // size
-    return f"{count} {word}{'' if count == 1 else 's'}"
+__all__ = ["ago", "size", "span"]
 
 
 def size(count: int) -> str:
@@ -32,7 +26,7 @@ def ago(at: datetime, now: datetime | None = None) -> str:
     seconds = int(((now or datetime.now(UTC)) - at).total_seconds())
     if abs(seconds) < 10:
         return "now"
-    word, size_ = next(unit for unit in _UNITS if abs(seconds) >= unit[1])
+    word, size_ = next(unit for unit in UNITS if abs(seconds) >= unit[1])
     count = seconds // size_ if seconds > 0 else round(-seconds / size_)
     text = f"{count} {word}{'' if count == 1 else 's'}"
     return f"{text} ago" if seconds > 0 else f"in {text}"
