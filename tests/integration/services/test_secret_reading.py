@@ -15,12 +15,17 @@ from overseer.core.access import Allowed, Resource, decide
 from overseer.core.errors import Denied, InvalidInput
 from overseer.core.permissions import Permission
 from overseer.core.scopes import Scope
+from overseer.server.storage import secret_rows
 from overseer.server.storage.identity_rows import identify
+from overseer.server.storage.secret_rows import SecretFilter, visible_page
 from overseer.wire.messages import Page
 from overseer.wire.secrets import SecretUpdate, SecretView, ValueRequest, VersionView
 from tests.integration.services.world import World, text
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
+
+#: Values of ``FEW_SECRETS`` with which everything here is few, and many.
+WAYS = (1000, 0)
 
 
 async def _names(world: World, **filters: Any) -> list[str]:
@@ -66,10 +71,13 @@ async def shelf(world: World) -> World:
     ],
     ids=str,
 )
-async def test_filters(shelf: World, filters: dict[str, Any], expected: list[str]) -> None:
+async def test_filters(shelf: World, filters: dict[str, Any], expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether few secrets are sorted or many are gone through in order."""
     before = len(await shelf.audit())
-    assert await _names(shelf, **filters) == expected
-    assert len(await shelf.audit()) == before + 1
+    for few in WAYS:
+        monkeypatch.setattr(secret_rows, "FEW_SECRETS", few)
+        assert await _names(shelf, **filters) == expected
+    assert len(await shelf.audit()) == before + 2
 
 
 @pytest.mark.parametrize(
@@ -95,8 +103,10 @@ async def test_bad_filters(world: World, filters: dict[str, Any]) -> None:
         await world.secrets.list(world.owner, **filters)
 
 
-@pytest.mark.parametrize("limit", [1, 2, 4, 6, 500])
-async def test_pages_cover_everything_once(shelf: World, limit: int) -> None:
+@pytest.mark.parametrize("limit", [1, 4, 500])
+@pytest.mark.parametrize("few", WAYS)
+async def test_pages_cover_everything_once(shelf: World, limit: int, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secret_rows, "FEW_SECRETS", few)
     await shelf.secret("api", app="blog")  # the same name twice: the id breaks the tie
     seen: list[str] = []
     cursor: str | None = None
@@ -149,6 +159,36 @@ async def test_a_reason_goes_to_the_log(world: World) -> None:
     assert row["reason"] == "ticket 7"
 
 
+async def test_a_page_of_many_secrets_ends_when_it_is_full(world: World) -> None:
+    """No more secrets are read than the page needs, wherever in the order of names it is: nothing is sorted first."""
+    await world.secret("S")
+    many = """
+        INSERT INTO secret (id, scope_id, name, latest_version, active_version)
+        SELECT gen_random_uuid(), (SELECT scope_id FROM secret LIMIT 1), 'many-' || lpad(n::text, 5, '0'), 1, 1
+        FROM generate_series(1, 3000) n
+    """
+    async with world.connection() as connection, connection.transaction():
+        await connection.execute("SET session_replication_role = replica")  # they have no versions
+        await connection.execute(many)
+    await world.sql("ANALYZE secret")
+    actor = (await world.sql("SELECT id FROM principal WHERE name = 'owner'"))[0]["id"]
+    read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'secret'"
+    for wanted, after, first in (
+        (SecretFilter(), None, "S"),
+        (SecretFilter(), ("many-02000", UUID(int=2**128 - 1)), "many-02001"),
+        (SecretFilter(name="many-01", name_is_prefix=True), None, "many-01000"),
+        (SecretFilter(name="many-01777"), None, "many-01777"),
+    ):
+        async with world.database.work() as session:
+            [(before,)] = await session._connection.fetch(read)  # this connection's own counters
+            page = await visible_page(session, actor, Permission.SECRET_LIST, datetime.now(UTC), wanted, after, 20)
+            [(rows,)] = await session._connection.fetch(read)
+        assert page[0].name == first
+        assert rows - before < 1_200, (
+            "beside what tells that there are more than a thousand, twenty rows and a few were to be read"
+        )
+
+
 NAMES = ("a", "a_b", "axb", "A", "a.b", "b")
 PATTERNS = ("*", "a*", "a_*", "a", "a_b", "A*", "z*", "b")
 
@@ -199,7 +239,7 @@ GRANTS = st.lists(
 
 
 @given(grants=GRANTS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=45, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_the_list_agrees_with_the_decision(library: World, grants: list[Grant]) -> None:
     """The SQL of the list and ``core.access.decide`` are one decision, over the caller's own bindings and its groups'."""
     caller = await library.service_account(frozenset({Permission.SECRET_LIST}), name="nothing-has-this-name")
@@ -224,15 +264,19 @@ async def test_the_list_agrees_with_the_decision(library: World, grants: list[Gr
         found = await identify(session, caller.token_hash or b"", "")
     assert found is not None
     assert len(found.actor.bindings) == 1 + len(grants)
-    listed = (await library.secrets.list(caller, limit=500)).items
     rows = await library.sql(
         "SELECT s.id, s.name, c.app_id, c.environment_id, c.node_id FROM secret s JOIN scope c ON c.id = s.scope_id"
     )
-    assert {item.id for item in listed} == {
+    expected = {
         str(row["id"])
         for row in rows
         if isinstance(decide(found.actor.bindings, Permission.SECRET_LIST, _resource(row), found.now), Allowed)
     }
+    for few in WAYS:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(secret_rows, "FEW_SECRETS", few)
+            listed = (await library.secrets.list(caller, limit=500)).items
+        assert {item.id for item in listed} == expected, few
 
 
 def _resource(row: Any) -> Resource:

@@ -68,36 +68,72 @@ WHERE (c.app_id IS NULL OR c.app_id = $1) AND (c.environment_id IS NULL OR c.env
 ORDER BY s.name, s.id
 LIMIT $4;
 
--- name: secret_page
--- $1 principal, $2 bit of the permission, $3 now: the decision of core.access.decide in SQL (a test compares the two).
--- $4-$6 names of app, environment, node; $7 rank of the scope (core.scopes); $8 name, $9 whether it is a prefix; $10 label key,
--- $11 label value; $12 text in name or description; $13, $14 the last row of the page before; $15 limit. NULL: no such filter.
--- In two steps: which ids, then their columns. In one, names and rollouts were looked up for every row that is sorted.
-WITH page AS MATERIALIZED (
-SELECT s.id
-FROM secret s
-JOIN scope c ON c.id = s.scope_id
-WHERE EXISTS (
-    SELECT FROM binding b
-    WHERE b.subject_id = ANY (ARRAY(SELECT m.group_id FROM group_member m WHERE m.principal_id = $1) || $1::uuid)
-      AND b.permissions & $2::bigint <> 0
-      AND (b.expires_at IS NULL OR b.expires_at > $3)
-      AND (b.app_match = 'any' OR (b.app_match = 'unset' AND c.app_id IS NULL) OR (b.app_match = 'is' AND c.app_id = b.app_id))
-      AND (b.environment_match = 'any' OR (b.environment_match = 'unset' AND c.environment_id IS NULL)
-           OR (b.environment_match = 'is' AND c.environment_id = b.environment_id))
-      AND (b.node_match = 'any' OR (b.node_match = 'unset' AND c.node_id IS NULL) OR (b.node_match = 'is' AND c.node_id = b.node_id))
-      AND CASE WHEN b.name_is_prefix THEN starts_with(s.name, b.name) ELSE s.name = b.name END)
-  AND ($4::text IS NULL OR c.app_id = (SELECT id FROM app WHERE name = $4))
+-- fragment: secret_place_wanted
+-- Whether the scope c is among those that a page is asked for.
+      ($4::text IS NULL OR c.app_id = (SELECT id FROM app WHERE name = $4))
   AND ($5::text IS NULL OR c.environment_id = (SELECT id FROM environment WHERE name = $5))
   AND ($6::text IS NULL OR c.node_id = (SELECT id FROM node WHERE name = $6))
   AND ($7::integer IS NULL
        OR $7 = 4 * (c.app_id IS NOT NULL)::integer + 2 * (c.node_id IS NOT NULL)::integer + (c.environment_id IS NOT NULL)::integer)
-  AND ($8::text IS NULL OR CASE WHEN $9::boolean THEN starts_with(s.name, $8) ELSE s.name = $8 END)
+
+-- fragment: secret_wanted
+-- Whether the secret s is among those that a page is asked for, and after the last row of the page before.
+      ($8::text IS NULL OR CASE WHEN $9::boolean THEN starts_with(s.name, $8) ELSE s.name = $8 END)
   AND ($10::text IS NULL OR (s.labels ? $10 AND ($11::text IS NULL OR s.labels ->> $10 = $11)))
   AND ($12::text IS NULL OR strpos(lower(s.name), lower($12)) > 0 OR strpos(lower(s.description), lower($12)) > 0)
   AND ($13::text IS NULL OR (s.name, s.id) > ($13, $14::uuid))
-ORDER BY s.name, s.id
-LIMIT $15)
+
+-- name: secret_page
+-- $1 principal, $2 bit of the permission, $3 now: the decision of core.access.decide in SQL (a test compares the two).
+-- $4-$6 names of app, environment, node; $7 rank of the scope (core.scopes); $8 name, $9 whether it is a prefix; $10 label key,
+-- $11 label value; $12 text in name or description; $13, $14 the last row of the page before; $15 limit. NULL: no such filter.
+--
+-- Two ways, one of which is gone. Where the places that the caller may list hold $16 secrets or fewer, all of them are looked at
+-- and sorted. Else the secrets are gone through in the order of their names, each decided by itself, until the page is
+-- full; as there are so many, that is soon. All that decides about a row stands in a
+-- subquery that no plan can turn into a join or take for a rare condition: else all rows were sorted before the first was given.
+-- Where the names of the page can lie at all is said to the index, the end as a pair because two comparisons of the name are
+-- taken for a narrow range, and sorted; under "C" no text is before '' or beyond chr(1114111).
+WITH held AS MATERIALIZED (
+    SELECT b.app_match, b.app_id, b.environment_match, b.environment_id, b.node_match, b.node_id, b.name, b.name_is_prefix
+    FROM binding b
+    WHERE b.subject_id = ANY (ARRAY(SELECT m.group_id FROM group_member m WHERE m.principal_id = $1) || $1::uuid)
+      AND b.permissions & $2::bigint <> 0
+      AND (b.expires_at IS NULL OR b.expires_at > $3)
+),
+places AS MATERIALIZED (
+    SELECT c.id, c.app_id, c.environment_id, c.node_id
+    FROM scope c
+    WHERE @{secret_place_wanted}
+      AND EXISTS (SELECT FROM held b, LATERAL (SELECT c.app_id, c.environment_id, c.node_id) f WHERE @{selects})
+),
+counted AS MATERIALIZED (
+    SELECT count(*) > $16 AS many
+    FROM (SELECT FROM places p, LATERAL (SELECT FROM secret s WHERE s.scope_id = p.id LIMIT $16 + 1) AS one LIMIT $16 + 1) AS few
+),
+page AS MATERIALIZED (
+    SELECT found.id, found.name
+    FROM (
+        (SELECT s.id, s.name
+         FROM places c, LATERAL (SELECT * FROM secret s WHERE s.scope_id = c.id LIMIT $16 + 1) AS s
+         WHERE NOT (SELECT many FROM counted) AND @{secret_wanted}
+           AND EXISTS (SELECT FROM held b, LATERAL (SELECT c.app_id, c.environment_id, c.node_id, s.name) f WHERE @{covers}))
+        UNION ALL
+        (SELECT s.id, s.name
+         FROM secret s
+         WHERE (SELECT many FROM counted)
+           AND s.name >= GREATEST(COALESCE($13::text, '') COLLATE "C", COALESCE($8::text, '') COLLATE "C")
+           AND (s.name, s.scope_id)
+               <= (CASE WHEN $8::text IS NULL THEN chr(1114111) WHEN $9::boolean THEN $8 || chr(1114111) ELSE $8 END COLLATE "C",
+                   'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+           AND (SELECT EXISTS (SELECT FROM held b, LATERAL (SELECT c.app_id, c.environment_id, c.node_id, s.name) f WHERE @{covers})
+                FROM scope c WHERE c.id = s.scope_id AND @{secret_place_wanted} AND @{secret_wanted})
+         ORDER BY s.name, s.id
+         LIMIT $15)
+    ) AS found
+    ORDER BY found.name, found.id
+    LIMIT $15
+)
 @{secret_columns}
 FROM page
 JOIN secret s USING (id)
