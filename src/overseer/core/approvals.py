@@ -74,7 +74,8 @@ ARRIVAL: Final = frozenset({GuardedAction.ACTIVATE})
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Who must be asked for what. ``approvers``: by how many; ``waits``: how long a request may wait; ``lives``: how long what
-    was approved can be used. ``label`` (key, value) guards only the secrets that have it.
+    was approved can be used. ``label`` (key, value) guards only the secrets that have it. ``distance``: how many days
+    whoever asks may not have had their hands on who approves.
     """
 
     id: UUID
@@ -88,6 +89,7 @@ class Policy:
     approvers: int
     waits: timedelta
     lives: timedelta
+    distance: int = 30
 
     def selects(self, resource: Resource, labels: Mapping[str, str] | None) -> bool:
         """Whether it speaks of ``resource``, whatever is done with it; labels that are not known yet (None) may be any."""
@@ -112,12 +114,13 @@ class Guarded:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What all policies over something ask for together: the most approvers, the shortest times."""
+    """What all policies over something ask for together: the most approvers, the shortest times, the longest distance."""
 
     approvers: int
     waits: timedelta
     lives: timedelta
     titles: tuple[str, ...]
+    distance: int
 
 
 def requirement(policies: Iterable[Policy], places: Iterable[Guarded]) -> Requirement | None:
@@ -135,6 +138,7 @@ def requirement(policies: Iterable[Policy], places: Iterable[Guarded]) -> Requir
         min(policy.waits for policy in found),
         min(policy.lives for policy in found),
         tuple(sorted(policy.title for policy in found)),
+        max(policy.distance for policy in found),
     )
 
 

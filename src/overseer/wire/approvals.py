@@ -17,6 +17,8 @@ class ApprovalPolicyCreate(Request, frozen=True):
 
     ``label`` (``key=value``) leaves out the secrets that do not have it; a policy with one cannot guard deployments, whose name
     is their app's. A request waits ``waits_seconds``, and what was approved can be used for ``lives_seconds``.
+    Nobody approves whom the requester made, let in or gave the right to decide, since the request or within
+    ``distance_days`` (0 to 365).
     """
 
     title: str
@@ -30,6 +32,7 @@ class ApprovalPolicyCreate(Request, frozen=True):
     waits_seconds: int = 86400
     lives_seconds: int = 3600
     description: str = ""
+    distance_days: int = 30
 
 
 class ApprovalPolicyPatch(Request, frozen=True):
@@ -46,6 +49,7 @@ class ApprovalPolicyPatch(Request, frozen=True):
     waits_seconds: int | UnsetType = UNSET
     lives_seconds: int | UnsetType = UNSET
     description: str | UnsetType = UNSET
+    distance_days: int | UnsetType = UNSET
 
 
 class ApprovalPolicyView(Answer, frozen=True):
@@ -61,6 +65,7 @@ class ApprovalPolicyView(Answer, frozen=True):
     approvers: int
     waits_seconds: int
     lives_seconds: int
+    distance_days: int
     created_at: datetime
 
 

@@ -14,6 +14,9 @@ from tests.e2e.cli.test_people import PASSWORD, invited
 
 pytestmark = [pytest.mark.postgres]
 
+#: Whoever asks here has made who approves, a moment before.
+NEAR = ("--distance", "0")
+
 
 def told(done: Any) -> Any:
     return json.loads(done.stdout)
@@ -34,7 +37,7 @@ def test_a_value_waits_for_another_person(overseer: Overseer, ann: Overseer) -> 
     name = f"guarded-{uuid4().hex[:6]}"
     overseer("secret", "set", name, "--stdin", stdin=b"hush")
     anywhere = ("--app", "*", "--env", "*", "--node", "*")
-    overseer("approval-policy", "create", name, "--action", "reveal", "--action", "delete", *anywhere, "--name", name)
+    overseer("approval-policy", "create", name, "--action", "reveal", "--action", "delete", *NEAR, *anywhere, "--name", name)
     refused = overseer("secret", "get", name, code=77)
     assert (refused.stdout, b"overseer approval request" in refused.stderr) == (b"", True)
     asked = overseer("secret", "get", name, "--ask", "ticket 4711", code=77)
@@ -54,7 +57,7 @@ def test_requests_are_refused_and_withdrawn_and_policies_change(overseer: Overse
     name = f"kept-{uuid4().hex[:6]}"
     overseer("secret", "set", name, "--stdin", stdin=b"hush")
     anywhere = ("--app", "*", "--env", "*", "--node", "*")
-    overseer("approval-policy", "create", name, "--action", "delete", *anywhere, "--name", name, "--approvers", "2")
+    overseer("approval-policy", "create", name, "--action", "delete", *NEAR, *anywhere, "--name", name, "--approvers", "2")
     asked = told(overseer("approval", "request", "delete", name, "--reason", "not used", "--json"))
     assert asked["approvers"] == 2
     assert told(ann("approval", "refuse", asked["id"], "--json"))["state"] == "refused"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from cryptography import x509
@@ -11,7 +11,7 @@ from cryptography import x509
 from overseer.core.errors import Denied, InvalidInput, Unavailable
 from overseer.core.permissions import Permission
 from overseer.wire.secret_batches import BatchRotate, SecretBatch
-from overseer.wire.secrets import GeneratorSpec, SecretCreate, SecretRotate, SecretUpdate, SecretView, ValueRequest
+from overseer.wire.secrets import GeneratorSpec, SecretCreate, SecretPatch, SecretRotate, SecretUpdate, SecretView, ValueRequest
 from tests.integration.services.world import World, text
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -91,3 +91,30 @@ async def test_a_wrong_generator_is_refused_inside_the_gate(world: World) -> Non
     with pytest.raises(InvalidInput):
         await create(world, "key", "rsa:1")
     assert [(row["action"], row["outcome"]) for row in await world.audit(world.owner)] == [("secret:create", "failed")]
+
+
+async def test_a_schedule_that_would_need_a_ca_is_refused_with_the_secret(world: World) -> None:
+    """As on a secret that exists: all that is wrong at once, and before a CA is asked for, whether there is one or not."""
+    missing = f"x509,cn=a,ca={uuid4()}"
+    both = {"cron": "0 0 30 2 *"}
+    for body, codes in (
+        (SecretCreate(name="leaf", generate=missing, rotation={"interval_days": 1}), ["bad_rotation"]),
+        (SecretCreate(name="leaf", generate=missing, rotation=both), ["bad_cron", "bad_rotation"]),
+        (SecretCreate(name="leaf", generate="password:32", rotation={**both, "generate": missing}), ["bad_cron", "bad_rotation"]),
+    ):
+        with pytest.raises(InvalidInput, match="CA") as refused:
+            await world.secrets.create(world.owner, body)
+        assert [one.code for one in refused.value.problems] == codes
+    assert not await world.sql("SELECT FROM secret WHERE name = 'leaf'")
+    assert "secret:use" not in {row["action"] for row in await world.audit()}
+
+
+async def test_a_schedule_is_not_given_a_ca_by_a_new_version(world: World) -> None:
+    ca = await create(world, "our-ca", "x509,cn=Our CA,is_ca=yes,days=3650")
+    made = await world.secrets.create(world.owner, SecretCreate(name="leaf", value="v1", rotation={"interval_days": 1}))
+    signed = SecretUpdate(generate=f"x509,cn=a,ca={ca.id}")
+    with pytest.raises(InvalidInput, match="CA"):
+        await world.secrets.update(world.owner, UUID(made.view.id), signed)
+    await world.secrets.patch(world.owner, UUID(made.view.id), SecretPatch(rotation={"grace_days": 1}))
+    changed = await world.secrets.update(world.owner, UUID(made.view.id), signed)
+    assert changed.view.active_version == 2

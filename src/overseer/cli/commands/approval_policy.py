@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from overseer.cli.options import DURATION, json_option, pass_client, yes_option
 from overseer.cli.output import moment, people, print_fields, print_json, print_table, say
+from overseer.core.durations import span
 from overseer.core.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 ACTION = click.Choice(["reveal", "activate", "delete", "deploy"])
 _PART = "The {0}: a name, '*' for any, '-' for only none set."
+DAYS: Final = click.IntRange(0, 365)
+_DISTANCE: Final = "Days: whom the requester made, let in or gave the right to decide within them does not approve."
 
 
 @click.group("approval-policy")
@@ -34,6 +37,7 @@ def approval_policy() -> None:
 @click.option("--approvers", type=click.IntRange(1, 5), default=1, show_default=True, help="How many people must approve.")
 @click.option("--waits", type=DURATION, default="1d", show_default=True, help="How long a request waits.")
 @click.option("--lives", type=DURATION, default="1h", show_default=True, help="How long what was approved can be used.")
+@click.option("--distance", "distance_days", type=DAYS, default=30, show_default=True, help=_DISTANCE)
 @click.option("--description", default="", help="What it is for.")
 @json_option
 @pass_client
@@ -85,8 +89,9 @@ def show(client: Client, title: str, as_json: bool) -> None:
             ("name", view.name),
             ("label", view.label or ""),
             ("people", str(view.approvers)),
-            ("a request waits", f"{view.waits_seconds} s"),
-            ("an approval lives", f"{view.lives_seconds} s"),
+            ("a request waits", span(view.waits_seconds)),
+            ("an approval lives", span(view.lives_seconds)),
+            ("distance", f"{view.distance_days} days"),
             ("description", view.description),
             ("made", moment(view.created_at)),
         ]
@@ -100,13 +105,14 @@ def show(client: Client, title: str, as_json: bool) -> None:
 @click.option("--approvers", type=click.IntRange(1, 5), help="How many people must approve.")
 @click.option("--waits", type=DURATION, help="How long a request waits.")
 @click.option("--lives", type=DURATION, help="How long what was approved can be used.")
+@click.option("--distance", type=DAYS, help=_DISTANCE)
 @click.option("--rename", metavar="TITLE", help="Its new title.")
 @click.option("--description", help="What it is for.")
 @json_option
 @pass_client
 def update(
     client: Client, title: str, actions: tuple[str, ...], label: str | None, approvers: int | None, waits: int | None,
-    lives: int | None, rename: str | None, description: str | None, as_json: bool,
+    lives: int | None, distance: int | None, rename: str | None, description: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Change a policy; it holds at once."""
     from overseer.wire.approvals import ApprovalPolicyPatch
@@ -117,6 +123,7 @@ def update(
         "approvers": approvers,
         "waits_seconds": waits,
         "lives_seconds": lives,
+        "distance_days": distance,
         "title": rename,
         "description": description,
     }

@@ -43,6 +43,7 @@ MAX_APPROVERS: Final = 5
 MIN_SECONDS: Final = 60
 MAX_WAIT: Final = 30 * 86400
 MAX_LIFE: Final = 7 * 86400
+MAX_DISTANCE: Final = 365
 MAX_LABEL: Final = 256
 
 
@@ -143,6 +144,7 @@ async def _read(
         ("approvers", body.approvers, 1, MAX_APPROVERS),
         ("waits_seconds", body.waits_seconds, MIN_SECONDS, MAX_WAIT),
         ("lives_seconds", body.lives_seconds, MIN_SECONDS, MAX_LIFE),
+        ("distance_days", body.distance_days, 0, MAX_DISTANCE),
     )
     problems += [
         Problem(f"body.{name}", f"{low} to {high}", "bad_number")
@@ -172,6 +174,7 @@ async def _read(
         approvers=body.approvers,
         waits=timedelta(seconds=min(max(body.waits_seconds, 0), MAX_WAIT)),
         lives=timedelta(seconds=min(max(body.lives_seconds, 0), MAX_LIFE)),
+        distance=body.distance_days,
     )
     return policy, scope, names, problems
 
@@ -251,5 +254,6 @@ def policy_view(row: PolicyRow) -> ApprovalPolicyView:
         approvers=policy.approvers,
         waits_seconds=int(policy.waits.total_seconds()),
         lives_seconds=int(policy.lives.total_seconds()),
+        distance_days=policy.distance,
         created_at=row.created_at,
     )

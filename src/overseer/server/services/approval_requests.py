@@ -1,9 +1,9 @@
 """Requests for approval: asked, listed, decided, taken back.
 
 Guarantees: a request is decided by people alone, never by whoever made it or stands behind it (who made a service account or
-one of its tokens could act as it); several approvals are those of several people; it is decided once for all under its row
-lock; what was asked is compared with the store when it is decided, and a secret that changed since makes it stale. Each step is
-one audit row.
+one of its tokens could act as it), nor by anybody whom they have lately made, let in, or given the right to decide
+(``approval_distance``); several approvals are those of several people; it is decided once for all under its row lock; what was
+asked is compared with the store when it is decided, and a secret that changed since makes it stale. Each step is one audit row.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from overseer.core.permissions import Permission
 from overseer.core.principals import Caller, PrincipalKind
 from overseer.core.scopes import Scope
 from overseer.server.services.approval_asking import read_request
+from overseer.server.services.approval_distance import TOO_CLOSE, is_independent, too_close
 from overseer.server.services.approval_guard import requirement_of
 from overseer.server.services.approval_views import approval_view, is_stale, plan_details
 from overseer.server.services.cursors import check_limit, read_id_cursor, write_cursor
@@ -197,6 +198,8 @@ async def _require_independence(entry: Entry, row: ApprovalRow) -> None:
         entry.deny("not_a_person", "only people approve: the token of a service account does not tell who stands behind it")
     if entry.actor.id in await rows.hands_behind(entry.session, row.principal_id):
         entry.deny("own_request", "you made the service account that asks, or a token of it: another person has to decide")
+    if not await is_independent(entry, row, [place.resource for place in places_of(row)]):
+        entry.deny(TOO_CLOSE, too_close(row))
 
 
 def _may_see(entry: Entry, row: ApprovalRow) -> bool:
@@ -264,6 +267,7 @@ async def _may_decide(entry: Entry, row: ApprovalRow, decisions: Sequence[Decisi
         and all(one.principal_id != entry.actor.id for one in decisions)
         and all(entry.permits(Permission.APPROVAL_DECIDE, place.resource) for place in places_of(row))
         and entry.actor.id not in await rows.hands_behind(entry.session, row.principal_id)
+        and await is_independent(entry, row, [place.resource for place in places_of(row)])
     )
 
 

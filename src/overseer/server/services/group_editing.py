@@ -26,6 +26,7 @@ from overseer.server.services.scope_service import check_description
 from overseer.server.services.service_accounts import principal_page
 from overseer.server.services.tagged import Tagged, check_revision, revision_tag
 from overseer.server.storage import membership_rows as rows
+from overseer.server.storage.account_hand_rows import Act, note_hand
 from overseer.server.storage.principal_rows import BindingRow, PrincipalRow, all_bindings
 from overseer.wire.access import GroupCreate, GroupPatch, GroupView, PrincipalView
 from overseer.wire.messages import Page
@@ -123,7 +124,8 @@ class GroupEditing:
             require_grant(entry, Permission.BINDING_WRITE, await _bindings(entry, row), BEYOND)
             person = await _person(entry, principal)
             entry.accept(Resource("principal", person.name, id=person.id))
-            await rows.add_member(entry.session, row.id, person.id)
+            if await rows.add_member(entry.session, row.id, person.id):
+                await note_hand(entry.session, person.id, entry.actor.id, Act.GROUPED, row.id)
 
     async def remove_member(self, caller: Caller, group_id: UUID, principal: str) -> None:
         """Take all that the group holds from a member; it holds on the next request. :class:`Conflict` for the last owner."""

@@ -96,7 +96,7 @@ class RoleEditing:
             require_reach(entry, Permission.BINDING_WRITE, using)
             if bits != row.permissions:
                 require_grant(entry, Permission.BINDING_WRITE, [_with_bits(one, bits) for one in using], BEYOND)
-            await _named(role_rows.patch_role(entry.session, row.id, name, description, bits))
+            await _named(role_rows.patch_role(entry.session, row.id, name, description, bits, entry.actor.id))
             [changed] = await role_rows.roles(entry.session, row.id)
         return Tagged(role_view(changed), revision_tag(changed.revision))
 

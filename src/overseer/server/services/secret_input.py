@@ -93,8 +93,10 @@ def generated(generator: Generator) -> NewValue:
 
 
 def read_metadata(body: SecretCreate) -> Metadata:
-    """The metadata of a create. Raises :class:`InvalidInput`."""
-    return check_metadata(body.description, body.labels, body.owner or "", body.expires_at, body.rotation)
+    """The metadata of a create, whose generator counts for its schedule. Raises :class:`InvalidInput`."""
+    made_with = peeked_generator(body)
+    fields = (body.description, body.labels, body.owner or "", body.expires_at, body.rotation)
+    return check_metadata(*fields, None if made_with is None else str(made_with))
 
 
 def check_metadata(
@@ -118,10 +120,17 @@ def read_policy(fields: Mapping[str, Any], made_with: str | None = None) -> Rota
 
     Raises :class:`InvalidInput`, for a schedule that needs a CA as well.
     """
-    policy = check_times(RotationPolicy.parse(fields, "body.rotation"), "body.rotation")
+    policy = RotationPolicy.parse(fields, "body.rotation")
+    problems: list[Problem] = []
+    try:
+        check_times(policy, "body.rotation")
+    except InvalidInput as error:
+        problems += error.problems
     generator = policy.generate or made_with
     if policy.scheduled and generator is not None and parse_spec(generator).signer is not None:
-        raise refusal("body.rotation.generate", CA_BY_HAND, "bad_rotation")
+        problems.append(Problem("body.rotation.generate", CA_BY_HAND, "bad_rotation"))
+    if problems:
+        raise InvalidInput("; ".join(str(one) for one in problems), problems=problems)
     return policy
 
 

@@ -48,6 +48,7 @@ from overseer.server.services.secret_input import (
     optional_value,
     peeked_generator,
     read_metadata,
+    read_policy,
     read_value,
 )
 from overseer.server.services.secret_storing import store_new, store_version
@@ -92,6 +93,7 @@ class SecretWriting:
             name = check_secret_name(body.name)
             place = await find_place(entry.session, Scope(body.app, body.environment, body.node))
             authorise_at(entry, place, Permission.SECRET_WRITE, name)
+            read_metadata(body)  # before a CA is asked for what would be refused
 
         value = await self._values.made(caller, AuditAction.SECRET_CREATE, peeked_generator(body), admit)
         made = None if value else await self._write_batches.create(caller, body, idempotency)
@@ -307,6 +309,8 @@ class SecretWriting:
         self, entry: Entry, row: SecretRow, value: NewValue, *, activate: bool, immediate: bool
     ) -> None:
         refuse_own_values(row)
+        if row.rotation is not None and value.generator not in (None, row.generator):
+            read_policy(row.rotation, value.generator)
         version = row.latest_version + 1
         await store_version(entry, self._keys, row.id, row.scope_id, version, value.value)
         entry.amend(version=version)

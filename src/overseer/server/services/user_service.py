@@ -25,6 +25,7 @@ from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
 from overseer.server.services.scope_service import check_description
 from overseer.server.services.token_issuing import SELF
 from overseer.server.storage import external_identity_rows, principal_rows, session_rows, user_rows
+from overseer.server.storage.account_hand_rows import Act, note_hand
 from overseer.server.storage.user_rows import UserRow
 from overseer.wire.messages import Page
 from overseer.wire.people import (
@@ -137,6 +138,7 @@ class UserService:
             text, digest = new_token(TokenPrefix.INVITATION)
             invitation_id, expires_at = new_id(entry.now), entry.now + timedelta(seconds=body.expires_in)
             await user_rows.insert_invitation(entry.session, digest, invitation_id, user_id, expires_at, entry.actor.id)
+            await note_hand(entry.session, user_id, entry.actor.id, Act.RESET)
             if body.second_factor and row.has_second_factor:
                 entry.accept(Resource("user", row.name, id=user_id), action=AuditAction.TOTP_REMOVE)
         return InvitationCreated(
@@ -153,6 +155,7 @@ class UserService:
                 await external_identity_rows.link(entry.session, body.issuer, body.subject, user_id)
             except AlreadyExists:
                 raise AlreadyExists("this identity belongs to a user already") from None
+            await note_hand(entry.session, user_id, entry.actor.id, Act.LINKED)
             return await self._view_of(entry, user_id)
 
     async def unlink_identity(self, caller: Caller, user_id: UUID, body: ExternalIdentity) -> UserView:

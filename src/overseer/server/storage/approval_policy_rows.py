@@ -72,6 +72,7 @@ def _fields(policy: Policy, description: str) -> tuple[object, ...]:
         policy.approvers,
         int(policy.waits.total_seconds()),
         int(policy.lives.total_seconds()),
+        policy.distance,
     )
 
 
@@ -93,4 +94,5 @@ def _policy(row: Record) -> Policy:
         approvers=row["approvers"],
         waits=timedelta(seconds=row["waits_seconds"]),
         lives=timedelta(seconds=row["lives_seconds"]),
+        distance=row["distance_days"],
     )

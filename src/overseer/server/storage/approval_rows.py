@@ -33,6 +33,11 @@ class ApprovalRow:
     usable_until: datetime | None
     created_at: datetime
     ended_at: datetime | None
+    distance: int
+
+    def looks_back_to(self, now: datetime) -> datetime:
+        """Since when whoever asks may not have had their hands on who approves."""
+        return min(self.created_at, now - timedelta(days=self.distance))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ async def insert_approval(session: Session, new: NewApproval) -> None:
         new.needed.approvers,
         int(new.needed.lives.total_seconds()),
         new.now + new.needed.waits,
+        new.needed.distance,
     )
 
 
@@ -173,4 +179,5 @@ def _approval(row: Record) -> ApprovalRow:
         usable_until=row["usable_until"],
         created_at=row["created_at"],
         ended_at=row["ended_at"],
+        distance=row["distance_days"],
     )

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from overseer.core.access import Binding, Match, NamePattern, PartSelector
 from overseer.core.principals import PrincipalKind
+from overseer.server.storage.account_hand_rows import Act, note_hand
 from overseer.server.storage.database import Record, Session
 
 
@@ -97,6 +98,8 @@ async def insert_principal(
     """A new principal; :class:`AlreadyExists` where the kind has that name already."""
     row = await session.fetchrow("principal_insert", principal_id, kind.value, name, description, created_by)
     assert row is not None  # noqa: S101  # INSERT … RETURNING gives its row
+    if created_by is not None and kind is not PrincipalKind.NODE:
+        await note_hand(session, principal_id, created_by, Act.MADE)
     return principal_row(row)
 
 

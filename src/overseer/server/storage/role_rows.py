@@ -48,9 +48,9 @@ async def bits_for_binding(session: Session, role_id: UUID) -> int | None:
     return bits
 
 
-async def patch_role(session: Session, role_id: UUID, name: str, description: str, permissions: int) -> None:
+async def patch_role(session: Session, role_id: UUID, name: str, description: str, permissions: int, changed_by: UUID) -> None:
     """Change a role and the bits in every binding that uses it; the caller holds the lock."""
-    await session.execute("role_patch", role_id, name, description, permissions)
+    await session.execute("role_patch", role_id, name, description, permissions, changed_by)
     await session.execute("role_rewrite_bindings", role_id, permissions)
 
 

@@ -87,7 +87,9 @@ CREATE TABLE role (
     built_in        boolean NOT NULL DEFAULT false,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     description     text NOT NULL DEFAULT '',
-    revision        bigint NOT NULL DEFAULT 1
+    revision        bigint NOT NULL DEFAULT 1,
+    changed_by      uuid,                                                     -- who changed what it gives, the last time
+    changed_at      timestamptz
 );
 
 -- The three parts of a scope. Environments and nodes are shared by all apps.
@@ -720,6 +722,8 @@ CREATE TABLE approval_policy (
     created_by          uuid REFERENCES principal ON DELETE SET NULL,
     created_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     revision            bigint NOT NULL DEFAULT 1,
+    -- How many days before a request its maker may not have had their hands on who approves it.
+    distance_days       smallint NOT NULL DEFAULT 30 CHECK (distance_days BETWEEN 0 AND 365),
     CHECK ((label_key IS NULL) = (label_value IS NULL)),
     CHECK ((app_match = 'is') = (app_id IS NOT NULL)),
     CHECK ((environment_match = 'is') = (environment_id IS NOT NULL)),
@@ -744,6 +748,7 @@ CREATE TABLE approval (
     usable_until        timestamptz,
     created_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at            timestamptz,
+    distance_days       smallint NOT NULL DEFAULT 30 CHECK (distance_days BETWEEN 0 AND 365),
     CHECK (state NOT IN ('approved', 'used') OR usable_until IS NOT NULL),
     CHECK ((state IN ('refused', 'used', 'withdrawn')) = (ended_at IS NOT NULL))
 );
@@ -759,6 +764,19 @@ CREATE TABLE approval_decision (
     PRIMARY KEY (approval_id, principal_id)
 );
 CREATE INDEX approval_decision_principal ON approval_decision (principal_id);
+
+-- Who has had their hands on an account or on what it may do: made it, opened a way to sign in as it, put it into a group. No foreign
+-- keys: whoever is deleted has done it all the same. Rows older than a policy can look back are dropped.
+CREATE TABLE account_hand (
+    principal_id    uuid NOT NULL,
+    hand_id         uuid NOT NULL,
+    act             text NOT NULL CHECK (act IN ('made', 'reset', 'linked', 'grouped')),
+    group_id        uuid,
+    at              timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK ((act = 'grouped') = (group_id IS NOT NULL))
+);
+CREATE INDEX account_hand_of ON account_hand (hand_id, at);
+CREATE INDEX account_hand_age ON account_hand (at);
 
 -- Backups: what was made, by whom it was asked for, and what became of it. A waiting row is work for the leader.
 CREATE TABLE backup_run (

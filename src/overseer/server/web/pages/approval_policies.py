@@ -18,7 +18,7 @@ from overseer.wire.approvals import ApprovalPolicyCreate, ApprovalPolicyPatch, A
 
 _MINUTE: Final = 60
 _TEXTS: Final = ("title", "description", "name", "label")
-_NEW: Final[dict[str, Any]] = {"name": "*", "approvers": 1, "waits": 1440, "lives": 60}
+_NEW: Final[dict[str, Any]] = {"name": "*", "approvers": 1, "waits": 1440, "lives": 60, "distance": 30}
 
 
 # Before the path with an id, which would take its word for one.
@@ -91,6 +91,7 @@ def _shown(policy: ApprovalPolicyView) -> dict[str, Any]:
         "approvers": policy.approvers,
         "waits": policy.waits_seconds // _MINUTE,
         "lives": policy.lives_seconds // _MINUTE,
+        "distance": policy.distance_days,
     }
 
 
@@ -98,6 +99,8 @@ def _fields(form: Form) -> dict[str, Any]:
     fields: dict[str, Any] = {part: selector(form, part) for part in ("app", "environment", "node")}
     fields |= {name: form.text(name) for name in ("title", "description", "name")}
     fields |= {"actions": form.all("action"), "label": form.optional("label"), "approvers": form.number("approvers", 1)}
+    distance = form.number("distance")
+    fields |= {} if distance is None else {"distance_days": distance}
     for name in ("waits", "lives"):
         minutes = form.number(name)
         if minutes is not None:

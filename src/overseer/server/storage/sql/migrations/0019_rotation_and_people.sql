@@ -6,3 +6,26 @@ ALTER TABLE secret_rotation_run
     ADD COLUMN at_source text NOT NULL DEFAULT '' CHECK (at_source IN ('', 'apply', 'revert', 'retire')),
     ADD COLUMN touched boolean NOT NULL DEFAULT false;
 UPDATE secret_rotation_run SET touched = true WHERE finished_at IS NULL;
+
+-- How many days before a request its maker may not have had their hands on who approves it; a request keeps the number that it was
+-- made with.
+ALTER TABLE approval_policy ADD COLUMN distance_days smallint NOT NULL DEFAULT 30 CHECK (distance_days BETWEEN 0 AND 365);
+ALTER TABLE approval ADD COLUMN distance_days smallint NOT NULL DEFAULT 30 CHECK (distance_days BETWEEN 0 AND 365);
+
+-- Who changed what a role gives, the last time.
+ALTER TABLE role ADD COLUMN changed_by uuid, ADD COLUMN changed_at timestamptz;
+
+-- Who has had their hands on an account or on what it may do: made it, opened a way to sign in as it, put it into a group. No foreign
+-- keys: whoever is deleted has done it all the same. Rows older than a policy can look back are dropped.
+CREATE TABLE account_hand (
+    principal_id    uuid NOT NULL,
+    hand_id         uuid NOT NULL,
+    act             text NOT NULL CHECK (act IN ('made', 'reset', 'linked', 'grouped')),
+    group_id        uuid,
+    at              timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK ((act = 'grouped') = (group_id IS NOT NULL))
+);
+CREATE INDEX account_hand_of ON account_hand (hand_id, at);
+CREATE INDEX account_hand_age ON account_hand (at);
+INSERT INTO account_hand (principal_id, hand_id, act, at)
+SELECT id, created_by, 'made', created_at FROM principal WHERE created_by IS NOT NULL AND kind <> 'node';

@@ -21,7 +21,10 @@ SELECT id FROM role WHERE id = $1 FOR UPDATE;
 SELECT permissions FROM role WHERE id = $1 FOR SHARE;
 
 -- name: role_patch
-UPDATE role SET name = $2, description = $3, permissions = $4, revision = revision + 1 WHERE id = $1;
+UPDATE role SET name = $2, description = $3, permissions = $4, revision = revision + 1,
+    changed_by = CASE WHEN permissions = $4 THEN changed_by ELSE $5 END,
+    changed_at = CASE WHEN permissions = $4 THEN changed_at ELSE clock_timestamp() END
+WHERE id = $1;
 
 -- name: role_rewrite_bindings
 UPDATE binding SET permissions = $2 WHERE role_id = $1;

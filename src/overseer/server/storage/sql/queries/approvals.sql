@@ -2,7 +2,8 @@
 
 -- fragment: approval_policy_rows
 SELECT b.id, b.title, b.description, b.actions, b.app_match, b.app_id, b.environment_match, b.environment_id, b.node_match, b.node_id,
-       b.name, b.name_is_prefix, b.label_key, b.label_value, b.approvers, b.waits_seconds, b.lives_seconds, b.created_at, b.revision,
+       b.name, b.name_is_prefix, b.label_key, b.label_value, b.approvers, b.waits_seconds, b.lives_seconds, b.distance_days, b.created_at,
+       b.revision,
        a.name AS app, e.name AS environment, n.name AS node
 FROM approval_policy b
 LEFT JOIN app a ON a.id = b.app_id LEFT JOIN environment e ON e.id = b.environment_id LEFT JOIN node n ON n.id = b.node_id
@@ -24,14 +25,15 @@ SELECT id FROM approval_policy WHERE id = $1 FOR UPDATE;
 
 -- name: approval_policy_insert
 INSERT INTO approval_policy (id, title, description, actions, app_match, app_id, environment_match, environment_id, node_match, node_id,
-                             name, name_is_prefix, label_key, label_value, approvers, waits_seconds, lives_seconds, created_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18);
+                             name, name_is_prefix, label_key, label_value, approvers, waits_seconds, lives_seconds,
+                             distance_days, created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19);
 
 -- name: approval_policy_update
 UPDATE approval_policy
 SET title = $2, description = $3, actions = $4, app_match = $5, app_id = $6, environment_match = $7, environment_id = $8,
     node_match = $9, node_id = $10, name = $11, name_is_prefix = $12, label_key = $13, label_value = $14, approvers = $15,
-    waits_seconds = $16, lives_seconds = $17, revision = revision + 1
+    waits_seconds = $16, lives_seconds = $17, distance_days = $18, revision = revision + 1
 WHERE id = $1;
 
 -- name: approval_policy_delete
@@ -40,7 +42,7 @@ DELETE FROM approval_policy WHERE id = $1;
 -- fragment: approval_rows
 -- The state as it is now: what waited too long, or was not used in time, has expired without anybody's doing.
 SELECT r.id, r.principal_id, p.name AS principal, p.kind AS principal_kind, r.digest, r.content::text AS content, r.names::text AS names,
-       r.secret_id, r.reason, r.approvers, r.lives_seconds, r.waits_until, r.usable_until, r.created_at, r.ended_at,
+       r.secret_id, r.reason, r.approvers, r.lives_seconds, r.distance_days, r.waits_until, r.usable_until, r.created_at, r.ended_at,
        CASE WHEN r.state = 'pending' AND r.waits_until <= statement_timestamp() THEN 'expired'
             WHEN r.state = 'approved' AND r.usable_until <= statement_timestamp() THEN 'expired'
             ELSE r.state END AS state
@@ -85,8 +87,9 @@ SELECT id FROM approval WHERE id = $1 AND state = 'approved' AND usable_until > 
 UPDATE approval SET state = 'used', ended_at = statement_timestamp() WHERE id = $1;
 
 -- name: approval_insert
-INSERT INTO approval (id, principal_id, operation, digest, content, names, secret_id, reason, approvers, lives_seconds, waits_until)
-VALUES ($1, $2, $3, $4, $5::text::jsonb, $6::text::jsonb, $7, $8, $9, $10, $11);
+INSERT INTO approval (id, principal_id, operation, digest, content, names, secret_id, reason, approvers, lives_seconds, waits_until,
+                      distance_days)
+VALUES ($1, $2, $3, $4, $5::text::jsonb, $6::text::jsonb, $7, $8, $9, $10, $11, $12);
 
 -- name: approval_approve
 UPDATE approval SET state = 'approved', usable_until = statement_timestamp() + make_interval(secs => lives_seconds) WHERE id = $1;
@@ -122,3 +125,34 @@ SELECT id FROM hand;
 -- name: approval_given_bindings
 -- Of the bindings $1 those that nobody of $2 has made; a maker who is gone was somebody else.
 SELECT id FROM binding WHERE id = ANY ($1::uuid[]) AND (created_by <> ALL ($2::uuid[])) IS NOT FALSE;
+
+-- name: approval_side
+-- Who is on the side of the hands $1: themselves; machines that any of them made, or has a token of; people whom any of them made, or
+-- opened a way to sign in as, since $2; and those on the side of these.
+WITH RECURSIVE side AS (
+    SELECT unnest($1::uuid[]) AS id
+    UNION
+    SELECT m.id FROM side s CROSS JOIN LATERAL (
+        SELECT p.id FROM principal p WHERE p.created_by = s.id AND p.kind <> 'user'
+        UNION ALL
+        SELECT p.id FROM token t JOIN principal p ON p.id = t.principal_id AND p.kind <> 'user' WHERE t.created_by = s.id
+        UNION ALL
+        SELECT h.principal_id FROM account_hand h WHERE h.hand_id = s.id AND h.act <> 'grouped' AND h.at >= $2
+    ) m
+)
+SELECT id FROM side;
+
+-- name: approval_not_given
+-- Of the bindings $1 that the person $2 holds those that exist still, and that nobody of $3 gave since $4: by the binding itself, by
+-- what its role gives, or by a place in its group.
+SELECT b.id FROM binding b JOIN role r ON r.id = b.role_id
+WHERE b.id = ANY ($1::uuid[])
+  AND (b.created_at < $4 OR (b.created_by = ANY ($3::uuid[])) IS NOT TRUE)
+  AND (r.changed_at < $4 OR (r.changed_by = ANY ($3::uuid[])) IS NOT TRUE)
+  AND NOT EXISTS (SELECT FROM account_hand h
+                  WHERE h.hand_id = ANY ($3::uuid[]) AND h.at >= $4 AND h.principal_id = $2 AND h.group_id = b.subject_id);
+
+-- name: account_hand_insert
+-- $1 the account, $2 whose hand, $3 what it did, $4 the group or NULL, $5 what is older is dropped.
+WITH old AS (DELETE FROM account_hand WHERE at < statement_timestamp() - $5::interval)
+INSERT INTO account_hand (principal_id, hand_id, act, group_id) VALUES ($1, $2, $3, $4);

@@ -52,6 +52,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 TO overseer_service;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON approval_policy, approval, approval_decision TO overseer_service;
+GRANT SELECT, INSERT, DELETE ON account_hand TO overseer_service;
 GRANT SELECT, INSERT, UPDATE ON backup_run TO overseer_service;
 GRANT SELECT, INSERT ON backup_resumption TO overseer_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON backend, secret_source TO overseer_service;
