@@ -197,7 +197,7 @@ def compose_binary() -> list[str]:
 
 def _succeeds(command: list[str]) -> bool:
     try:
-        return subprocess.run(command, capture_output=True, check=False, timeout=20).returncode == 0
+        return subprocess.run(command, capture_output=True, check=False, timeout=90).returncode == 0
     except subprocess.TimeoutExpired:
         return False
 

@@ -71,7 +71,7 @@ def stop(home: Path) -> None:
     if pid_file.exists():
         pid = int(pid_file.read_text().splitlines()[0])
         os.kill(pid, signal.SIGQUIT)  # immediate: the data is thrown away in the next line
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while _alive(pid) and time.monotonic() < deadline:
             time.sleep(0.02)
     shutil.rmtree(home, ignore_errors=True)

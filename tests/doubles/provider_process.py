@@ -26,7 +26,7 @@ class ProviderProcess:
 
     def control(self, **asked: Any) -> dict[str, Any]:
         """Set ``mode``, ``users`` or ``rotate`` (how many older keys stay published); what was asked of it so far."""
-        answer = httpx.post(f"{self.issuer}/control", json=asked, trust_env=False)
+        answer = httpx.post(f"{self.issuer}/control", json=asked, trust_env=False, timeout=60)
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found
@@ -37,12 +37,12 @@ class ProviderProcess:
 
     def sign(self, claims: dict[str, Any]) -> str:
         """A token with these claims."""
-        token: str = httpx.post(f"{self.issuer}/sign", json=claims, trust_env=False).json()["token"]
+        token: str = httpx.post(f"{self.issuer}/sign", json=claims, trust_env=False, timeout=60).json()["token"]
         return token
 
     def log_in(self, url: str, name: str) -> dict[str, str]:
         """Fill in the form at ``url`` (the authorization request); the query that the browser is sent back with."""
-        with httpx.Client(trust_env=False) as browser:
+        with httpx.Client(trust_env=False, timeout=60) as browser:
             page = browser.get(url)
             assert page.status_code == 200, page.text
             fields = {key: unescape(value) for key, value in re.findall(r'name="([a-z_]+)" value="([^"]*)"', page.text)}

@@ -45,7 +45,7 @@ class Arranged:
     forget: Callable[[], None] | None = None
     requests: Callable[[], int] = lambda: 0
 
-    def open(self, *, seconds: float = 5.0, **credentials: str) -> Backend:
+    def open(self, *, seconds: float = 60.0, **credentials: str) -> Backend:
         """The adapter, as the server opens it."""
         kind = KINDS[self.kind]
         given = {**self.credentials, **credentials}

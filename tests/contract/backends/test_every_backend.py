@@ -147,7 +147,7 @@ async def test_nothing_waits_longer_than_the_deadline(misled: Arranged) -> None:
                 misled.settings[name] = url
         began = time.monotonic()
         assert await fetched(misled.open(seconds=0.3), misled.refs[0]) == [Stage.TIMEOUT]
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15  # before the service answers
 
 
 async def test_nobody_there_is_an_absence(misled: Arranged) -> None:

@@ -41,7 +41,7 @@ def server(any_vault: VaultAdministrator) -> VaultAdministrator:
 
 
 def opened(
-    server: VaultAdministrator, credentials: dict[str, str], clock: Any = None, seconds: float = 5.0, **settings: str
+    server: VaultAdministrator, credentials: dict[str, str], clock: Any = None, seconds: float = 60.0, **settings: str
 ) -> Vault:
     given = {"address": server.url, "ca_pem": server.ca_pem, "namespace": server.namespace, **settings}
     setup = Setup("it", check_settings(KINDS["vault"], given), credentials, RULES, seconds)

@@ -21,7 +21,7 @@ import pytest
 from tests.ports import free_port
 
 REGION = "eu-central-1"
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 
 
 @dataclass
@@ -58,11 +58,11 @@ class KmsServer:
     @contextmanager
     def enforcing(self) -> Iterator[None]:
         """Policies count: without this everybody may do everything."""
-        httpx.post(f"{self.url}/moto-api/reset-auth", content=b"0").raise_for_status()
+        httpx.post(f"{self.url}/moto-api/reset-auth", content=b"0", timeout=60).raise_for_status()
         try:
             yield
         finally:
-            httpx.post(f"{self.url}/moto-api/reset-auth", content=b"Infinity").raise_for_status()
+            httpx.post(f"{self.url}/moto-api/reset-auth", content=b"Infinity", timeout=60).raise_for_status()
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def kms_server() -> Iterator[KmsServer]:
         deadline = time.monotonic() + READY_SECONDS
         while True:
             try:
-                httpx.get(f"{url}/moto-api/data.json", timeout=5)
+                httpx.get(f"{url}/moto-api/data.json", timeout=30)
                 break
             except httpx.TransportError:
                 if process.poll() is not None or time.monotonic() > deadline:

@@ -23,7 +23,7 @@ def sealer(world: World, batch: int = 5000) -> AuditSealer:
 async def seal(world: World) -> None:
     """One round of sealing that takes every row: the cluster is shared, and a transaction of another test holds the horizon."""
     behind = "SELECT count(*) AS rows FROM audit WHERE xact >= pg_snapshot_xmin(pg_current_snapshot())"
-    for _ in range(600):
+    for _ in range(1800):
         if not (await world.sql(behind))[0]["rows"]:
             break
         await asyncio.sleep(0.05)

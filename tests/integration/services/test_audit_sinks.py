@@ -27,7 +27,7 @@ from overseer.server.services.sink_targets import FileTarget, Item, SyslogTarget
 from overseer.server.sink_settings import SinkSettings
 from overseer.server.storage.audit_rows import insert_events
 from tests.integration.services.sealing import event, sealer, write_rows
-from tests.integration.services.world import World
+from tests.integration.services.world import World, eventually
 from tests.unit.server.certificate import self_signed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -247,6 +247,7 @@ def frames(content: bytes) -> list[bytes]:
 async def test_syslog_messages_are_framed_by_octets() -> None:
     async with receiver() as (port, taken):
         await SyslogTarget("127.0.0.1", port, tls=False, ca_file=None).send("x", items(3))
+        await eventually(lambda: bytes(taken).count(b'{"n": ') == 3 and taken.endswith(b"}"))
     messages = frames(bytes(taken))
     assert len(messages) == 3
     head, _, body = messages[2].partition(b"\xef\xbb\xbf")
@@ -262,8 +263,7 @@ async def test_syslog_over_tls_trusts_its_ca_alone(tmp_path: Path) -> None:
     context.load_cert_chain(certificate, key)
     async with receiver(context) as (port, taken):
         await SyslogTarget("localhost", port, tls=True, ca_file=certificate).send("x", items(2))
-        await asyncio.sleep(0.1)
-        assert len(frames(bytes(taken))) == 2
+        await eventually(lambda: len(frames(bytes(taken))) == 2)
         with pytest.raises(ssl.SSLCertVerificationError):
             await SyslogTarget("localhost", port, tls=True, ca_file=None).send("x", items(1))
     assert len(frames(bytes(taken))) == 2

@@ -339,10 +339,10 @@ def s3_url() -> Iterator[str]:
     process = subprocess.Popen([*command, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             try:
-                httpx.get(url, timeout=5)
+                httpx.get(url, timeout=30)
                 break
             except httpx.TransportError:
                 assert process.poll() is None

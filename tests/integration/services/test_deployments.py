@@ -458,12 +458,12 @@ async def test_many_fields_of_a_large_value_are_read_once(delivery: Delivery) ->
 
 async def test_others_are_served_while_a_large_bundle_is_read(delivery: Delivery) -> None:
     large = "services:\n  a:\n    image: x\n    command:\n" + "".join(f"      - a$a{n}\n" for n in range(200_000))
-    ticks = [time.monotonic()]
+    ticks = [time.process_time()]  # of this process alone: another one's turn is no pause of ours
 
     async def others() -> None:
         while True:
             await asyncio.sleep(0.001)
-            ticks.append(time.monotonic())
+            ticks.append(time.process_time())
 
     served = asyncio.create_task(others())
     bundle = await delivery.bundle(large)

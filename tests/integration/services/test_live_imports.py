@@ -82,7 +82,7 @@ async def stored(world: World) -> AsyncIterator[Stored]:
     with served(vault) as url:
         settings = {"address": url, "auth": "token", "kv_version": "2"}
         body = BackendCreate(
-            name="corp", kind="vault", settings=settings, credentials={"token": vault.token("reader")}, timeout=2
+            name="corp", kind="vault", settings=settings, credentials={"token": vault.token("reader")}, timeout=30
         )
         corp = (await backends.create_backend(world.owner, body)).view
         yield Stored(world, vault, engine, backends, live, imports, corp)

@@ -136,7 +136,7 @@ def _promote(home: Path) -> None:
     state = home / "data" / "postmaster.pid"
     pid = int(state.read_text().splitlines()[0])
     os.kill(pid, signal.SIGINT)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while state.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     account = postgres_server._account()
@@ -153,7 +153,7 @@ def _promote(home: Path) -> None:
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
             **postgres_server._identity(account),
         )  # fmt: skip
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         try:
             postgres_server.execute(home, "SELECT pg_promote()")

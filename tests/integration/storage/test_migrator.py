@@ -184,7 +184,7 @@ async def test_a_server_that_may_lose_commits_is_refused(own_cluster: Path) -> N
 
 async def _reload(cluster: Path, url: str, setting: str, value: str) -> None:
     postgres_server.execute(cluster, f"ALTER SYSTEM SET {setting} = {value}", "SELECT pg_reload_conf()")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 90
     while await _fetch(url, f"SHOW {setting}") != value:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)

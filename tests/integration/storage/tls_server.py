@@ -92,7 +92,7 @@ class TlsServer:
         command = [self.programs / "postgres", "-D", data, *(part for item in options.items() for part in ("-c", "=".join(item)))]
         with (self.home / "log").open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **self.account.popen_arguments())
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while "accept connections" not in (self.home / "log").read_text():
             assert self.process.poll() is None, (self.home / "log").read_text()
             assert time.monotonic() < deadline
@@ -101,7 +101,7 @@ class TlsServer:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(20)
+            self.process.wait(60)
         self.process.kill()
         self.process.wait()
 

@@ -48,6 +48,14 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], SecretValue | None
     return run
 
 
+def looks_end() -> None:
+    """Until no look is under way."""
+    deadline = time.monotonic() + 60
+    while "agent-look" in [one.name for one in threading.enumerate()]:
+        assert time.monotonic() < deadline, "a look never returned"
+        time.sleep(0.01)
+
+
 def test_a_file_of_a_container_is_read(look: Callable[[Path], SecretValue | None], tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"v")
     assert look(tmp_path / "key") == SecretValue(b"v")
@@ -58,9 +66,8 @@ def test_what_only_looks_like_a_file_is_not_read(
     look: Callable[[Path], SecretValue | None], tmp_path: Path, target: str
 ) -> None:
     (tmp_path / "key").symlink_to(target)
-    began = time.monotonic()
     assert look(tmp_path / "key") is None
-    assert time.monotonic() - began < 5
+    looks_end()  # none of them hangs in a read
 
 
 def test_what_is_no_file_asks_no_engine(look: Callable[[Path], SecretValue | None], tmp_path: Path) -> None:
@@ -79,11 +86,9 @@ def test_a_look_that_never_returns_is_given_up_and_many_of_them_are_refused(
     monkeypatch.setattr(container_contents, "_LOOK_SECONDS", 0.05)
     monkeypatch.setattr(container_contents, "_looks", threading.BoundedSemaphore(2))
     for _ in range(3):
-        assert container_contents._in_time(lambda: hold.wait(30)) is None
+        assert container_contents._in_time(lambda: hold.wait(300)) is None
     assert [one.name for one in threading.enumerate()].count("agent-look") == 2
     hold.set()
-    deadline = time.monotonic() + 5
-    while "agent-look" in [one.name for one in threading.enumerate()] and time.monotonic() < deadline:
-        time.sleep(0.01)
-    monkeypatch.setattr(container_contents, "_LOOK_SECONDS", 10.0)
+    looks_end()
+    monkeypatch.setattr(container_contents, "_LOOK_SECONDS", 90.0)
     assert look(tmp_path / "key") == SecretValue(b"v")

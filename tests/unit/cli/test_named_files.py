@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -69,11 +69,11 @@ def test_hostile_files_end_the_command_in_bounded_time_and_memory(tmp_path: Path
         "from overseer.cli.program import run\n"
         "sys.exit(run(sys.argv[1:]))\n"
     )
-    began = time.monotonic()
+    began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = subprocess.run(
-        [sys.executable, "-c", program, "compose", command, str(file), *more], capture_output=True, check=False, timeout=120
+        [sys.executable, "-c", program, "compose", command, str(file), *more], capture_output=True, check=False, timeout=300
     )
     assert done.returncode == (1 if command == "lint" else 0), done.stderr.decode()[-500:]
     if command == "render":  # without a reference it is Compose's business
         assert done.stdout == text.encode()
-    assert time.monotonic() - began < 60
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began < 60

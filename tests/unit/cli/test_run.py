@@ -66,7 +66,7 @@ def _overseer(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         env=environment,
-        timeout=30,
+        timeout=120,
     )
 
 

@@ -71,10 +71,10 @@ def test_a_machine_that_says_nothing_does_not_hold_the_others_up(monkeypatch: py
             one.setblocking(False)
             one.connect_ex(silent.getsockname())
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with scripted_server(Reply(204)) as server, HttpClient(f"{url},{server.url}") as client:
+        with scripted_server(Reply(204)) as server, HttpClient(f"{url},{server.url}", timeout=300) as client:
             began = time.monotonic()
             assert client.request("GET", "/x").status == 204
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 60  # by its own limit, not by the request's
         for one in full:
             one.close()
 

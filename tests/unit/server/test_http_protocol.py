@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from overseer.server import http_protocol
 from overseer.server.api.endpoint import Edge
@@ -37,7 +39,7 @@ async def exchange(port: int, *parts: bytes, pause: float = 0.0) -> bytes:
             writer.write(part)
             await writer.drain()
             await asyncio.sleep(pause)
-        return await asyncio.wait_for(reader.read(), 10)
+        return await asyncio.wait_for(reader.read(), 90)
     except ConnectionError:
         return b"reset"
     finally:
@@ -141,8 +143,64 @@ async def test_a_client_that_leaves_ends_its_long_poll() -> None:
     running = asyncio.create_task(server._serve([bound]))
     _, writer = await asyncio.open_connection("127.0.0.1", bound.getsockname()[1])
     writer.write(b"POST /wait HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
-    await asyncio.wait_for(services.waiting.wait(), 5)
+    await asyncio.wait_for(services.waiting.wait(), 90)
     writer.close()
-    await asyncio.wait_for(services.ended.wait(), 5)
+    await asyncio.wait_for(services.ended.wait(), 90)
     server.should_exit = True
     await running
+
+
+class Written:
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.said: list[bytes | str] = []
+        self.write_paused = False  # the flow's
+        self.write, self.close = self.said.append, lambda: self.said.append("closed")
+
+
+START = {"type": "http.response.start", "status": 200}
+TYPE, LENGTH = (b"content-type", b"application/json"), (b"content-length", b"4")
+BODY = {"type": "http.response.body", "body": b"abcd"}
+ANSWERS: dict[str, list[dict[str, Any]]] = {
+    "whole": [{**START, "headers": [TYPE, LENGTH]}, BODY],
+    "in two parts": [{**START, "headers": [LENGTH]}, {**BODY, "body": b"ab", "more_body": True}, {**BODY, "body": b"cd"}],
+    "empty": [{**START, "headers": [(b"content-length", b"0")]}, {**BODY, "body": b""}],
+    "without a length": [{**START, "headers": [TYPE]}, BODY],
+    "no content": [{**START, "status": 204, "headers": []}, {**BODY, "body": b""}],
+    "closing": [{**START, "headers": [LENGTH, (b"connection", b"close")]}, BODY],
+    "chunked": [{**START, "headers": [(b"transfer-encoding", b"chunked")]}, BODY],
+    "too long": [{**START, "headers": [LENGTH]}, {**BODY, "body": b"abcde"}],
+    "too short": [{**START, "headers": [LENGTH]}, {**BODY, "body": b"abc"}],
+    "more than one answer": [{**START, "headers": [LENGTH]}, BODY, BODY],
+    "a second header in a value": [{**START, "headers": [LENGTH, (b"x-a", b"b\r\nset-cookie: c")]}, BODY],
+    "a line feed in a value": [{**START, "headers": [LENGTH, (b"x-a", b"b\nc")]}, BODY],
+    "a control in a value": [{**START, "headers": [LENGTH, (b"x-a", b"b\x00")]}, BODY],
+    "a header's end in a value": [{**START, "headers": [LENGTH, (b"x-a", b"b\r\n\r\n")]}, BODY],
+}
+
+
+async def said(kind: type[RequestResponseCycle], method: str, keep_alive: bool, messages: list[dict[str, Any]]) -> list[Any]:
+    """What a cycle writes, and what it raises in the end."""
+    written: Any = Written()
+    log: Any = logging.getLogger("nobody")
+    cycle = kind(
+        {"method": method}, written, written, log, log, False, [(b"date", b"today")], asyncio.Event(), False, keep_alive,  # type: ignore[arg-type, typeddict-item]
+        lambda: written.said.append("told"),
+    )  # fmt: skip
+    try:
+        for message in messages:
+            await cycle.send(message)  # type: ignore[arg-type]
+    except RuntimeError as error:
+        written.said.append(str(error))
+    texts = b"".join(one for one in written.said if isinstance(one, bytes))
+    return [texts, *(one for one in written.said if isinstance(one, str)), cycle.response_complete]
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+@pytest.mark.parametrize("method", ["POST", "HEAD"])
+@pytest.mark.parametrize("keep_alive", [True, False])
+async def test_what_is_written_is_what_uvicorn_writes(case: str, method: str, keep_alive: bool) -> None:
+    ours = await said(http_protocol._Cycle, method, keep_alive, ANSWERS[case])
+    assert ours == await said(RequestResponseCycle, method, keep_alive, ANSWERS[case])
+    assert len(ours) > 1

@@ -121,21 +121,21 @@ def test_signals_reach_the_command_and_its_code_comes_back(tmpfs_dir: Path, numb
         "import signal, sys, time\n"
         f"signal.signal({int(number)}, lambda *_: sys.exit(40))\n"
         "print('ready', flush=True)\n"
-        "time.sleep(30)"
+        "time.sleep(300)"
     )
     with start(tmpfs_dir, [PYTHON, "-c", script], {"a": "1"}) as child:
         assert await_output(child) == b"ready\n"
         assert len(list(tmpfs_dir.iterdir())) == 1
         child.send_signal(number)
-        assert child.wait(10) == 40
+        assert child.wait(90) == 40
     assert list(tmpfs_dir.iterdir()) == []
 
 
 def test_a_command_that_does_not_care_dies_of_the_signal(tmpfs_dir: Path) -> None:
-    with start(tmpfs_dir, ["sh", "-c", "echo ready; exec sleep 30"], {"a": "1"}) as child:
+    with start(tmpfs_dir, ["sh", "-c", "echo ready; exec sleep 300"], {"a": "1"}) as child:
         assert await_output(child) == b"ready\n"
         child.terminate()
-        assert child.wait(10) == 128 + signal.SIGTERM
+        assert child.wait(90) == 128 + signal.SIGTERM
     assert list(tmpfs_dir.iterdir()) == []
 
 
@@ -150,7 +150,9 @@ def test_a_terminals_interrupt_comes_once(tmpfs_dir: Path) -> None:
         "    global n; n += 1\n"
         "signal.signal(2, count)\n"
         "print('ready', flush=True)\n"
-        "time.sleep(1.2); time.sleep(0.3)\n"
+        "for _ in range(1200):\n"
+        "    n or time.sleep(0.05)\n"
+        "time.sleep(0.5)\n"  # in which a second one would come
         "sys.exit(50 + n)"
     )
     told = json.dumps({"argv": [PYTHON, "-c", script], "values": {"a": "1"}, "files": True, "root": str(tmpfs_dir)})
@@ -167,18 +169,20 @@ def test_a_terminals_interrupt_comes_once(tmpfs_dir: Path) -> None:
     assert os.waitstatus_to_exitcode(status) == 51
 
 
-def test_what_a_killed_parent_left_is_wiped_by_the_next_run(tmpfs_dir: Path) -> None:
-    with start(tmpfs_dir, ["sh", "-c", "echo ready; exec sleep 4"], {"a": "1"}) as child:
+def test_what_a_killed_parent_left_is_wiped_by_the_next_run(tmpfs_dir: Path, tmp_path: Path) -> None:
+    script = f"echo ready; until test -e {tmp_path / 'end'}; do sleep 0.1; done"
+    with start(tmpfs_dir, ["sh", "-c", script], {"a": "1"}) as child:
         assert await_output(child) == b"ready\n"
         child.kill()
-        child.wait(10)
+        child.wait(90)
         left = list(tmpfs_dir.iterdir())
         assert len(left) == 1
         assert run_process(["true"], {"b": SecretValue("2")}, files=True, root=MemoryRoot(tmpfs_dir)) == 0
         assert list(tmpfs_dir.iterdir()) == left  # the command lives on and may read its files
-        deadline = time.monotonic() + 10
+        (tmp_path / "end").touch()
+        deadline = time.monotonic() + 90
         while list(tmpfs_dir.iterdir()) and time.monotonic() < deadline:
-            time.sleep(0.5)
+            time.sleep(0.1)
             run_process(["true"], {"b": SecretValue("2")}, files=True, root=MemoryRoot(tmpfs_dir))
     assert list(tmpfs_dir.iterdir()) == []
 
@@ -187,11 +191,11 @@ def test_no_value_in_any_argument(tmpfs_dir: Path) -> None:
     canary = "canary-never-in-argv"
     for files in (True, False):
         name = "a" if files else "A"
-        with start(tmpfs_dir, ["sh", "-c", "echo ready; exec sleep 30"], {name: canary}, files=files) as child:
+        with start(tmpfs_dir, ["sh", "-c", "echo ready; exec sleep 300"], {name: canary}, files=files) as child:
             assert await_output(child) == b"ready\n"
             lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
             child.terminate()
-            child.wait(10)
+            child.wait(90)
         assert not any(canary.encode() in line for line in lines)
 
 

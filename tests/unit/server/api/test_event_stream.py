@@ -50,7 +50,7 @@ class Reader:
             self.told.set()
 
     async def read(self, source: AsyncGenerator[Any, None], method: str = "GET") -> None:
-        await asyncio.wait_for(send_events(EventStream(source), method, self.receive, self.send, self.draining), 10)  # type: ignore[arg-type]
+        await asyncio.wait_for(send_events(EventStream(source), method, self.receive, self.send, self.draining), 90)  # type: ignore[arg-type]
 
     @property
     def body(self) -> bytes:
@@ -79,7 +79,7 @@ async def test_events_are_written_as_the_standard_says() -> None:
 async def test_it_ends_with_its_reader_and_with_the_server(end: str) -> None:
     reader = Reader()
     reading = asyncio.create_task(reader.read(reader.source(("1", "state", Said(text="a")))))
-    await asyncio.wait_for(reader.told.wait(), 10)
+    await asyncio.wait_for(reader.told.wait(), 90)
     getattr(reader, end).set()
     await reading
     assert reader.closed

@@ -78,6 +78,6 @@ def test_at_the_limits(text: bytes) -> None:
     ids=["backslashes", "open text", "quotes", "open quotes", "points"],
 )
 def test_large_texts_are_scanned_in_linear_time(text: bytes) -> None:
-    began = time.perf_counter()
+    began = time.process_time()  # of this process alone: a busy machine is no quadratic scan, which would take hours
     check_shape(text)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 20
