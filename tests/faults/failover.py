@@ -231,10 +231,9 @@ def _fill_and_see(stage: Stage, filler: Path) -> str:
 
 def _fill(filler: Path, leave: int) -> None:
     """Take all that is left of the file system but ``leave`` bytes."""
-    with filler.open("ab") as file, suppress(OSError):
+    with filler.open("ab", buffering=0) as file, suppress(OSError):  # a buffer would be written once more when it is closed
         while True:
             file.write(bytes(1 << 16))
-            file.flush()
     if leave:
         os.truncate(filler, max(0, filler.stat().st_size - leave))
 
