@@ -14,7 +14,7 @@ from overseer.wire.messages import Answer, Request
 from overseer.wire.secrets import ScopeView
 
 MAX_ENTRIES: Final = 5000
-MAX_EXPORTED: Final = 500
+MAX_EXPORTED: Final = MAX_ENTRIES
 Conflicts = Literal["skip", "new-version", "fail"]
 
 

@@ -39,6 +39,7 @@ from tests.integration.services.world import World, text, together
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 CANARY = "canary-91ab"
+MANY = 600
 
 
 @pytest.fixture
@@ -218,6 +219,17 @@ async def test_an_export_is_encrypted_and_audited(world: World, exports: ExportS
     assert [(row["resource_name"], row["outcome"], row["version"], row["code"]) for row in rows] == [
         ("a", "allowed", 1, ""), ("b", "allowed", 1, ""),
     ]  # fmt: skip
+
+
+async def test_a_whole_scope_leaves_in_one_export(world: World, imports: ImportService, exports: ExportService) -> None:
+    """More than the five hundred of a batch, each with its own row."""
+    made = {f"S{number:04}": f"value {number}" for number in range(MANY)}
+    await imports.import_secrets(world.owner, request(made))
+    caller = world.caller(world.owner.token_hash)
+    assert plain(await exports.export(caller, ExportRequest(format="json", plaintext=True))) == made
+    rows = await world.audit(caller)
+    assert {(row["action"], row["outcome"], row["code"]) for row in rows} == {("secret:export", "allowed", "plaintext")}
+    assert sorted(row["resource_name"] for row in rows) == sorted(made)
 
 
 async def test_plain_text_needs_its_own_permission(world: World, exports: ExportService) -> None:

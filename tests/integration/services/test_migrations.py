@@ -225,8 +225,11 @@ async def test_conflicts_are_listed_completely_and_nothing_comes(world: World, t
     await target.secrets.move(target.owner, UUID(ids["raw"]), SecretMove(scope=elsewhere))
     await world.secret("fresh", "x", app="shop")
     archive, before = await exported(world), await store(target)
+    caller = target.caller(target.owner.token_hash)
     with pytest.raises(BatchRefused) as refused:
-        await taken_in(target, archive)
+        await taken_in(target, archive, caller)
+    rows = [row for row in await target.audit(caller) if row["outcome"] != "allowed"]
+    assert [(row["action"], row["outcome"], row["code"]) for row in rows] == [("migration:import", "failed", "batch_refused")]
     assert {one.place.split(" ")[0]: one.rule for one in refused.value.problems} == {
         "db": "version 4 is another one here",
         "api": "another secret has this name there",

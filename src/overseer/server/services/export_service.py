@@ -3,12 +3,14 @@
 Guarantees: all or nothing, with every name that cannot be had in one error; each release has its own audit row, committed before
 anything is decrypted; a secret whose reveal a policy guards needs its approval here as well, which is used up. A format that
 cannot carry a value refuses it by name. What comes from a backend leaves by the rules of a reveal: asked for where it is due,
-never while the backend refuses it. It will not read other scopes than the one named, nor what applies there from elsewhere.
+never while the backend refuses it. It will not read other scopes than the one named, nor what applies there from elsewhere,
+or hold more than 32 MiB of values at once: a larger scope is exported by names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -23,7 +25,7 @@ from overseer.core.secret_value import SecretValue
 from overseer.crypto.age_keys import Recipient
 from overseer.crypto.age_messages import encrypt_to
 from overseer.interchange.formats import WRITERS, write
-from overseer.server.services.approval_guard import CODE, refusal_of, reveal_of, secret_place
+from overseer.server.services.approval_guard import CODE, guarded_secrets, refusal_of, reveal_of, secret_place
 from overseer.server.services.gate import HIDDEN_MESSAGE, Entry, Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.services.places import Place, find_place
@@ -37,6 +39,8 @@ from overseer.wire.imports import MAX_EXPORTED, ExportRequest
 
 _PLAINTEXT: Final = "plaintext"
 _PLAINTEXT_STALE: Final = "plaintext:stale"
+#: Secrets that are decided before others have their turn.
+_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,8 @@ class ExportService:
             await self._sources.refresh(due, caller.request_id)
             names, releases, _ = await self._released(caller, body, [one.secret_id for one in due])
         values = await self._opener.open_all(releases)
-        content = write(body.format, list(zip(names, values, strict=True)))
-        if not body.plaintext:
-            content = encrypt_to(SecretValue(content), body.recipients)
-        return Exported(body.format, not body.plaintext, names, SecretValue(content))
+        content = await asyncio.to_thread(_written, body, list(zip(names, values, strict=True)))
+        return Exported(body.format, not body.plaintext, names, content)
 
     async def _released(
         self, caller: Caller, body: ExportRequest, asked: Collection[UUID]
@@ -97,6 +99,11 @@ class ExportService:
                 raise Conflict("a secret was deleted meanwhile; try again")
         releases = [(found[row.id, row.active_version], event) for row, event in zip(rows, events, strict=True)]
         return tuple(row.name for row in rows), releases, []
+
+
+def _written(body: ExportRequest, secrets: Sequence[tuple[str, SecretValue]]) -> SecretValue:
+    content = SecretValue(write(body.format, secrets))
+    return content if body.plaintext else SecretValue(encrypt_to(content, body.recipients))
 
 
 def _check(body: ExportRequest) -> None:
@@ -131,15 +138,24 @@ async def _admitted(entry: Entry, place: Place, body: ExportRequest) -> list[Sec
     if len(names) > MAX_EXPORTED:
         entry.refuse(place.resource(), "unavailable")
         raise refusal("body.names", f"an export has at most {MAX_EXPORTED} secrets; name some of them", "too_many")
-    problems = [problem for name in names if (problem := await _refused(entry, place, name, there.get(name), body)) is not None]
+    chosen = [there[name] for name in names if name in there]
+    guarded = await guarded_secrets(entry.session, Operation.REVEAL, chosen)
+    problems = []
+    for number, name in enumerate(names):
+        if not number % _AT_ONCE:
+            await asyncio.sleep(0)  # the process serves others, too
+        problem = await _refused(entry, place, name, there.get(name), body, guarded)
+        problems += [] if problem is None else [problem]
     if problems:
         kind = ApprovalRequired if all(one.code == CODE for one in problems) else Unavailable
         raise kind(f"nothing was exported: {len(problems)} of {len(names)} secrets cannot be", problems=problems)
     return [there[name] for name in names]
 
 
-async def _refused(entry: Entry, place: Place, name: str, row: SecretRow | None, body: ExportRequest) -> Problem | None:
-    """Write the row of one secret; the problem where it is refused."""
+async def _refused(
+    entry: Entry, place: Place, name: str, row: SecretRow | None, body: ExportRequest, guarded: Collection[UUID]
+) -> Problem | None:
+    """Write the row of one secret; the problem where it is refused. ``guarded``: those that need an approval to leave."""
     needed = [Permission.SECRET_REVEAL, *([Permission.SECRET_EXPORT] if body.plaintext else [])]
     lacking = [] if row is None else [one for one in needed if not entry.permits(one, row.resource())]
     if row is None or lacking:
@@ -151,6 +167,8 @@ async def _refused(entry: Entry, place: Place, name: str, row: SecretRow | None,
     entry.authorise(Permission.SECRET_REVEAL, resource)
     if body.plaintext:
         entry.amend(code=_PLAINTEXT)
+    if row.id not in guarded:
+        return None
     asked = reveal_of(entry, row, row.active_version)
     waits = await refusal_of(entry, asked, [secret_place(Operation.REVEAL, row)], [Permission.SECRET_REVEAL])
     if waits is None:

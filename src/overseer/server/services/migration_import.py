@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import UUID
 
@@ -106,7 +107,8 @@ class MigrationImports:
                 f"nothing was imported: {len(failing)} of {len(plan.candidates)} secrets cannot come; on_conflict "
                 "(--on-conflict) skip leaves them out"
             )
-            raise BatchRefused(message, problems=failing)
+            async with self._entered(caller, plan):
+                raise BatchRefused(message, problems=failing)
         chosen = [one for one in plan.candidates if one.state in ("new", "newer")]
         parts = _needed(plan, chosen)
         imports = [] if body.dry_run or not chosen else await self._store(caller, plan, chosen, parts)
@@ -120,12 +122,18 @@ class MigrationImports:
             imports=[str(one) for one in imports],
         )
 
+    @asynccontextmanager
+    async def _entered(self, caller: Caller, plan: Plan) -> AsyncIterator[Entry]:
+        """The gate of an import, with the row that says whose archive it is; ``failed`` where the block raises."""
+        async with self._gate.enter(caller, AuditAction.MIGRATION_IMPORT) as entry:
+            entry.authorise_list(Permission.MIGRATION_IMPORT, Resource("migration"))
+            entry.amend(code=str(plan.archive.head.instance), resource_name=plan.signed_by)
+            yield entry
+
     async def _store(self, caller: Caller, plan: Plan, chosen: Sequence[Candidate], parts: Sequence[PartHere]) -> list[UUID]:
         await self._keys.prepare_to_encrypt(sum(len(one.arriving) for one in chosen))
         try:
-            async with self._gate.enter(caller, AuditAction.MIGRATION_IMPORT) as entry:
-                entry.authorise_list(Permission.MIGRATION_IMPORT, Resource("migration"))
-                entry.amend(code=str(plan.archive.head.instance), resource_name=plan.signed_by)
+            async with self._entered(caller, plan) as entry:
                 await _make_parts(entry, parts)
                 await _lock(entry, [one for one in chosen if one.row is not None])
                 await _let_in(entry, chosen)

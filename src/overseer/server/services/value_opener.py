@@ -7,8 +7,10 @@ is the audit's error. What it will not do: decide, or read rows: call it with wh
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from overseer.core.audit_events import AuditAction, AuditEvent, Outcome
 from overseer.core.errors import DecryptionFailed, KeyProblem, Problem
@@ -18,6 +20,9 @@ from overseer.crypto.keyring import Keyring
 from overseer.server.services.gate import Gate
 from overseer.server.services.key_service import KeyService
 from overseer.server.storage.version_rows import StoredVersion
+
+#: Values that are opened before others have their turn.
+_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class Revealed:
     version: int
     value: SecretValue
     stale: bool = False
+
 
 class ValueOpener:
     """See the module's text."""
@@ -52,7 +58,9 @@ class ValueOpener:
         values: list[SecretValue] = []
         corrections: list[AuditEvent] = []
         problems: list[Problem] = []
-        for stored, released in versions:
+        for number, (stored, released) in enumerate(versions, 1):
+            if not number % _AT_ONCE:
+                await asyncio.sleep(0)  # the process serves others, too
             try:
                 values.append(open_stored(stored, keyring))
             except DecryptionFailed as error:
