@@ -185,7 +185,7 @@ async def said(kind: type[RequestResponseCycle], method: str, keep_alive: bool, 
     written: Any = Written()
     log: Any = logging.getLogger("nobody")
     cycle = kind(
-        {"method": method}, written, written, log, log, False, [(b"date", b"today")], asyncio.Event(), False, keep_alive,  # type: ignore[arg-type, typeddict-item]
+        {"method": method}, written, written, log, log, False, [(b"date", b"today")], asyncio.Event(), False, keep_alive,  # type: ignore[typeddict-item]
         lambda: written.said.append("told"),
     )  # fmt: skip
     try:

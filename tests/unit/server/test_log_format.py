@@ -8,7 +8,9 @@ import json
 import logging
 import sys
 
-from overseer.server.log_format import JoinedLines, JsonFormatter
+import pytest
+
+from overseer.server.log_format import FIELDS, JoinedLines, JsonFormatter, note_info
 
 CANARY = "cAnArY-5e1f"
 
@@ -66,3 +68,28 @@ def test_lines_of_one_turn_are_written_together_and_a_warning_at_once() -> None:
     asyncio.run(turn())
     say(logging.INFO, "five")  # no loop: nothing would write it later
     assert stream.getvalue().endswith("four\nfive\n")
+
+
+def test_the_quick_line_is_the_line_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Byte for byte but for the time; and where somebody else listens, a record is made."""
+    stream, logger = io.StringIO(), logging.getLogger("overseer.access")
+    handler = JoinedLines(stream)
+    handler.setFormatter(JsonFormatter())
+    monkeypatch.setattr(logging.root, "handlers", [handler])
+    monkeypatch.setattr(logging.root, "level", logging.INFO)
+    logger.manager._clear_cache()  # type: ignore[attr-defined]  # levels are remembered
+    fields = {name: f"{name} \u00fc\u2028\"" for name in FIELDS if name not in ("exception", "worker", "exit_code", "seconds")}
+    note_info(logger, "request", fields)
+    logger.info("request", extra=fields)
+    quick, slow, _ = stream.getvalue().split("\n")
+    assert quick.partition(",")[2] == slow.partition(",")[2]
+    assert quick.startswith('{"time":"')
+
+    heard: list[logging.LogRecord] = []
+    other = logging.Handler()
+    monkeypatch.setattr(other, "emit", heard.append)
+    monkeypatch.setattr(logging.root, "handlers", [handler, other])
+    note_info(logger, "request", fields)
+    assert [record.__dict__["route"] for record in heard] == [fields["route"]]
+    monkeypatch.undo()
+    logger.manager._clear_cache()  # type: ignore[attr-defined]

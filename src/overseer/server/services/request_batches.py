@@ -151,7 +151,8 @@ class RequestBatches(Generic[Request, Result]):
                     batch = self._take()
                     self._begun()
                     if not batch:
-                        self._vain = not number  # all that waits touches what is under way, whose end looks at it again
+                        # What waits, if anything does, touches what is under way, whose end looks at it again.
+                        self._vain = not number and self._count > 0
                         break
                     await self._run(batch, (lent,) if self._lends else ())
                     self._let_go(batch)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 
-from overseer.core.errors import NotReady
+from overseer.core.errors import InvalidInput, NotReady, StoreUnavailable
 from overseer.server.services.request_batches import RequestBatches
 
 pytestmark = pytest.mark.anyio
@@ -65,6 +66,73 @@ async def test_a_queue_that_one_has_filled_has_room_for_another() -> None:
     answers = await _all_at_once(queue, asked, going)
     refused = [one for one, answer in zip(asked, answers, strict=True) if isinstance(answer, NotReady)]
     assert refused == ["a8", "a9", "a10", "a11", "a12"]
+
+
+class Lender:
+    """Lends numbers; the first ``failing`` times it cannot."""
+
+    def __init__(self, failing: int = 0) -> None:
+        self.lent, self.back, self.failing = 0, 0, failing
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[int]:
+        await asyncio.sleep(0)
+        if self.failing:
+            self.failing -= 1
+            raise StoreUnavailable("nothing is to be had")
+        self.lent += 1
+        yield self.lent
+        self.back += 1
+
+
+async def test_what_waits_meanwhile_is_run_with_the_same_loan() -> None:
+    """Six batches of two by two tasks need two connections, which are given back; all that arrived is in the first batches."""
+    lender, batches = Lender(), list[list[str]]()
+
+    async def run(_lent: int, batch: Sequence[str]) -> Sequence[str]:
+        batches.append([*batch])
+        await asyncio.sleep(0)
+        return batch
+
+    queue: RequestBatches[str, str] = RequestBatches(run, lend=lender.lend, most_in_batch=2)
+    asked = [f"a{n}" for n in range(12)]
+    assert await asyncio.gather(*map(queue.ask, asked)) == asked
+    await queue.settled()
+    assert [len(batch) for batch in batches] == [2] * 6
+    assert lender.lent == lender.back <= 2
+    assert await queue.ask("later") == "later"
+
+
+async def test_who_can_borrow_nothing_fails_those_who_wait_and_no_others() -> None:
+    async def run(_lent: int, batch: Sequence[str]) -> Sequence[str]:
+        return batch
+
+    queue: RequestBatches[str, str] = RequestBatches(run, lend=Lender(failing=1).lend)
+    answers = await asyncio.gather(queue.ask("a"), queue.ask("b"), return_exceptions=True)
+    assert [type(one) for one in answers] == [StoreUnavailable, StoreUnavailable]
+    assert await queue.ask("c") == "c"
+
+
+async def test_after_a_lost_connection_another_is_borrowed() -> None:
+    """A bad row alone keeps the loan and fails alone; any other error ends it, and is everybody's of that batch."""
+    lender, used = Lender(), list[int]()
+
+    async def run(lent: int, batch: Sequence[str]) -> Sequence[str]:
+        used.append(lent)
+        if "bad" in batch:
+            raise InvalidInput("a bad row")
+        if "lost" in batch:
+            raise StoreUnavailable("it is gone")
+        return batch
+
+    queue: RequestBatches[str, str] = RequestBatches(run, lend=lender.lend, most_in_batch=2)
+    answers = await asyncio.gather(*map(queue.ask, ["good", "bad", "x", "lost", "y"]), return_exceptions=True)
+    assert answers[0] == "good"
+    assert [type(one) for one in answers[1:4]] == [InvalidInput, StoreUnavailable, StoreUnavailable]
+    assert answers[4] == "y"
+    await queue.settled()
+    assert used.count(used[0]) >= 3  # the batch and its halves
+    assert lender.lent >= 2
 
 
 async def _all_at_once(queue: RequestBatches[str, str], asked: Sequence[str], going: asyncio.Event) -> list[object]:
