@@ -2,8 +2,8 @@
 
 Guarantees: no label holds anything that a request sent or that is stored: routes are templates, codes and states are words of
 this program. With several workers the supervisor gives them one private directory in memory (``PROMETHEUS_MULTIPROC_DIR``),
-in which each keeps its numbers, so any worker can show the sums of all, and what a worker that died had counted, but for its last turn of the event loop, stays
-counted.
+in which each keeps its numbers, so any worker can show the sums of all, and what a worker that died had counted stays counted,
+but for its last turn of the event loop.
 
 It will not decide who may read them (``services/metrics_service.py``).
 """
