@@ -24,7 +24,7 @@ def project_name(docker_engine: list[str]) -> Iterator[str]:
     name = f"test-{uuid.uuid4().hex[:10]}"
     yield name
     label = f"label=com.docker.compose.project={name}"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while complaints := [word for kind in _KINDS if (word := _remove(docker_engine, label, *kind))]:
         # What a test killed may still be at work in the engine, and make a container or hold a network for a moment.
         assert time.monotonic() < deadline, complaints

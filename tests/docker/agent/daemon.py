@@ -88,7 +88,7 @@ secrets: {{pw: {{external: true}}}}
         return [path for path in self.root.rglob("*") if path.is_file() and path.name != ".agent.lock"]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

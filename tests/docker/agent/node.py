@@ -145,7 +145,7 @@ class Node:
     # -- looking around -------------------------------------------------------------------------------------------------------
 
     def run(self, *arguments: str) -> bytes:
-        return subprocess.run([*self.docker, *arguments], check=True, capture_output=True, timeout=60).stdout
+        return subprocess.run([*self.docker, *arguments], check=True, capture_output=True, timeout=180).stdout
 
     def container(self, service: str) -> str:
         chosen = [f"label=com.docker.compose.project={self.project}", f"label=com.docker.compose.service={service}"]

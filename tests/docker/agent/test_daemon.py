@@ -28,7 +28,7 @@ def test_a_life(daemon: Daemon, project_name: str) -> None:
     assert next(line for line in limits.splitlines() if line.startswith("Max core file size")).split()[4:6] == ["0", "0"]
     for name in ("cmdline", "environ"):
         assert CANARY.encode() not in Path(f"/proc/{process.pid}/{name}").read_bytes()
-    second = subprocess.run([sys.executable, "-c", RUN], env=daemon.environment, capture_output=True, check=False, timeout=30)
+    second = subprocess.run([sys.executable, "-c", RUN], env=daemon.environment, capture_output=True, check=False, timeout=120)
     assert b"another agent uses" in second.stderr
     process.send_signal(signal.SIGTERM)
     assert process.wait(15) == 0
@@ -68,6 +68,6 @@ def test_an_agent_that_ends_in_the_middle_does_it_again(
 
 def test_a_machine_that_is_no_node(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "OVERSEER_DATA_DIR": str(tmp_path)}
-    ended = subprocess.run([sys.executable, "-c", RUN], env=environment, capture_output=True, check=False, timeout=30)
+    ended = subprocess.run([sys.executable, "-c", RUN], env=environment, capture_output=True, check=False, timeout=120)
     assert ended.returncode != 0
     assert b"overseer agent join" in ended.stderr

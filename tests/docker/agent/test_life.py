@@ -296,7 +296,7 @@ def test_an_interrupted_deployment_is_done_again(node: Node) -> None:
     done: list[object] = []
     thread = threading.Thread(target=lambda: done.append(node.deployer.execute(work, node.server)))
     thread.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while b"directory" not in node.run("ps", "--format", "{{.Names}}", "--filter", f"name={node.project}"):
         assert time.monotonic() < deadline
         time.sleep(0.2)

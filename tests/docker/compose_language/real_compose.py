@@ -63,7 +63,7 @@ class RealCompose:
             options += [part for profile in profiles for part in ("--profile", profile)]
             command = [str(self.program), "--project-directory", ".", "-p", "shop", *options, "config", "--format", "json"]
             result = subprocess.run(
-                command, cwd=directory, input=stdin, env={"HOME": directory}, capture_output=True, check=False, timeout=60
+                command, cwd=directory, input=stdin, env={"HOME": directory}, capture_output=True, check=False, timeout=180
             )
             if result.returncode:
                 raise ComposeRefused(result.stderr.decode("utf-8", "replace"))

@@ -58,7 +58,7 @@ def memory() -> Iterator[Path]:
         pytest.skip("no tmpfs: /dev/shm is not a mount")
     path = Path(tempfile.mkdtemp(prefix="ovs-", dir="/dev/shm"))
     yield path
-    shutil.rmtree(path)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture(scope="package")

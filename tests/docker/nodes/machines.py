@@ -36,7 +36,7 @@ class Machine:
 
     def run(self, *arguments: str, stdin: bytes | None = None) -> bytes:
         """What the Docker command says, of this machine's engine."""
-        done = subprocess.run([*self.docker, *arguments], input=stdin, capture_output=True, timeout=60, check=False)
+        done = subprocess.run([*self.docker, *arguments], input=stdin, capture_output=True, timeout=180, check=False)
         assert done.returncode == 0, (arguments, done.stderr.decode())
         return done.stdout
 
@@ -82,7 +82,7 @@ class Cluster:
         with (self.home / "server.log").open("ab") as log:
             command = self.machine.within([*OVERSEER, "server", "run"])
             self.process = subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        wait_for(lambda: self.overseer("server", "status", code=None).returncode == 0, 60, self.log)
+        wait_for(lambda: self.overseer("server", "status", code=None).returncode == 0, 120, self.log)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         end(self.process, number)
@@ -94,7 +94,7 @@ class Cluster:
         """One command of the owner; ``code`` is how it has to end, ``None``: anyhow."""
         done = subprocess.run(
             self.machine.within([*OVERSEER, *arguments]),
-            input=stdin, capture_output=True, env=self.environment, timeout=120, check=False,
+            input=stdin, capture_output=True, env=self.environment, timeout=240, check=False,
         )  # fmt: skip
         if code is not None:
             assert done.returncode == code, (arguments, done.returncode, done.stderr.decode(), done.stdout.decode())
@@ -143,7 +143,7 @@ class Agent:
     def overseer(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """One command of whoever administers this machine."""
         command = self.machine.within([*OVERSEER, *arguments])
-        return subprocess.run(command, input=stdin, capture_output=True, env=self.environment, timeout=60, check=False)
+        return subprocess.run(command, input=stdin, capture_output=True, env=self.environment, timeout=180, check=False)
 
     def start(self, program: list[str] | None = None) -> None:
         with (self.home / "agent.log").open("ab") as log:
@@ -156,7 +156,7 @@ class Agent:
     def log(self) -> str:
         return (self.home / "agent.log").read_text(errors="replace")
 
-    def wait_for_log(self, text: str, seconds: float = 20.0) -> None:
+    def wait_for_log(self, text: str, seconds: float = 120.0) -> None:
         wait_for(lambda: text in self.log(), seconds, self.log)
 
 

@@ -72,7 +72,7 @@ class Swarm:
     def task(self, machine: Machine, app: str = "mall") -> str:
         """The container of the one service there, once the one before it has ended."""
         label = f"com.docker.stack.namespace={app}"
-        wait_for(lambda: len(machine.containers(label)) == 1, 90)
+        wait_for(lambda: len(machine.containers(label)) == 1, 180)
         [container] = machine.containers(label)
         return container
 
@@ -141,7 +141,7 @@ def test_a_life_of_a_stack(swarm: Swarm, tmp_path: Path) -> None:
     assert swarm.drift() == set()
     # A new version reaches both by an update, and what nothing uses any more goes: as the plan says that it would.
     swarm.cluster.overseer("secret", "rotate", "password", "--app", "mall", "--stdin", stdin=VALUES[1].encode())
-    wait_for(lambda: swarm.secrets() not in (first, []) and len(swarm.secrets()) == 2, 60, swarm.agent.log)
+    wait_for(lambda: swarm.secrets() not in (first, []) and len(swarm.secrets()) == 2, 180, swarm.agent.log)
     for machine in (swarm.manager, swarm.worker):
         assert machine.secret_in(swarm.task(machine), "password") == VALUES[1].encode()
         assert machine.secret_in(swarm.task(machine), "password") != VALUES[0].encode()
@@ -230,7 +230,7 @@ def test_the_secrets_of_somebody_elses_service_move_in(swarm: Swarm, tmp_path: P
     manager.run("secret", "create", "db_password", "-", stdin=value)
     image = ("--secret", "db_password", "--constraint", "node.role==manager", "overseer-example/shop:1")
     manager.run("service", "create", "--quiet", "--name", "theirs", "--detach", *image, "sleep", "600")
-    wait_for(lambda: len(manager.containers("com.docker.swarm.service.name=theirs")) == 1, 60)
+    wait_for(lambda: len(manager.containers("com.docker.swarm.service.name=theirs")) == 1, 180)
     [container] = manager.containers("com.docker.swarm.service.name=theirs")
     cluster.overseer("app", "create", "theirs")
     places = {"docker exec CONTAINER": shlex.join([*manager.docker, "exec", container]), "--app shop": "--app theirs"}

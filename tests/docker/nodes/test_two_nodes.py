@@ -169,8 +169,8 @@ session.make_assertion = make_assertion
     program = [sys.executable, "-c", RUN.format(strange=strange)]
     agent.start(program)
     agent.wait_for_log("asking ")
-    wait_for(made.exists, 20)
-    wait_for(lambda: seen(cluster, "copied"), 20)
+    wait_for(made.exists, 120)
+    wait_for(lambda: seen(cluster, "copied"), 120)
     assert "used before" not in agent.log()
     agent.stop()
     agent.start(program)

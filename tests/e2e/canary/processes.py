@@ -43,7 +43,7 @@ class ProcessWatch:
     def wait_for_rounds(self, rounds: int) -> None:
         with self._changed:
             until = self._rounds + rounds
-            self._changed.wait_for(lambda: self._rounds >= until or self._failure is not None, timeout=10)
+            self._changed.wait_for(lambda: self._rounds >= until or self._failure is not None, timeout=90)
 
     def _run(self) -> None:
         try:

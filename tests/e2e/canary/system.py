@@ -39,7 +39,7 @@ class System:
         self._search, self._watch = search, watch
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._token = ""
-        self._client = httpx.Client(timeout=30)
+        self._client = httpx.Client(timeout=90)
         kept = {name: text for name, text in os.environ.items() if not name.startswith("OVERSEER_")}
         self._environment = kept | {
             "OVERSEER_DATA_DIR": str(home),

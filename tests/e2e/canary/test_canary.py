@@ -65,8 +65,8 @@ def evidence(docker_engine: list[str]) -> Iterator[Evidence]:
     try:
         yield _happened(docker_engine, engine, home, memory)
     finally:
-        shutil.rmtree(home)
-        shutil.rmtree(memory)
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(memory, ignore_errors=True)
 
 
 def _happened(docker_engine: list[str], engine: Path, home: Path, memory: Path) -> Evidence:

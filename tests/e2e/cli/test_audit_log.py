@@ -23,7 +23,7 @@ NOWHERE = {"OVERSEER_URL": "", "OVERSEER_TOKEN": ""}
 
 def sealed(overseer: Overseer) -> dict[str, Any]:
     """The integrity once everything that happened before is sealed."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     overseer("app", "list")
     while True:
         view: dict[str, Any] = json.loads(overseer("audit", "integrity", "--json", code=None).stdout)

@@ -106,10 +106,9 @@ def test_password_and_second_factor_are_changed_on_a_terminal(server: Overseer, 
     assert code == 0, shown
     assert (tmp_path / "config/overseer/login.json").read_text() != before
     assert json.loads(person("whoami", "--json").stdout)["name"] == "ben"  # the session went on under another secret
-    started = httpx.post(f"{server.url}/api/me/totp", json={"password": NEW}, headers=bearer(tmp_path), trust_env=False).json()
-    confirmed = httpx.post(
-        f"{server.url}/api/me/totp/confirm", json={"code": totp(started["secret"])}, headers=bearer(tmp_path), trust_env=False
-    ).json()
+    with httpx.Client(base_url=server.url, headers=bearer(tmp_path), trust_env=False, timeout=60) as http:
+        started = http.post("/api/me/totp", json={"password": NEW}).json()
+        confirmed = http.post("/api/me/totp/confirm", json={"code": totp(started["secret"])}).json()
     assert b"a code is needed" in person("login", "--user", "ben", "--stdin", stdin=new, code=77).stderr
     asked = [(b"password of ben: ", new), (b"recovery code: ", confirmed["codes"][0].encode() + b"\n")]
     code, _, shown = on_terminal(person, ["login", "--user", "ben"], asked)
@@ -193,10 +192,10 @@ def test_a_provider_signs_in_the_command_line_by_a_loopback_address(
         page = page_of(process)
         callback = parse_qs(urlsplit(page).query)["redirect_uri"][0]
         for stranger in (callback.replace("callback", "favicon.ico"), f"{callback}?nothing=1"):
-            assert httpx.get(stranger, trust_env=False).status_code == 404
-        assert httpx.get(f"{callback}?code=x", headers={"host": "evil.example"}, trust_env=False).status_code == 404
+            assert httpx.get(stranger, trust_env=False, timeout=60).status_code == 404
+        assert httpx.get(f"{callback}?code=x", headers={"host": "evil.example"}, trust_env=False, timeout=60).status_code == 404
         back = provider.log_in(page, "dora")
-        answer = httpx.get(callback, params=back, trust_env=False)
+        answer = httpx.get(callback, params=back, trust_env=False, timeout=60)
         assert answer.status_code == 200
         assert back["code"] not in answer.text
         assert process.wait(30) == 0
@@ -212,7 +211,7 @@ def test_an_answer_that_belongs_to_another_sign_in_keeps_nothing(
         page = page_of(process)
         callback = parse_qs(urlsplit(page).query)["redirect_uri"][0]
         back = provider.log_in(page, "eve")
-        httpx.get(callback, params={**back, "state": "x" * 43}, trust_env=False)
+        httpx.get(callback, params={**back, "state": "x" * 43}, trust_env=False, timeout=60)
         assert process.wait(30) == 77
     person("whoami", code=77)
 

@@ -39,7 +39,7 @@ def on_terminal(overseer: Overseer, arguments: list[str], answers: list[tuple[by
     )
     os.close(theirs)
     shown, left, seen = b"", list(answers), 0
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         if select.select([ours], [], [], 0.05)[0]:
             try:
@@ -100,7 +100,7 @@ def test_without_a_terminal_the_other_ways_are_told(overseer: Overseer) -> None:
         check=False,
         env=overseer.environment,
         start_new_session=True,
-        timeout=30,
+        timeout=120,
     )
     assert done.returncode == 2
     assert b"--stdin, --file PATH or --generate SPEC" in done.stderr

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from overseer.core.errors import ConfigurationProblem
 from overseer.crypto.age_keys import Identity
-from tests.e2e.web.site import Site
+from tests.e2e.web.site import PATIENCE, Site
 from tests.integration.server_process.installation import Installation, RunningServer
 
 CONFIGURATION = f"""
@@ -37,6 +37,7 @@ def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         # As root Chromium's own sandbox cannot be set up; the pages that it opens are ours alone.
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        expect.set_options(timeout=PATIENCE)
         yield browser
         browser.close()
 

@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page
 from tests.integration.server_process.installation import RunningServer
 
 PASSWORD = "plum tractor violet moss"
+#: Milliseconds for what a page has to come to: Playwright's own five seconds are few on a busy machine.
+PATIENCE = 60_000
 
 
 class Site:
@@ -51,6 +53,7 @@ class Site:
                 complaints.append(message.text)
 
         context = chromium.new_context(base_url=self.server.url, viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
         page.on("console", listen)
         page.on("pageerror", lambda error: complaints.append(str(error)))

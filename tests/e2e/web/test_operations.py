@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.doubles.vault_kv import Kv2
 from tests.doubles.vault_server import VaultServer, served
-from tests.e2e.web.site import Site, sign_in
+from tests.e2e.web.site import PATIENCE, Site, sign_in
 
 VALUE = "canary-9kWq2-value"
 
@@ -104,7 +104,7 @@ def test_a_schedule_is_set_and_a_rotation_is_followed(site: Site, chromium: Brow
         page.get_by_role("button", name="Save the policy").click()
         expect(page.get_by_text("The policy holds")).to_be_visible()
         page.get_by_role("button", name="Rotate now").click()
-        expect(page.locator("#state")).to_contain_text("succeeded", timeout=30_000)  # it asks by itself
+        expect(page.locator("#state")).to_contain_text("succeeded")  # it asks by itself
     with site.visitor(chromium, "viewer") as page:
         page.goto("/rotations")
         for _ in range(150):  # until the leader has counted its next time
@@ -141,6 +141,7 @@ def test_a_file_is_looked_at_imported_and_taken_back(site: Site, chromium: Brows
 
 def test_a_dry_run_works_without_scripts_and_forgets_the_file(site: Site, chromium: Browser) -> None:
     context = chromium.new_context(base_url=site.server.url, java_script_enabled=False)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     sign_in(page, site.person("developer"))
     page.goto("/imports/new")
@@ -157,7 +158,7 @@ def test_a_backup_is_asked_for_and_seen_to_its_end(site: Site, chromium: Browser
         page.goto("/backups")
         expect(page.get_by_text("the last 3")).to_be_visible()
         page.get_by_role("button", name="Back up now").click()
-        expect(page.locator("#state")).to_contain_text("It is made", timeout=30_000)
+        expect(page.locator("#state")).to_contain_text("It is made")
         expect(page.locator("#state")).to_contain_text("overseer backup verify")
 
 

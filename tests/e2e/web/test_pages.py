@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from overseer.core.permissions import BUILT_IN_ROLES
 from overseer.core.secret_value import SecretValue
 from overseer.crypto.one_time_codes import code_at
-from tests.e2e.web.site import PASSWORD, Site, sign_in
+from tests.e2e.web.site import PASSWORD, PATIENCE, Site, sign_in
 
 ROLES = [None, *sorted(set(BUILT_IN_ROLES) - {"node"})]
 VALUE = "canary-3fQz7-value"
@@ -172,6 +172,7 @@ def test_the_theme_is_chosen_and_kept(site: Site, chromium: Browser) -> None:
 
 def test_pages_work_without_scripts(site: Site, chromium: Browser, secret: dict[str, str]) -> None:
     context = chromium.new_context(base_url=site.server.url, java_script_enabled=False)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     sign_in(page, site.person("developer"))
     page.goto(f"/secrets/{secret['id']}")

@@ -15,7 +15,7 @@ from overseer.core.errors import ConfigurationProblem
 from tests.doubles.oidc_provider import CLIENT_ID, CLIENT_SECRET
 from tests.doubles.provider_process import ProviderProcess, oidc_provider
 from tests.e2e.web.conftest import chromium
-from tests.e2e.web.site import Site
+from tests.e2e.web.site import PATIENCE, Site
 from tests.integration.server_process.installation import Installation, RunningServer
 
 __all__ = ["chromium"]
@@ -58,6 +58,7 @@ def site(provider: ProviderProcess) -> Iterator[Site]:
 @pytest.fixture
 def page(site: Site, chromium: Browser) -> Iterator[Page]:
     context = chromium.new_context(base_url=site.server.url)
+    context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()
 
@@ -102,6 +103,7 @@ def test_an_answer_counts_for_the_browser_that_began(site: Site, chromium: Brows
     begun = site.server.get("/sign-in/oidc/corp", follow_redirects=False)
     sent_back = provider.log_in(begun.headers["location"], "eve")
     context = chromium.new_context(base_url=site.server.url)
+    context.set_default_timeout(PATIENCE)
     victim = context.new_page()
     victim.goto(f"/sign-in/oidc/callback?code={sent_back['code']}&state={sent_back['state']}&iss={provider.issuer}")
     expect(victim.get_by_role("alert")).to_be_visible()

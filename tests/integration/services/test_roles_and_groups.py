@@ -373,7 +373,7 @@ async def test_a_rotated_token_overlaps_with_its_successor(setting: Setting, wor
     new = await setting.identity.get_token(setting.owner, UUID(made.id))
     assert (new.networks, new.description, new.principal) == (["192.0.2.0/24"], "runner 7", "ci")
     old = await setting.identity.get_token(setting.owner, UUID(me.token_id))
-    assert timedelta(seconds=590) < old.expires_at - datetime.now(UTC) <= timedelta(seconds=600)
+    assert timedelta(seconds=300) < old.expires_at - datetime.now(UTC) <= timedelta(seconds=600)
     await setting.identity.me(world.caller(caller.token_hash))
     await setting.identity.me(world.caller(token_hash(SecretValue(made.token))))
     await setting.identity.rotate_token(setting.owner, UUID(made.id), TokenRotate(overlap=0))

@@ -32,7 +32,7 @@ def tls_server() -> Iterator[TlsServer]:
     server.start()
     yield server
     server.stop()
-    shutil.rmtree(home)
+    shutil.rmtree(home, ignore_errors=True)
     shutil.rmtree(authorities)
 
 

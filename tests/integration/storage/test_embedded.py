@@ -35,7 +35,7 @@ def home() -> Iterator[Path]:
     path = Path(f"/tmp/ovs-embedded-{os.getpid()}-{time.monotonic_ns()}")
     path.mkdir(mode=0o700)  # root's own: the server's account cannot get through it
     yield path
-    shutil.rmtree(path)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 async def _value(url: str, query: str, **options: Any) -> Any:
