@@ -89,7 +89,7 @@ class Policy:
     approvers: int
     waits: timedelta
     lives: timedelta
-    distance: int = 30
+    distance: int = 0
 
     def selects(self, resource: Resource, labels: Mapping[str, str] | None) -> bool:
         """Whether it speaks of ``resource``, whatever is done with it; labels that are not known yet (None) may be any."""

@@ -32,7 +32,7 @@ class ApprovalPolicyCreate(Request, frozen=True):
     waits_seconds: int = 86400
     lives_seconds: int = 3600
     description: str = ""
-    distance_days: int = 30
+    distance_days: int = 0
 
 
 class ApprovalPolicyPatch(Request, frozen=True):

@@ -37,7 +37,7 @@ def approval_policy() -> None:
 @click.option("--approvers", type=click.IntRange(1, 5), default=1, show_default=True, help="How many people must approve.")
 @click.option("--waits", type=DURATION, default="1d", show_default=True, help="How long a request waits.")
 @click.option("--lives", type=DURATION, default="1h", show_default=True, help="How long what was approved can be used.")
-@click.option("--distance", "distance_days", type=DAYS, default=30, show_default=True, help=_DISTANCE)
+@click.option("--distance", "distance_days", type=DAYS, default=0, show_default=True, help=_DISTANCE)
 @click.option("--description", default="", help="What it is for.")
 @json_option
 @pass_client

@@ -723,7 +723,7 @@ CREATE TABLE approval_policy (
     created_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     revision            bigint NOT NULL DEFAULT 1,
     -- How many days before a request its maker may not have had their hands on who approves it.
-    distance_days       smallint NOT NULL DEFAULT 30 CHECK (distance_days BETWEEN 0 AND 365),
+    distance_days       smallint NOT NULL DEFAULT 0 CHECK (distance_days BETWEEN 0 AND 365),
     CHECK ((label_key IS NULL) = (label_value IS NULL)),
     CHECK ((app_match = 'is') = (app_id IS NOT NULL)),
     CHECK ((environment_match = 'is') = (environment_id IS NOT NULL)),
@@ -748,7 +748,7 @@ CREATE TABLE approval (
     usable_until        timestamptz,
     created_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at            timestamptz,
-    distance_days       smallint NOT NULL DEFAULT 30 CHECK (distance_days BETWEEN 0 AND 365),
+    distance_days       smallint NOT NULL DEFAULT 0 CHECK (distance_days BETWEEN 0 AND 365),
     CHECK (state NOT IN ('approved', 'used') OR usable_until IS NOT NULL),
     CHECK ((state IN ('refused', 'used', 'withdrawn')) = (ended_at IS NOT NULL))
 );

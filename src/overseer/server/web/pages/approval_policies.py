@@ -18,7 +18,7 @@ from overseer.wire.approvals import ApprovalPolicyCreate, ApprovalPolicyPatch, A
 
 _MINUTE: Final = 60
 _TEXTS: Final = ("title", "description", "name", "label")
-_NEW: Final[dict[str, Any]] = {"name": "*", "approvers": 1, "waits": 1440, "lives": 60, "distance": 30}
+_NEW: Final[dict[str, Any]] = {"name": "*", "approvers": 1, "waits": 1440, "lives": 60, "distance": 0}
 
 
 # Before the path with an id, which would take its word for one.

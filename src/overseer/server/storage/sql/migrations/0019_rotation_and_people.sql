@@ -9,8 +9,8 @@ UPDATE secret_rotation_run SET touched = true WHERE finished_at IS NULL;
 
 -- How many days before a request its maker may not have had their hands on who approves it; a request keeps the number that it was
 -- made with.
-ALTER TABLE approval_policy ADD COLUMN distance_days smallint NOT NULL DEFAULT 30 CHECK (distance_days BETWEEN 0 AND 365);
-ALTER TABLE approval ADD COLUMN distance_days smallint NOT NULL DEFAULT 30 CHECK (distance_days BETWEEN 0 AND 365);
+ALTER TABLE approval_policy ADD COLUMN distance_days smallint NOT NULL DEFAULT 0 CHECK (distance_days BETWEEN 0 AND 365);
+ALTER TABLE approval ADD COLUMN distance_days smallint NOT NULL DEFAULT 0 CHECK (distance_days BETWEEN 0 AND 365);
 
 -- Who changed what a role gives, the last time.
 ALTER TABLE role ADD COLUMN changed_by uuid, ADD COLUMN changed_at timestamptz;
