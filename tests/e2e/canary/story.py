@@ -253,7 +253,10 @@ class Story:
         self.system.await_health()
         (worker,) = self.system.workers()
         os.kill(worker, signal.SIGSEGV)
-        time.sleep(0.2)
+        deadline = time.monotonic() + 120
+        while "a worker ended" not in (self.system.home / "log" / "server.log").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         self.system.await_health()
 
     def _write(self, writer: int) -> None:
