@@ -1,10 +1,10 @@
 """Plaintext secrets of a project, and the same project with references in their place. Pure: bytes in, bytes out.
 
 Looked at: the ``environment`` of services, env_files and ``.env``. Guarantees: only the characters of a value change (a scalar of
-YAML is written anew in double quotes), every other byte stays; one value under one name is one secret; a value that Compose would
-put together from variables is left alone. Where an image is known to read a variable from a file, and that is wanted, the
-variable gets its other name and a path, and the service a mount (``file_form``). Whether something is a secret is a judgement
-(``plaintext``): people look at the list.
+YAML is written anew in double quotes), every other byte stays; one value under one name is one secret, and a long value is one
+secret whatever its keys; a value that Compose would put together from variables is left alone. Where an image is known to read a
+variable from a file, and that is wanted, the variable gets its other name and a path, and the service a mount (``file_form``).
+Whether something is a secret is a judgement (``plaintext``): people look at the list.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from overseer.core.secret_value import SecretValue
 
 #: ASCII, so that a scalar of YAML, which is written anew in double quotes, shows it and no escapes.
 MASK: Final = "<redacted>"
+#: From this length on equal values are no accident: they are one credential. Shorter ones (``postgres``) may be two.
+SHARED_LENGTH: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,11 @@ class Adoption:
         return {one.name: one.value for one in self.findings}
 
 
-def adopt(bundle: Bundle, *, prefix: str = "", as_files: bool = False) -> Adoption:
-    """What would become of ``bundle``. Names of secrets begin with ``prefix``; ``as_files``: where the image can read files."""
+def adopt(bundle: Bundle, *, prefix: str = "", as_files: bool = False, separate: bool = False) -> Adoption:
+    """What would become of ``bundle``. Names of secrets begin with ``prefix``; ``as_files``: where the image can read files;
+    ``separate``: a secret for each key, also where their values are the same."""
     scans = find_references(bundle, allow_persisting=True).scans
-    findings = _named([one for path in sorted(scans) for one in _in_file(scans[path])], prefix)
+    findings = _named([one for path in sorted(scans) for one in _in_file(scans[path])], prefix, separate)
     forms = file_forms(bundle, scans, findings) if as_files else {}
     by_file: dict[str, list[tuple[Finding, FileForm | None]]] = {}
     for position, one in enumerate(findings):
@@ -141,19 +144,27 @@ def _judged(key: str, text: str) -> tuple[tuple[int, int], str] | None:
     return None if not text or reason is None else ((0, len(text)), reason)
 
 
-def _named(found: list[Finding], prefix: str) -> list[Finding]:
-    """One name for one value; where a key has several values, its service or file tells them apart, then a number."""
+def _named(found: list[Finding], prefix: str, separate: bool) -> list[Finding]:
+    """One name for one value; where a key has several values, its service or file tells them apart, then a number.
+
+    A value that several keys share has the name of the first that is nothing but the value: ``db-password``, not that of a URL.
+    """
     taken: dict[str, SecretValue] = {}
-    named = []
-    for one in found:
+    shared: list[tuple[SecretValue, str]] = []
+    named: dict[int, Finding] = {}
+    for position in sorted(range(len(found)), key=lambda position: "URL" in found[position].why):
+        one = found[position]
         plain = one.key.lower().replace("_", "-").strip("-.") or "secret"
         if "URL" in one.why:
             plain += "-password"
-        for name in _candidates(prefix, plain, one.owner):
+        same = [name for value, name in shared if value == one.value]
+        for name in same or _candidates(prefix, plain, one.owner):
             if is_name(name) and taken.setdefault(name, one.value) == one.value:
-                named.append(replace(one, name=name))
+                named[position] = replace(one, name=name)
+                if not same and len(one.value) >= SHARED_LENGTH and not separate:
+                    shared.append((one.value, name))
                 break
-    return named
+    return [named[position] for position in sorted(named)]
 
 
 def _candidates(prefix: str, plain: str, owner: str) -> Iterator[str]:

@@ -71,6 +71,19 @@ def test_one_value_under_one_name_is_one_secret() -> None:
     assert adopt(Bundle({"compose.yaml": found.files["compose.yaml"]})).findings == ()
 
 
+def test_a_long_value_is_one_secret_whatever_its_keys() -> None:
+    text = b"""services:
+  a: {environment: {DATABASE_URL: 'postgres://app:VALUE@db/app', DB_PASSWORD: VALUE}}
+  b: {environment: {POSTGRES_PASSWORD: VALUE, OTHER_PASSWORD: another-long-value}}
+"""
+    long, short = (Bundle({"compose.yaml": text.replace(b"VALUE", value)}) for value in (b"kT9-vq2XwLp8", b"kT9-vq2XwLp"))
+    found = adopt(long)
+    assert set(found.secrets()) == {"db-password", "other-password"}
+    assert found.files["compose.yaml"].count(b"${SECRET:db-password}") == 3
+    apart = {"database-url-password", "db-password", "postgres-password", "other-password"}
+    assert set(adopt(long, separate=True).secrets()) == set(adopt(short).secrets()) == apart
+
+
 def test_the_judgement_on_the_labelled_set() -> None:
     """The numbers stand in docs/how-to/adopt-a-stack.md; worse ones fail."""
     labelled = json.loads(Path(__file__).with_name("labelled_variables.json").read_text())

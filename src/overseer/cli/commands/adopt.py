@@ -33,6 +33,7 @@ _LONGEST_UNDO = 366 * 86_400
 @click.option("-f", "--file", "compose_files", multiple=True, metavar="FILE", help="A Compose file; may be repeated, in order.")
 @click.option("--prefix", default="", metavar="TEXT", help="In front of every name.")
 @click.option("--environment-form", is_flag=True, help="Leave every variable in the environment, also where images read files.")
+@click.option("--separate", is_flag=True, help="A secret for each key, also where their values are the same.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; needs no server.")
 @click.option("--undo", "undo_", is_flag=True, help="Take an adoption back: the files, and the secrets where nothing changed.")
 @click.option("--undo-for", type=DURATION, default="7d", show_default=True, metavar="TIME", help="How long an undo is possible.")
@@ -46,6 +47,7 @@ def adopt(
     compose_files: tuple[str, ...],
     prefix: str,
     environment_form: bool,
+    separate: bool,
     dry_run: bool,
     undo_: bool,
     undo_for: int,
@@ -69,7 +71,7 @@ def adopt(
     if not 1 <= undo_for <= _LONGEST_UNDO:
         raise click.UsageError("--undo-for is 1s to 366d")
     project = project_of(path, compose_files)
-    found = _proven(project, prefix, as_files=not environment_form)
+    found = _proven(project, prefix, as_files=not environment_form, separate=separate)
     if not as_json:
         _show(project, found)
     if not found.findings:
@@ -98,12 +100,12 @@ def adopt(
         say(f"rotate {name}: git's history holds the file that had its value")
 
 
-def _proven(project: Project, prefix: str, *, as_files: bool) -> Adoption:
+def _proven(project: Project, prefix: str, *, as_files: bool, separate: bool) -> Adoption:
     """What would become of the project, proven; in the environment alone where the project does not bear the form of files."""
     from overseer.cli.model_proof import prove_unchanged
     from overseer.compose.adoption import adopt as adoption_of
 
-    found = adoption_of(project.bundle, prefix=prefix, as_files=as_files)
+    found = adoption_of(project.bundle, prefix=prefix, as_files=as_files, separate=separate)
     if not found.findings:
         return found
     after = replace(project.bundle, files={**project.bundle.files, **found.files})
@@ -114,7 +116,7 @@ def _proven(project: Project, prefix: str, *, as_files: bool) -> Adoption:
             raise
         places = ", ".join(one.place for one in refused.problems[:5])
         say(f"variables stay in the environment: as files they would change more than they should ({places or 'the whole'})")
-        return _proven(project, prefix, as_files=False)
+        return _proven(project, prefix, as_files=False, separate=separate)
     return found
 
 
