@@ -382,7 +382,6 @@ class Gate:
 
 
 @lru_cache(maxsize=1024)
-@lru_cache(maxsize=1024)
 def peer_address(peer: str) -> str:
     """``peer`` in its normal form, '' where it is no address: the database casts it, and one bad row would abort a batch."""
     try:

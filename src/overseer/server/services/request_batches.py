@@ -145,8 +145,10 @@ class RequestBatches(Generic[Request, Result]):
     async def _work(self) -> None:
         """Batches one after another, until nothing waits or one failed as a whole."""
         batch: list[_Waiting[Request, Result]] = []
+        borrowed = False
         try:
             async with self._lend() as lent:
+                borrowed = True
                 for number in range(BATCHES_IN_A_ROW):
                     batch = self._take()
                     self._begun()
@@ -157,12 +159,13 @@ class RequestBatches(Generic[Request, Result]):
                     await self._run(batch, (lent,) if self._lends else ())
                     self._let_go(batch)
                     batch = []
-        except OverseerError as error:
-            batch = batch or self._take()  # without one nothing was lent
+        except BaseException as error:
+            if not borrowed:
+                batch = self._take()  # or they would wait for as long as nothing is lent
+            if not isinstance(error, OverseerError):
+                _fail(batch, OverseerError("internal error"))
+                raise
             _fail(batch, error)
-        except BaseException:
-            _fail(batch, OverseerError("internal error"))
-            raise
         finally:
             self._let_go(batch)
             self._begun()

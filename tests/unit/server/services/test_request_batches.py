@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from overseer.core.errors import InvalidInput, NotReady, StoreUnavailable
+from overseer.core.errors import InvalidInput, NotReady, OverseerError, StoreUnavailable
 from overseer.server.services.request_batches import RequestBatches
 
 pytestmark = pytest.mark.anyio
@@ -69,17 +69,18 @@ async def test_a_queue_that_one_has_filled_has_room_for_another() -> None:
 
 
 class Lender:
-    """Lends numbers; the first ``failing`` times it cannot."""
+    """Lends numbers; the first ``failing`` times it cannot, with ``error``."""
 
-    def __init__(self, failing: int = 0) -> None:
+    def __init__(self, failing: int = 0, error: Exception | None = None) -> None:
         self.lent, self.back, self.failing = 0, 0, failing
+        self.error = error or StoreUnavailable("nothing is to be had")
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[int]:
         await asyncio.sleep(0)
         if self.failing:
             self.failing -= 1
-            raise StoreUnavailable("nothing is to be had")
+            raise self.error
         self.lent += 1
         yield self.lent
         self.back += 1
@@ -111,6 +112,23 @@ async def test_who_can_borrow_nothing_fails_those_who_wait_and_no_others() -> No
     answers = await asyncio.gather(queue.ask("a"), queue.ask("b"), return_exceptions=True)
     assert [type(one) for one in answers] == [StoreUnavailable, StoreUnavailable]
     assert await queue.ask("c") == "c"
+
+
+async def test_a_defect_of_the_lender_is_an_answer_too() -> None:
+    """Nobody waits while the queue tries again for ever: each who waits is told, once."""
+
+    async def run(_lent: int, batch: Sequence[str]) -> Sequence[str]:
+        return batch
+
+    lender = Lender(failing=3, error=ValueError("of the driver"))
+    queue: RequestBatches[str, str] = RequestBatches(run, lend=lender.lend)
+    asked = [asyncio.create_task(queue.ask(one)) for one in ("a", "b")]
+    await asyncio.sleep(0)  # they stand in line
+    with pytest.raises(ValueError, match="driver"):  # it is logged as any other defect
+        await queue.settled()
+    answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 60)
+    assert [(type(one), str(one)) for one in answers] == [(OverseerError, "internal error")] * 2
+    assert lender.failing == 2
 
 
 async def test_after_a_lost_connection_another_is_borrowed() -> None:
