@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from overseer.core.errors import ForeignOrigin, WrongHost
-from overseer.server.api.peers import parse_address
+from overseer.server.api.peers import MOST_CHARACTERS, parse_address
 
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -59,6 +59,8 @@ class HostRule:
 
 def origin_of(text: str) -> tuple[str, str, int] | None:
     """Scheme, host and port of an origin as a browser writes it (RFC 6454, section 6.2); None for anything else, ``null`` too."""
+    if len(text) > MOST_CHARACTERS:
+        return None
     try:
         parts = urlsplit(text)
         host, port = host_of(parts.netloc), parts.port
@@ -69,9 +71,13 @@ def origin_of(text: str) -> tuple[str, str, int] | None:
     return parts.scheme, host, DEFAULT_PORTS[parts.scheme] if port is None else port
 
 
-@lru_cache(maxsize=1024)
 def host_of(netloc: str) -> str:
     """Name or address in ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``; '' where it is none of these."""
+    return _host_of(netloc) if len(netloc) <= MOST_CHARACTERS else ""
+
+
+@lru_cache(maxsize=1024)
+def _host_of(netloc: str) -> str:
     if netloc.startswith("["):
         name, bracket, rest = netloc[1:].partition("]")
         valid = bracket and (not rest or (rest[0] == ":" and rest[1:].isdigit()))

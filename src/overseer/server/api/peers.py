@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
+from typing import Any, Final
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 RawHeaders = Iterable[tuple[bytes, bytes]]
+
+#: No address or host name with a port is longer (RFC 1035: 255 for a name); what is remembered of strangers' texts stays small.
+MOST_CHARACTERS: Final = 300
 
 
 class PeerRule:
@@ -51,9 +54,13 @@ class PeerRule:
         return any(address in network for network in self._trusted)
 
 
-@lru_cache(maxsize=1024)
 def parse_address(text: str) -> Address | None:
     """The address in ``text`` without zone id and IPv4 mapping, None where it is none."""
+    return _parsed(text) if len(text) <= MOST_CHARACTERS else None
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Address | None:
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:

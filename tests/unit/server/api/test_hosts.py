@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from overseer.core.errors import ForeignOrigin, WrongHost
@@ -63,6 +65,19 @@ def test_own_names_pass(host: bytes) -> None:
 def test_other_names_are_refused(host: bytes | None) -> None:
     with pytest.raises(WrongHost):
         check(host)
+
+
+def test_what_strangers_name_as_host_is_not_kept() -> None:
+    """A thousand of the longest heads would be kept for good: 60 MiB and more for nothing."""
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            test_other_names_are_refused(b"%d" % number + b"a" * 60_000)
+            with pytest.raises(ForeignOrigin):
+                check(b"localhost", method="POST", origin=b"http://%d" % number + b"a" * 60_000)
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_two_hosts_are_refused() -> None:
