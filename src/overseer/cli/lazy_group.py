@@ -24,7 +24,16 @@ class LazyCommand:
     def load(self) -> click.Command:
         module, _, attribute = self.target.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
-        return take_json(command)
+        return list_whole(take_json(command))
+
+
+def list_whole(command: click.Command) -> click.Command:
+    """Let a group, and groups in it, list their commands with whole sentences: click cuts them to what fits into one line."""
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            inner.short_help = inner.short_help or " ".join((inner.help or "").partition("\n\n")[0].split())
+            list_whole(inner)
+    return command
 
 
 class LazyGroup(click.Group):

@@ -70,6 +70,17 @@ def test_every_list_is_a_noun_and_help_shows_them_all(overseer: Overseer) -> Non
     assert max(map(len, shown.text.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("name", [name for name, lazy in LAZY if isinstance(lazy.load(), click.Group)])
+def test_every_group_lists_its_commands_with_whole_sentences(name: str, overseer: Overseer) -> None:
+    shown = overseer(name, "--help").text
+    assert not any(line.endswith("...") for line in shown.splitlines()[1:])
+    group = dict(LAZY)[name].load()
+    assert isinstance(group, click.Group)
+    listed = " ".join(shown.split())
+    assert all(" ".join((one.help or "").partition("\n\n")[0].split()) in listed for one in group.commands.values())
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def _command_that(end: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "get_command", lambda ctx, name: click.Command("broken", callback=end))
 
