@@ -110,26 +110,29 @@ async def test_nothing_becomes_active_while_the_source_is_called(
         leader = asyncio.create_task(rotating.go_on())
     else:
         leader = asyncio.create_task(rotating.run())
-    await entered.wait()
+    inside = asyncio.create_task(entered.wait())
+    await asyncio.wait({leader, inside}, return_when=asyncio.FIRST_COMPLETED)
     try:
+        assert inside.done(), "the leader ended without the call"
         other = 2 if call == "revert" else 1
-        ways: list[Awaitable[Any]] = [
-            world.secrets.activate(world.owner, rotating.id, SecretActivate(version=other)),
-            world.secrets.activate(world.owner, rotating.id, SecretActivate(version=other, immediate=True)),
-            world.secrets.update(world.owner, rotating.id, SecretUpdate(value="by hand")),
+        ways: list[Callable[[], Awaitable[Any]]] = [
+            lambda: world.secrets.activate(world.owner, rotating.id, SecretActivate(version=other)),
+            lambda: world.secrets.activate(world.owner, rotating.id, SecretActivate(version=other, immediate=True)),
+            lambda: world.secrets.update(world.owner, rotating.id, SecretUpdate(value="by hand")),
         ]
         for way in ways:
             with pytest.raises(CredentialChanging, match="moment"):
-                await way
+                await asyncio.wait_for(way(), 60)
         batch = SecretBatch([BatchActivate(id=rotating.id, version=other)])
         with pytest.raises(BatchRefused) as refused:
-            await world.secrets.batch(world.owner, batch)
+            await asyncio.wait_for(world.secrets.batch(world.owner, batch), 60)
         assert [one.code for one in refused.value.problems] == ["credential_changing"]
         stored = await world.secrets.update(world.owner, rotating.id, SecretUpdate(value="for later", activate=False))
         assert stored.view.active_version == (1 if call == "revert" else 2)
     finally:
+        inside.cancel()
         go.set()
-        run = await leader
+        run = await asyncio.wait_for(leader, 60)
     assert run.state == ("reverted" if call == "revert" else "succeeded")
     assert await rotating.works()
     await world.secrets.activate(world.owner, rotating.id, SecretActivate(version=3))
