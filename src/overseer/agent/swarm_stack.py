@@ -29,6 +29,8 @@ _REMOVE_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.5
 #: A task that ends at once runs for a moment, too.
 _STEADY_SECONDS: Final = 2.0
+#: What `docker service inspect` says of a service that sets no `stop_grace_period`; its tasks have none then.
+_DEFAULT_GRACE_NANOSECONDS: Final = 10_000_000_000
 _MOVING: Final = frozenset({"new", "pending", "assigned", "accepted", "ready", "preparing", "starting"})
 _GIVEN_UP: Final = frozenset({"paused", "rollback_started", "rollback_paused", "rollback_completed"})
 
@@ -249,8 +251,11 @@ def _task(service: str, described: Mapping[str, Any], current: bool) -> Task:
 
 
 def _wanted(template: Mapping[str, Any]) -> Any:
-    """What of a specification makes a task another one; what is empty or false is as good as absent."""
-    return _without_empty({"ContainerSpec": template.get("ContainerSpec"), "ForceUpdate": template.get("ForceUpdate")})
+    """What of a specification makes a task another one; what is empty, false or a default is as good as absent."""
+    container = dict(template.get("ContainerSpec") or {})
+    if container.get("StopGracePeriod") == _DEFAULT_GRACE_NANOSECONDS:
+        del container["StopGracePeriod"]
+    return _without_empty({"ContainerSpec": container, "ForceUpdate": template.get("ForceUpdate")})
 
 
 def _without_empty(node: Any) -> Any:
