@@ -233,3 +233,66 @@ async def test_deleting_whoever_stood_in_between_hides_nothing(puppets: Puppets)
     await puppets.world.bind(puppet, DECIDES)
     await puppets.services.users.delete_user(puppets.owner, first_id)
     await puppets.refused(puppet, await puppets.ask())
+
+
+async def a_binding_by_a_machine(puppets: Puppets, machine: Caller) -> Caller:
+    caller, name, _ = await puppets.person()
+    await puppets.bind(machine, principal=name)
+    return caller
+
+
+async def an_account_by_a_machine(puppets: Puppets, machine: Caller) -> Caller:
+    caller = await puppets.token(await made(puppets, machine))
+    await puppets.world.bind(caller, DECIDES)
+    return caller
+
+
+async def machine_of(puppets: Puppets, maker: UUID) -> tuple[Caller, UUID]:
+    """A service account with all rights that ``maker`` made before policies look back."""
+    caller = await puppets.world.service_account("owner")
+    [row] = await puppets.world.sql(
+        "UPDATE principal SET created_by = $2, created_at = now() - interval '1 year' "
+        "WHERE id = (SELECT principal_id FROM token WHERE hash = $1) RETURNING id",
+        caller.token_hash,
+        maker,
+    )
+    await puppets.world.sql("DELETE FROM account_hand WHERE principal_id = $1", row["id"])
+    return caller, row["id"]
+
+
+@pytest.mark.parametrize("way", [a_binding_by_a_machine, an_account_by_a_machine])
+async def test_a_machine_that_gave_the_right_is_deleted_in_vain(
+    puppets: Puppets, way: Callable[[Puppets, Caller], Awaitable[Caller]]
+) -> None:
+    """It was the requester's through a second one, for long; both are deleted, in the order that forgets most."""
+    [owner] = await puppets.world.sql("SELECT id FROM principal WHERE name = 'owner'")
+    _, first = await machine_of(puppets, owner["id"])
+    second, second_id = await machine_of(puppets, first)
+    asked = await puppets.ask()
+    puppet = await way(puppets, second)
+    await puppets.refused(puppet, asked)
+    for one in (first, second_id):
+        await puppets.services.identity.delete_service_account(puppets.owner, one)
+        await puppets.refused(puppet, asked)
+
+
+async def test_whoever_stands_behind_a_machine_that_asks_does_so_when_the_one_in_between_is_gone(puppets: Puppets) -> None:
+    person, _, person_id = await puppets.person()
+    await puppets.world.bind(person, DECIDES)
+    _, first = await machine_of(puppets, person_id)
+    second, _ = await machine_of(puppets, first)
+    asked = await puppets.office.ask(puppets.office.again(second), "reveal", secret_id=puppets.secret)
+    await puppets.services.identity.delete_service_account(puppets.owner, first)
+    with pytest.raises(Denied, match="another person"):
+        await puppets.office.decide(puppets.office.again(person), asked)
+
+
+async def test_a_place_in_a_group_that_somebody_else_gave_anew_is_theirs(puppets: Puppets) -> None:
+    caller, name, _ = await puppets.person()
+    group = await puppets.group(puppets.other)
+    await puppets.services.identity.add_member(puppets.owner, group, name)
+    asked = await puppets.ask()
+    await puppets.refused(caller, asked)
+    await puppets.services.identity.remove_member(puppets.other, group, name)
+    await puppets.services.identity.add_member(puppets.other, group, name)
+    await puppets.approved(caller, asked)

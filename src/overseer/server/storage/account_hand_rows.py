@@ -18,9 +18,10 @@ KEPT: Final = timedelta(days=400)
 
 
 class Act(StrEnum):
-    """What a hand did."""
+    """What a hand did. ``held``: could act as a machine until it was deleted; the deletion writes it."""
 
     GROUPED = "grouped"
+    HELD = "held"
     LINKED = "linked"
     MADE = "made"
     RESET = "reset"

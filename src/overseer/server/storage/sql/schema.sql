@@ -39,11 +39,12 @@ CREATE TABLE principal (
     description     text NOT NULL DEFAULT '',
     disabled_at     timestamptz,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    created_by      uuid REFERENCES principal ON DELETE SET NULL,
+    created_by      uuid,
     revision        bigint NOT NULL DEFAULT 1,                                -- counts every change; the ETag
     UNIQUE (kind, name)
 );
 -- Users are told apart without regard to case, so that nobody is taken for another; names are ASCII.
+CREATE INDEX principal_made_by ON principal (created_by) WHERE created_by IS NOT NULL;
 CREATE UNIQUE INDEX principal_user_name ON principal (lower(name)) WHERE kind = 'user';
 
 -- A rotation of the key-encryption key: every data key goes to ``term``. ``at_…`` is how far its current pass came, so that it goes
@@ -172,7 +173,7 @@ CREATE TABLE binding (
     name                text COLLATE "C" NOT NULL,
     name_is_prefix      boolean NOT NULL,
     expires_at          timestamptz,
-    created_by          uuid REFERENCES principal ON DELETE SET NULL,
+    created_by          uuid,
     created_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     active_seconds      integer,                                         -- of an emergency binding: how long it lives once activated,
     available_until     timestamptz,                                     -- and until when it can be; before, expires_at is in the past
@@ -194,13 +195,14 @@ CREATE TABLE token (
     networks        cidr[] CHECK (networks IS NULL OR cardinality(networks) > 0),
     revoked_at      timestamptz,
     last_used_at    timestamptz,
-    created_by      uuid REFERENCES principal ON DELETE SET NULL,
+    created_by      uuid,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     kind            text NOT NULL DEFAULT 'token' CHECK (kind IN ('token', 'session')),
     idle_seconds    integer CHECK (idle_seconds > 0),                         -- a session ends when it is not used for so long
     enrolling       boolean NOT NULL DEFAULT false,                           -- it may set up a second factor, and nothing else
     CHECK ((kind = 'session') = (idle_seconds IS NOT NULL))
 );
+CREATE INDEX token_made_by ON token (created_by) WHERE created_by IS NOT NULL;
 CREATE INDEX token_principal ON token (principal_id);
 
 -- What a user signs in with here; none for those whom an identity provider signs in.
@@ -770,12 +772,13 @@ CREATE INDEX approval_decision_principal ON approval_decision (principal_id);
 CREATE TABLE account_hand (
     principal_id    uuid NOT NULL,
     hand_id         uuid NOT NULL,
-    act             text NOT NULL CHECK (act IN ('made', 'reset', 'linked', 'grouped')),
+    act             text NOT NULL CHECK (act IN ('made', 'reset', 'linked', 'grouped', 'held')),
     group_id        uuid,
     at              timestamptz NOT NULL DEFAULT clock_timestamp(),
     CHECK ((act = 'grouped') = (group_id IS NOT NULL))
 );
 CREATE INDEX account_hand_of ON account_hand (hand_id, at);
+CREATE INDEX account_hand_on ON account_hand (principal_id);
 CREATE INDEX account_hand_age ON account_hand (at);
 
 -- Backups: what was made, by whom it was asked for, and what became of it. A waiting row is work for the leader.

@@ -15,17 +15,25 @@ ALTER TABLE approval ADD COLUMN distance_days smallint NOT NULL DEFAULT 0 CHECK 
 -- Who changed what a role gives, the last time.
 ALTER TABLE role ADD COLUMN changed_by uuid, ADD COLUMN changed_at timestamptz;
 
--- Who has had their hands on an account or on what it may do: made it, opened a way to sign in as it, put it into a group. No foreign
--- keys: whoever is deleted has done it all the same. Rows older than a policy can look back are dropped.
+-- Who made a principal, a token or a binding stays written when they are deleted: they have done it all the same.
+ALTER TABLE principal DROP CONSTRAINT principal_created_by_fkey;
+ALTER TABLE token DROP CONSTRAINT token_created_by_fkey;
+ALTER TABLE binding DROP CONSTRAINT binding_created_by_fkey;
+CREATE INDEX principal_made_by ON principal (created_by) WHERE created_by IS NOT NULL;
+CREATE INDEX token_made_by ON token (created_by) WHERE created_by IS NOT NULL;
+
+-- Who has had their hands on an account or on what it may do: made it, opened a way to sign in as it, put it into a group; held: could
+-- act as a machine, until it was deleted. No foreign keys, for the same reason. Rows older than a policy can look back are dropped.
 CREATE TABLE account_hand (
     principal_id    uuid NOT NULL,
     hand_id         uuid NOT NULL,
-    act             text NOT NULL CHECK (act IN ('made', 'reset', 'linked', 'grouped')),
+    act             text NOT NULL CHECK (act IN ('made', 'reset', 'linked', 'grouped', 'held')),
     group_id        uuid,
     at              timestamptz NOT NULL DEFAULT clock_timestamp(),
     CHECK ((act = 'grouped') = (group_id IS NOT NULL))
 );
 CREATE INDEX account_hand_of ON account_hand (hand_id, at);
+CREATE INDEX account_hand_on ON account_hand (principal_id);
 CREATE INDEX account_hand_age ON account_hand (at);
 INSERT INTO account_hand (principal_id, hand_id, act, at)
 SELECT id, created_by, 'made', created_at FROM principal WHERE created_by IS NOT NULL AND kind <> 'node';

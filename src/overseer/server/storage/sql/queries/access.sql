@@ -63,6 +63,11 @@ DELETE FROM principal_group WHERE id = $1;
 INSERT INTO group_member (principal_id, group_id) VALUES ($1, $2) ON CONFLICT DO NOTHING;
 
 -- name: member_delete
+-- Whoever comes into the group again has the place from whoever gives it then.
+WITH hand AS (
+    DELETE FROM account_hand h USING group_member m
+    WHERE m.principal_id = $1 AND m.group_id = $2 AND h.principal_id = $1 AND h.group_id = $2
+)
 DELETE FROM group_member WHERE principal_id = $1 AND group_id = $2;
 
 -- name: member_page

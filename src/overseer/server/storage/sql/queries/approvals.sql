@@ -111,24 +111,29 @@ ORDER BY d.decided_at, d.principal_id;
 INSERT INTO approval_decision (approval_id, principal_id, verdict, comment) VALUES ($1, $2, $3, $4);
 
 -- name: approval_hands
--- Everybody who may stand behind a principal: itself, and for what is no person whoever made it or any token of it, and behind those.
+-- Everybody who may stand behind a principal: itself, and for what is no person whoever made it or any token of it, and behind
+-- those; also where one in between is gone.
 WITH RECURSIVE hand AS (
     SELECT $1::uuid AS id
     UNION
-    SELECT m.id FROM hand h
-    JOIN principal p ON p.id = h.id AND p.kind <> 'user'
-    CROSS JOIN LATERAL (SELECT t.created_by AS id FROM token t WHERE t.principal_id = p.id UNION ALL SELECT p.created_by) m
+    SELECT m.id FROM hand h CROSS JOIN LATERAL (
+        SELECT p.created_by AS id FROM principal p WHERE p.id = h.id AND p.kind <> 'user'
+        UNION ALL
+        SELECT t.created_by FROM token t JOIN principal p ON p.id = t.principal_id AND p.kind <> 'user' WHERE t.principal_id = h.id
+        UNION ALL
+        SELECT a.hand_id FROM account_hand a WHERE a.principal_id = h.id AND a.act = 'held'
+    ) m
     WHERE m.id IS NOT NULL
 )
 SELECT id FROM hand;
 
 -- name: approval_given_bindings
--- Of the bindings $1 those that nobody of $2 has made; a maker who is gone was somebody else.
+-- Of the bindings $1 those that nobody of $2 has made; one without a maker is the installation's.
 SELECT id FROM binding WHERE id = ANY ($1::uuid[]) AND (created_by <> ALL ($2::uuid[])) IS NOT FALSE;
 
 -- name: approval_side
 -- Who is on the side of the hands $1: themselves; machines that any of them made, or has a token of; people whom any of them made, or
--- opened a way to sign in as, since $2; and those on the side of these.
+-- opened a way to sign in as, or machines that are gone, since $2; and those on the side of these.
 WITH RECURSIVE side AS (
     SELECT unnest($1::uuid[]) AS id
     UNION

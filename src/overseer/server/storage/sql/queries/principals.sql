@@ -18,6 +18,13 @@ SELECT id, kind, name, description, disabled_at, created_at, revision FROM princ
 SELECT id, kind, name, description, disabled_at, created_at, revision FROM principal WHERE kind = $1 AND name = $2;
 
 -- name: principal_delete
+-- Of a machine it stays written who could act as it.
+WITH held AS (
+    INSERT INTO account_hand (principal_id, hand_id, act)
+    SELECT p.id, m.id, 'held' FROM principal p
+    CROSS JOIN LATERAL (SELECT p.created_by AS id UNION SELECT t.created_by FROM token t WHERE t.principal_id = p.id) m
+    WHERE p.id = $1 AND p.kind = 'service_account' AND m.id <> p.id
+)
 DELETE FROM principal WHERE id = $1;
 
 -- name: principal_disable
