@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from overseer.cli.output import NOTHING_SHOWN
 from overseer.core.errors import OverseerError
 from overseer.core.scopes import Scope
 
@@ -84,7 +85,12 @@ def pass_client(function: Function) -> Function:
     def wrapped(ctx: click.Context, /, *args: Any, **kwargs: Any) -> Any:
         client = ctx.ensure_object(Connection).client()
         try:
-            return function(client, *args, **kwargs)
+            answer = function(client, *args, **kwargs)
+            if NOTHING_SHOWN in ctx.meta:
+                from overseer.cli.similar_names import say_hints
+
+                say_hints(client, ctx)
+            return answer
         except OverseerError as error:
             from overseer.cli.request_fields import name_options
             from overseer.cli.similar_names import add_hints

@@ -14,10 +14,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any, Final
 
+import click
+
 from overseer.core.errors import OverseerError
 
 _COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 _NARROWEST: Final = 12
+#: Stands in the context's ``meta`` once a table had no rows.
+NOTHING_SHOWN: Final = "overseer.nothing_shown"
 #: What this program itself writes into a line: colours, an empty line before or after it, and "this line anew".
 _OURS: Final = re.compile(r"(\x1b\[(?:0|1|2|31|32|33|36)m|\A\n|\n\Z|\A\r\x1b\[K)")
 
@@ -108,6 +112,8 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, empty: 
     cells = [[printable(one_line(cell)) or "-" for cell in row] for row in rows]
     if not cells:
         say(empty)
+        if (ctx := click.get_current_context(silent=True)) is not None:
+            ctx.meta[NOTHING_SHOWN] = True
         return
     widths = [max(len(row[column]) for row in [list(titles), *cells]) for column in range(len(titles))]
     if sys.stdout.isatty():

@@ -1,4 +1,5 @@
-"""What was perhaps meant by a name that the server does not know: said after its refusal, out of what the caller may list.
+"""What was perhaps meant by a name that the server does not know: said after its refusal or an empty list, out of what the
+caller may list.
 
 Guarantees: nothing is told that a list would not show the caller; the refusal and the exit code stay as they are; at most six
 lists are read, :data:`MOST_LISTED` names of each. What cannot be listed is not told, and nothing fails.
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from overseer.cli.output import Hint
+from overseer.cli.output import Hint, say
 from overseer.client.secrets import scope_kind
 from overseer.compose.advice import near_misses
 from overseer.core.errors import OverseerError, Unavailable
@@ -27,15 +28,30 @@ MOST_LISTED: Final = 1000
 _MOST_SCOPES: Final = 3
 #: The parameters that name a part of a scope, and the group of commands that makes one.
 _PARTS: Final = (("app", "app"), ("environment", "env"), ("node", "node"), ("nodes", "node"))
+_GROUPS: Final = frozenset({"app", "env", "node"})
 
 
 def add_hints(error: OverseerError, client: Client, ctx: click.Context) -> None:
     """Note what was perhaps meant, where ``error`` says that something is not there."""
     if not isinstance(error, Unavailable):
         return
-    hints = list(_about_parts(client, ctx.params, str(error)))
+    hints = list(_about_parts(client, _given(ctx), str(error)))
     for text in hints or _about_secret(client, ctx):
         error.add_note(Hint(text))
+
+
+def say_hints(client: Client, ctx: click.Context) -> None:
+    """Say after an empty list which app, environment or node it was asked of does not exist, as far as the caller may see."""
+    for text in _about_parts(client, _given(ctx), ""):
+        say(text)
+
+
+def _given(ctx: click.Context) -> dict[str, Any]:
+    """The command's parameters; the argument of ``overseer app show NAME`` is an app as ``--app`` is one elsewhere."""
+    group = ctx.parent.info_name if ctx.parent is not None else None
+    if group in _GROUPS and isinstance(ctx.params.get("name"), str):
+        return {"environment" if group == "env" else str(group): ctx.params["name"]}
+    return ctx.params
 
 
 def _about_parts(client: Client, given: dict[str, Any], said: str) -> Iterator[str]:
@@ -47,6 +63,7 @@ def _about_parts(client: Client, given: dict[str, Any], said: str) -> Iterator[s
     for parameter, kind in _PARTS:
         value = given.get(parameter)
         wanted = [value] if isinstance(value, str) else [*value] if isinstance(value, tuple) else []
+        wanted = [one for one in wanted if one != "-" and not one.endswith("*")]  # which no app is called
         known = _listed(lists[kind]) if wanted else None
         names = {str(one.name) for one in known or ()}
         for name in wanted if known is not None else ():

@@ -75,6 +75,28 @@ def test_a_mistyped_part_of_a_scope_is_told(overseer: Overseer, bakery: Path) ->
     assert 'app bakry: did you mean "bakery"?' in told(overseer, "secret", "get", "oven-password", "--app", "bakry")
 
 
+def test_what_a_command_is_about_is_told_like_an_option(overseer: Overseer, bakery: Path) -> None:
+    assert told(overseer, "app", "show", "bakry") == ['app bakry: did you mean "bakery"?']
+    assert told(overseer, "env", "delete", "bakery-prd", "--yes") == ['env bakery-prd: did you mean "bakery-prod"?']
+    for command in (("drain",), ("delete", "--yes"), ("revoke", "--yes"), ("enrol-token",)):
+        assert told(overseer, "node", command[0], "oven-on", *command[1:]) == ['node oven-on: did you mean "oven-one"?']
+
+
+LISTS = (("secret", "list"), ("drift",), ("deployment", "list"), ("access", "review"), ("secret", "explain", "oven-password"))
+
+
+@pytest.mark.parametrize("command", LISTS, ids=" ".join)
+def test_an_empty_list_says_that_it_was_asked_of_an_app_that_is_not_there(
+    command: tuple[str, ...], overseer: Overseer, bakery: Path
+) -> None:
+    if command[1:2] != ("explain",):  # which is refused
+        said = overseer(*command, "--app", "bakry").stderr.decode().splitlines()
+        assert said[1:] == ['app bakry: did you mean "bakery"?']
+    there = overseer(*command, "--app", "bakery").stderr.decode()
+    assert "did you mean" not in there
+    assert "there is no app" not in there
+
+
 def test_programs_get_the_answer_they_got(overseer: Overseer, bakery: Path) -> None:
     found = json.loads(overseer("secret", "info", "oven-password", *APP, "--json").stdout)
     assert found["name"] == "oven-password"
