@@ -211,8 +211,10 @@ async def _in_emergency(entry: Entry, places: Sequence[Guarded], permissions: Co
 
 async def _required(entry: Entry, asked: Asked, resource: Resource, needed: Requirement) -> ApprovalRequired:
     people = "another person" if needed.approvers == 1 else f"{needed.approvers} other people"
-    what = f"{asked.operation} of {resource.kind} {asked.name}" if asked.name else str(asked.operation)
-    message = f"{what} needs the approval of {people}: ask for it with 'overseer approval request', or use the one that you have"
+    kind = "app" if resource.kind == "deployment" else resource.kind
+    what = f"{asked.operation} of {kind} {asked.name}" if asked.name else str(asked.operation)
+    how = f"ask for it with 'overseer approval request {asked.operation}', or use the one that you have"
+    message = f"{what} needs the approval of {people}: {how}"
     problems = [Problem("approval", f"policy {', '.join(needed.titles)}: {people} must approve exactly this", CODE)]
     if asked.operation is Operation.DEPLOY and asked.plan is None:
         rule = "only a plan can be approved: plan the deployment on one node, ask for that plan, deploy with its digest"
