@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import re
 from asyncio import TimerHandle, Transport
+from functools import partial
 from typing import Any, Final
+from weakref import proxy
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -128,7 +130,8 @@ class LimitedHttp(HttpToolsProtocol):
         self._stop_timer()
         super().on_headers_complete()
         self.cycle.__class__ = _Cycle  # uvicorn names the class of its cycles itself; its task has not begun
-        self.scope[ARRIVED] = self.cycle.arrived  # type: ignore[typeddict-unknown-key, attr-defined]
+        # Through a proxy: a cycle that its scope holds would keep the credential in its head until the collector comes by.
+        self.scope[ARRIVED] = partial(_Cycle.arrived, proxy(self.cycle))  # type: ignore[typeddict-unknown-key]
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

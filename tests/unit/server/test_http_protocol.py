@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -58,6 +59,18 @@ async def test_an_ordinary_request_passes_and_nothing_of_the_server_shows(port: 
 async def test_two_requests_on_one_connection_pass(port: int) -> None:
     answer = await exchange(port, GET + b"\r\n", GET + b"Connection: close\r\n\r\n", pause=0.3)
     assert answer.count(b"HTTP/1.1 200 ") == 2
+
+
+async def test_nothing_of_a_request_waits_for_the_collector(port: int) -> None:
+    """A head holds a credential: it goes when its request has ended, not when Python next looks for what is left in circles."""
+    gc.collect()
+    gc.disable()
+    try:
+        await exchange(port, *[GET + b"\r\n"] * 20, GET + b"Connection: close\r\n\r\n", pause=0.01)
+        left = [one for one in gc.get_objects() if isinstance(one, RequestResponseCycle)]
+    finally:
+        gc.enable()
+    assert len(left) <= 1
 
 
 @pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\n", GET])
