@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import IO, Any, Final
 
@@ -20,6 +20,8 @@ from overseer.core.errors import OverseerError
 
 _COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 _NARROWEST: Final = 12
+#: Ids, which the next command takes, and times: half of one is worth nothing.
+_WHOLE: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9-]{10} [0-9:]{8}Z|-")
 #: Stands in the context's ``meta`` once a table had no rows.
 NOTHING_SHOWN: Final = "overseer.nothing_shown"
 #: What this program itself writes into a line: colours, an empty line before or after it, and "this line anew".
@@ -105,7 +107,7 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str = "nothing to show") -> None:
-    """Rows under titles. On a terminal the widest columns are cut to its width; in a pipe nothing is cut.
+    """Rows under titles. On a terminal the widest columns are cut to its width, but no ids and times; in a pipe nothing is cut.
 
     Where there are no rows, ``empty`` is said on stderr and stdout stays empty.
     """
@@ -117,17 +119,25 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, empty: 
         return
     widths = [max(len(row[column]) for row in [list(titles), *cells]) for column in range(len(titles))]
     if sys.stdout.isatty():
-        widths = fit(widths, shutil.get_terminal_size().columns)
+        whole = {column for column in range(len(titles)) if all(_WHOLE.fullmatch(row[column]) for row in cells)}
+        widths = fit(widths, shutil.get_terminal_size().columns, whole)
     print_line(paint(_row(titles, widths), "bold", sys.stdout))
     for row in cells:
         print_line(_row(row, widths))
 
 
-def fit(widths: Sequence[int], room: int) -> list[int]:
-    """Column widths that fit into ``room`` with two blanks between them, taken from the widest, none below a readable rest."""
+def fit(widths: Sequence[int], room: int, whole: Collection[int] = ()) -> list[int]:
+    """Column widths that fit into ``room`` with two blanks between them, taken from the widest, none below a readable rest.
+
+    The columns ``whole`` keep their width; where they leave no room the lines are longer than ``room``.
+    """
     fitted = list(widths)
-    while sum(fitted) + 2 * (len(fitted) - 1) > room and max(fitted) > _NARROWEST:
-        fitted[fitted.index(max(fitted))] -= 1
+    cut = [column for column in range(len(fitted)) if column not in whole]
+    while cut and sum(fitted) + 2 * (len(fitted) - 1) > room:
+        widest = max(cut, key=fitted.__getitem__)
+        if fitted[widest] <= _NARROWEST:
+            break
+        fitted[widest] -= 1
     return fitted
 
 

@@ -58,6 +58,19 @@ def test_columns_shrink_from_the_widest_and_stay_readable() -> None:
     assert fit([10, 20], 40) == [10, 20]
     assert fit([10, 60, 20], 64) == [10, 30, 20]
     assert fit([100, 100], 5) == [12, 12]
+    assert fit([36, 60, 20], 80, {0}) == [36, 20, 20]
+    assert fit([36, 20], 30, {0, 1}) == [36, 20]
+
+
+def test_ids_and_times_are_shown_whole(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    one, at = "01a20edf-4915-7f4f-95e1-3eb66dff3459", moment(datetime(2026, 11, 24, 18, 45, tzinfo=UTC))
+    with redirect_stdout(terminal):
+        print_table(("ID", "WHAT", "UNTIL", "AT"), [(one, "a name of many characters", "-", at), (one, "w" * 60, at, at)])
+    said = terminal.getvalue()
+    assert said.count(one) == 2
+    assert said.count(at) == 3
+    assert "w" * 13 not in said
 
 
 def test_text_of_others_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
