@@ -23,7 +23,7 @@ PLAIN: Final = "plain:"
 METADATA: Final = frozenset(ip_address(text) for text in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192"))
 #: IPv6 addresses whose last 32 bits are an IPv4 one: NAT64 (RFC 6052, RFC 8215), compatible (RFC 4291), translated (RFC 2765).
 _CARRIERS: Final = tuple(ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96"))
-NOT_ALLOWED: Final = "its address is not allowed here"
+NOT_ALLOWED: Final = "its address is not allowed here, see OVERSEER_ROTATOR_NETWORKS"
 RULE: Final = "a list of networks such as 10.20.0.0/16, each with plain: before it where connections need no TLS there"
 
 
