@@ -7,7 +7,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from overseer.core.errors import Conflict, Denied, InvalidInput, Unavailable
+from overseer.core.errors import Conflict, Denied, InvalidInput, ReferencesRefused, Unavailable
+from overseer.server.services import deployment_making
 from overseer.server.services.idempotency import Idempotency
 from overseer.server.storage.deployment_rows import GROUP_STOPPED
 from overseer.server.storage.scope_rows import Part
@@ -146,6 +147,21 @@ async def test_a_wrong_selection_is_refused(delivery: Delivery, fields: dict[str
     with pytest.raises(InvalidInput):
         await ordered(delivery, **fields)
     assert await delivery.world.sql("SELECT FROM deployment") == []
+
+
+async def test_a_list_of_problems_has_an_end_whatever_the_number_of_nodes(
+    delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uses times nodes could be millions, each a problem that is made, compared and sorted."""
+    uses = "".join(f"      P{number}: '${{SECRET:absent}}'\n" for number in range(10))
+    bundle = await delivery.bundle(f"services:\n  web:\n    image: x\n    environment:\n{uses}")
+    body = DeploymentCreate(app="shop", environment="prod", bundle=bundle.digest, nodes=["n1", "n2", "n3", "n4"])
+    with pytest.raises(ReferencesRefused, match="on n1, n2, n3, n4; nothing"):
+        await delivery.deployments.create_deployment(delivery.world.owner, body)
+    monkeypatch.setattr(deployment_making, "MAX_TOLD", 20)
+    with pytest.raises(ReferencesRefused, match=r"on n1, n2 \(2 further nodes were not looked at\); nothing") as refused:
+        await delivery.deployments.create_deployment(delivery.world.owner, body)
+    assert len(refused.value.problems) == 10
 
 
 async def test_each_node_is_decided_and_one_refusal_stops_all(delivery: Delivery) -> None:

@@ -28,7 +28,7 @@ from overseer.server.services.bundle_scanning import beside, scan_bundle
 from overseer.server.services.bundle_service import BundleService
 from overseer.server.services.deployment_places import MAX_NODES, authorised_places, check_nodes
 from overseer.server.services.deployment_planning import Place, Plan, plan_references
-from overseer.server.services.deployment_refusals import refuse_problems
+from overseer.server.services.deployment_refusals import MAX_TOLD, refuse_problems
 from overseer.server.services.deployment_views import deployment_resource, deployment_view
 from overseer.server.services.gate import Entry, Gate
 from overseer.server.services.idempotency import Idempotency, IdempotencyKeeper
@@ -218,10 +218,14 @@ class DeploymentMaking:
         ids = [new_id(entry.now) for _ in places]
         if bundle is None:
             return [_Ordered(one, place, []) for one, place in zip(ids, places, strict=True)]
-        plans = [
-            await plan_references(entry, bundle.scan, place, one, self._opener) for one, place in zip(ids, places, strict=True)
-        ]
-        refuse_problems(list(zip(places, plans, strict=True)))
+        plans: list[Plan] = []
+        told = 0
+        for one, place in zip(ids, places, strict=True):
+            plans.append(await plan_references(entry, bundle.scan, place, one, self._opener))
+            told += len(plans[-1].problems)
+            if told >= MAX_TOLD:
+                break  # it is refused: what the other nodes would add is not worth the time
+        refuse_problems(places, plans)
         for plan in plans:  # whether what comes from backends is fresh enough to be used
             used = {row.secret_id for row in plan.rows}
             winners = [found[0] for found in plan.applying.values() if found and found[0].id in used]
