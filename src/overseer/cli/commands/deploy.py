@@ -11,7 +11,7 @@ import click
 
 from overseer.cli.approval_options import Asking, approval_options, with_approval
 from overseer.cli.options import DURATION, json_option, pass_client
-from overseer.cli.output import print_json, say
+from overseer.cli.output import number, print_json, say
 
 if TYPE_CHECKING:
     from overseer.client.api import Client
@@ -108,7 +108,8 @@ def deploy(
         )
         view = client.deployments.create_bundle(app, content)
         bundle = view.digest
-        say(f"bundle {bundle[:12]}: {len(content.files)} files, {view.size} bytes, {len(view.references)} references")
+        files, references = number(len(content.files), "file"), number(len(view.references), "reference")
+        say(f"bundle {bundle[:12]}: {files}, {view.size} bytes, {references}")
     if bundle is None:
         raise click.UsageError("give either STACK_DIR or --bundle DIGEST")
     fields: dict[str, Any] = {"bundle": bundle, "allow_persisting": allow_persisting, "target": target, "plan": plan}
