@@ -12,6 +12,7 @@ a second person has to stand behind that, too.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -43,6 +44,8 @@ from overseer.server.storage.secret_rows import SecretRow
 
 CODE: Final = "approval_required"
 BREAK_GLASS: Final = "break_glass"
+#: Secrets that are looked at before others have their turn: fifty policies cost a millisecond for five of them.
+_AT_ONCE: Final = 100
 SECRET_ACTIONS: Final = frozenset({GuardedAction.ACTIVATE, GuardedAction.DELETE, GuardedAction.REVEAL})
 
 
@@ -153,7 +156,13 @@ async def requirement_of(session: Session, places: Sequence[Guarded]) -> Require
 async def guarded_secrets(session: Session, operation: Operation, rows: Sequence[SecretRow]) -> set[UUID]:
     """Of many secrets the ids of those that a policy guards against ``operation``, with one question."""
     policies = await guarding(session, GUARDS[operation]) if rows else []
-    return {row.id for row in rows if requirement(policies, [secret_place(operation, row)]) is not None}
+    found: set[UUID] = set()
+    for number, row in enumerate(rows, 1):
+        if not number % _AT_ONCE:
+            await asyncio.sleep(0)  # the process serves others, too
+        if requirement(policies, [secret_place(operation, row)]) is not None:
+            found.add(row.id)
+    return found
 
 
 async def guards_lost(entry: Entry, row: SecretRow, labels: Mapping[str, str]) -> bool:
