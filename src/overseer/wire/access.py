@@ -167,7 +167,7 @@ class BindingView(Answer, frozen=True):
 
 class MeView(Answer, frozen=True):
     """Who the token speaks for and what it may do. ``permissions``: those held over anything at all, in alphabetical order.
-    ``enrolling``: a session that can only set up a second factor."""
+    ``enrolling``: a session that can only set up a second factor; ``second_factor``: the user has one."""
 
     id: str
     kind: str
@@ -177,3 +177,4 @@ class MeView(Answer, frozen=True):
     bindings: list[BindingView]
     permissions: list[str] = []
     enrolling: bool = False
+    second_factor: bool = False

@@ -170,6 +170,35 @@ def test_the_theme_is_chosen_and_kept(site: Site, chromium: Browser) -> None:
         assert page.evaluate(ground) == "rgb(15, 21, 21)"
 
 
+IN_SIGHT = """selector => {
+  const line = document.querySelector('.side nav').getBoundingClientRect();
+  const link = document.querySelector(selector).getBoundingClientRect();
+  return link.left >= line.left - 1 && link.right <= line.right + 1;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_the_link_of_this_page_is_in_sight_and_nothing_is_wider_than_the_screen(
+    site: Site, chromium: Browser, width: int
+) -> None:
+    with site.visitor(chromium, "owner") as page:
+        page.set_viewport_size({"width": width, "height": 844})
+        links = page.locator("nav a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+        for link in links:
+            page.goto(link)
+            assert page.evaluate(IN_SIGHT, ".side nav a[aria-current]"), link
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), link
+        page.locator("nav a").first.focus()
+        for link in links[1:]:
+            page.keyboard.press("Tab")
+            expect(page.locator(".side nav a:focus")).to_be_in_viewport()  # a browser leaves what is seen in part where it is
+            assert page.evaluate("document.activeElement.getAttribute('href')") == link
+        for link in ("/approval-policies/new", "/account"):
+            page.goto(link)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), link
+        assert page.get_by_text("New recovery codes, or take it away").count() == 0  # who has no second factor has none
+
+
 def test_pages_work_without_scripts(site: Site, chromium: Browser, secret: dict[str, str]) -> None:
     context = chromium.new_context(base_url=site.server.url, java_script_enabled=False)
     context.set_default_timeout(PATIENCE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from overseer.core.access import Resource, holds_anywhere
 from overseer.core.audit_events import AuditAction
 from overseer.core.permissions import Permission
-from overseer.core.principals import Caller
+from overseer.core.principals import Caller, PrincipalKind
 from overseer.server.services.binding_granting import BindingGranting
 from overseer.server.services.binding_selectors import binding_view
 from overseer.server.services.gate import Gate
@@ -19,6 +19,7 @@ from overseer.server.services.role_editing import RoleEditing
 from overseer.server.services.service_accounts import ServiceAccounts
 from overseer.server.services.token_issuing import TokenIssuing
 from overseer.server.storage import principal_rows as rows
+from overseer.server.storage.user_rows import user_by_id
 from overseer.wire.access import MeView
 
 
@@ -38,6 +39,7 @@ class IdentityService(ServiceAccounts, TokenIssuing, RoleEditing, GroupEditing, 
             subjects = [] if entry.enrolling else await rows.subjects_of(entry.session, actor.id)
             bindings = await rows.all_bindings(entry.session, subjects) if subjects else []
             expiry = await rows.token_expiry(entry.session, actor.token_id)
+            user = await user_by_id(entry.session, actor.id) if actor.kind is PrincipalKind.USER else None
             return MeView(
                 id=str(actor.id),
                 kind=actor.kind.value,
@@ -47,4 +49,5 @@ class IdentityService(ServiceAccounts, TokenIssuing, RoleEditing, GroupEditing, 
                 bindings=[binding_view(row, entry.now) for row in bindings],
                 permissions=[one.value for one in sorted(Permission) if holds_anywhere(actor.bindings, one, entry.now)],
                 enrolling=entry.enrolling,
+                second_factor=user is not None and user.has_second_factor,
             )
